@@ -1,0 +1,117 @@
+"""What an event log is: the few methods everything above stands on.
+
+Implementations: SQLite and PostgreSQL through the same SQLAlchemy Core code (`store.py`). The suite
+`tests/contracts/test_event_log.py` holds each to the same claims.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ksql.log.event import Draft, Event
+
+
+class LogUnavailableError(Exception):
+    """The log cannot be written (full disk, lost database). Nothing was appended; asking again may work."""
+
+
+class HorizonError(Exception):
+    """The revision asked for is older than the oldest the log still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events: every field given must match; `resources` are keys like deployments.apps."""
+
+    resources: tuple[str, ...] = ()
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
+    user: str | None = None
+    verbs: tuple[str, ...] = ()
+    cause: int | None = None
+    correlation: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    up_to: int | None = None  # inclusive revision
+    transient: bool = False  # also heartbeats' short tail
+
+
+EVERYTHING = EventFilter()
+
+
+class Batch(Protocol):
+    """What a decision sees beside the folded state: what its own transaction has decided so far."""
+
+    @property
+    def revision(self) -> int:
+        """The revision that the next draft gets."""
+
+    @property
+    def time(self) -> datetime:
+        """The instant of this transaction's events; never before the last one's."""
+
+    @property
+    def drafted(self) -> Mapping[tuple[str, str, str], Draft]:
+        """Newest draft by (resource, namespace, name) of this transaction; not yet folded."""
+
+
+# Runs on the event loop with the head held and every earlier event folded: state is exact. Returns the
+# drafts to append (none: nothing changed) or raises to refuse; a refusal uses no revision. Must not await.
+Decide = Callable[[Batch], Sequence[Draft]]
+
+# Called on the event loop, in order, with each committed batch (own or another server's), before any
+# caller is answered and before any subscriber is woken.
+Fold = Callable[[Sequence[Event]], None]
+
+
+class EventLog(Protocol):
+    @property
+    def head(self) -> int:
+        """Newest revision that is folded here; 0 for an empty log."""
+
+    @property
+    def horizon(self) -> int:
+        """Oldest revision whose state can still be read."""
+
+    async def open(self) -> None:
+        """Check the schema, read the head, start appending and following."""
+
+    async def aclose(self) -> None:
+        """Answer what waits and let go of the database."""
+
+    def fold_into(self, fold: Fold) -> None:
+        """Register the inline projection; before `open`."""
+
+    async def append(self, decide: Decide) -> Sequence[Event]:
+        """Decide under the head, append, and return once durable. `LogUnavailableError` when it cannot be."""
+
+    async def read(
+        self, after: int, limit: int, where: EventFilter = EVERYTHING, *, newest_first: bool = False
+    ) -> Sequence[Event]:
+        """Events with revision > after (newest_first: revision < after; 0 means from the head)."""
+
+    async def event(self, revision: int) -> Event | None:
+        """The one event at `revision`."""
+
+    async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
+        """The last event of each stream that existed at `revision` (deleted ones left out).
+
+        Ordered by resource, namespace, name. `HorizonError` for a revision that is no longer kept.
+        """
+
+    def current(self) -> AsyncIterator[Sequence[Event]]:
+        """The newest event of every living object, transient ones too, in pages: how state starts."""
+
+    async def revision_at(self, time: datetime) -> int:
+        """The newest revision at or before `time`; 0 when the log began later."""
+
+    def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
+        """Catch up from `after`, then follow for ever, in order, each event once."""
+
+    async def checkpoint(self, consumer: str) -> int:
+        """How far a named consumer has read; 0 when it never said."""
+
+    async def save_checkpoint(self, consumer: str, revision: int) -> None:
+        """Make that durable."""

@@ -1,0 +1,1 @@
+"""(design note to come with the room)"""
