@@ -127,9 +127,7 @@ def dotted(path: Sequence[str | int]) -> str:
     """A path as Kubernetes writes it: spec.containers[0].image; odd keys in brackets."""
     text = ""
     for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif "." in step or "/" in step:
+        if isinstance(step, int) or "." in step or "/" in step:
             text += f"[{step}]"
         else:
             text += f".{step}" if text else step

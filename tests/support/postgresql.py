@@ -75,7 +75,8 @@ def running() -> Iterator[Server | str]:
     server: subprocess.Popen[bytes] | None = None
     try:
         subprocess.run(
-            [folder / "initdb", "-D", data, "-U", "ksql", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            [folder / "initdb", "-D", data, "-U", "ksql", "-A", "trust", "--no-sync", "-E", "UTF8",
+             "--locale=C"],
             check=True, capture_output=True, cwd=home, **identity,
         )  # fmt: skip
         with (home / "log").open("wb") as output:

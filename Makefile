@@ -1,0 +1,73 @@
+# Everything a checkout needs: `make up` to use it, `make test` to prove it, `make help` for the rest.
+# Versions and hashes of all packages lie in .lock/; `make lock` makes them anew from pyproject.toml.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UP ?=
+TESTS ?= tests
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test up test check bench lock sdl clean system-test
+
+help:  ## say what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Debian keeps venv apart from python3; root gets it installed, others are told the one line.
+$(UV): .lock/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "ksql needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
+	  else echo "run: sudo apt-get install -y python3-venv"; exit 1; fi; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r .lock/uv.txt
+	@touch $@
+
+$(VENV)/run.stamp: $(UV) .lock/run.txt pyproject.toml
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/run.txt
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m ksql.schema.derive
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp .lock/test.txt
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/test.txt
+	@touch $@
+
+setup: $(VENV)/run.stamp  ## make .venv and install ksql in it
+
+setup-test: $(VENV)/test.stamp  ## the same with the test tools
+
+# As root the suites' system packages are installed; others get the suites that need them skipped, with the reason.
+system-test:
+	@if [ -z "$$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends postgresql; fi
+
+up: setup  ## start a cluster here: make up UP="--nodes 5"
+	@$(BIN)/ksql up $(UP)
+
+check: setup-test  ## types, lint, layers
+	@$(BIN)/mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+test: setup-test system-test  ## the whole default suite, checks included
+	@$(BIN)/pytest -q $(TESTS)
+
+bench: setup-test  ## measure; nothing here passes or fails
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/bench.txt
+	@$(BIN)/python -m tests.bench
+
+sdl: setup  ## print the GraphQL schema to graphql/schema.graphql
+	@$(BIN)/python -m ksql.serve.gql
+
+lock: $(UV)  ## resolve pyproject.toml anew into .lock/
+	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile -q --generate-hashes --no-header --universal --no-emit-index-url - -o .lock/uv.txt
+	@printf 'hatchling\neditables\n' > .lock/build.in
+	@$(UV) pip compile -q --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --extra postgresql pyproject.toml .lock/build.in -o .lock/run.txt
+	@$(UV) pip compile -q --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --extra test -c .lock/run.txt pyproject.toml -o .lock/test.txt
+	@$(UV) pip compile -q --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --extra bench -c .lock/run.txt pyproject.toml -o .lock/bench.txt
+	@rm .lock/build.in
+
+clean:  ## remove what was built (never data in .ksql)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
