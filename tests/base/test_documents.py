@@ -81,7 +81,8 @@ def test_nothing_differs_from_itself(document: d.Document) -> None:
 
 
 def test_true_is_not_one() -> None:
-    assert [x.path for x in d.differences({"a": 1, "b": [0]}, {"a": True, "b": [False]})] == [("a",), ("b", 0)]
+    found = d.differences({"a": 1, "b": [0]}, {"a": True, "b": [False]})
+    assert [x.path for x in found] == [("a",), ("b", 0)]
 
 
 def test_replaced_shares_what_it_does_not_change() -> None:
