@@ -1,0 +1,145 @@
+"""The catalogue: every resource one Kubernetes minor serves, and the schema of each.
+
+Pipelines, doors and clients ask it what a path, a kind or a user's word means; documents are checked
+against its definitions. It is read-only, loaded in milliseconds from the derived model (`derive.py`), and
+parses the definitions when the first one is wanted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ksql.schema import derive
+from ksql.schema.resources import GroupVersionKind, ResourceType, Retention, Subresource
+
+MINOR_DEFAULT = "1.35"
+
+Definition = Mapping[str, Any]
+
+
+class Catalogue:
+    """What one minor serves. `types` come in kube-apiserver's order: group, version, then name."""
+
+    def __init__(self, minor: str, model: derive.Model) -> None:
+        self.minor = minor
+        self.types: Sequence[ResourceType] = tuple(_type(row) for row in model.rows)
+        self._text = model.definitions
+        self._names = {
+            (row["group"], row["version"], row["kind"]): row["definition"] for row in _bodies(model.rows)
+        }
+        self._by_path = {(t.group, t.version, t.resource): t for t in self.types}
+        self._by_kind = {(t.group, t.version, t.kind): t for t in self.types}
+        self._by_key: dict[str, ResourceType] = {}
+        self._groups: dict[str, list[str]] = {}
+        # What other modules compile from the definitions (validators, plans), kept as long as they are.
+        self.compiled: dict[tuple[str, ...], Any] = {}
+        for found in self.types:
+            # The first version in order is the preferred one.
+            self._by_key.setdefault(found.qualified, found)
+            versions = self._groups.setdefault(found.group, [])
+            if found.version not in versions:
+                versions.append(found.version)
+
+    def find(self, group: str, version: str, resource: str) -> ResourceType | None:
+        """What a path names: /apis/{group}/{version}/{resource}."""
+        return self._by_path.get((group, version, resource))
+
+    def kind(self, group: str, version: str, kind: str) -> ResourceType | None:
+        """What a document's apiVersion and kind name."""
+        return self._by_kind.get((group, version, kind))
+
+    def by_key(self, key: str) -> ResourceType:
+        """`pods`, `deployments.apps`: the resource in its preferred version; `KeyError` when there is none."""
+        return self._by_key[key]
+
+    def resolve(self, text: str) -> ResourceType | None:
+        """What a user means, as kubectl reads it: deploy, Deployment, deployments.apps, deployments.v1.apps."""
+        word, _, rest = text.lower().partition(".")
+        candidates = self._words.get(word, ())
+        if not rest:
+            return candidates[0] if candidates else None
+        version, _, group = rest.partition(".")
+        for found in candidates:
+            if found.group == rest or (found.version == version and found.group == group):
+                return found
+        # kubectl takes the beginning of a group's name for the group where nothing fits exactly.
+        return next((found for found in candidates if found.group.startswith(rest)), None)
+
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Group to its served versions, preferred first, in kube-apiserver's order of groups."""
+        return self._groups
+
+    def schema(self, type: ResourceType) -> Definition:
+        """The definition of the resource's objects."""
+        return self.definitions[self._names[(type.group, type.version, type.kind)]]
+
+    def definition_name(self, gvk: GroupVersionKind) -> str | None:
+        """The name of the definition that a kind's documents follow, subresource bodies included."""
+        return self._names.get((gvk.group, gvk.version, gvk.kind)) or None
+
+    def definition(self, name: str) -> Definition:
+        """A definition by its name or by the `$ref` that points to it; `KeyError` when there is none."""
+        return self.definitions[name.removeprefix(derive.REF)]
+
+    @cached_property
+    def definitions(self) -> Mapping[str, Definition]:
+        """All definitions: upstream's names, references as `#/components/schemas/…`."""
+        found: dict[str, Definition] = orjson.loads(self._text)
+        return found
+
+    @cached_property
+    def _words(self) -> Mapping[str, Sequence[ResourceType]]:
+        words: dict[str, list[ResourceType]] = {}
+        for found in self.types:
+            names = (found.resource, found.singular, *found.short_names, found.kind.lower())
+            for name in dict.fromkeys(names):
+                words.setdefault(name, []).append(found)
+        return words
+
+
+_LOADED: dict[tuple[str, str], Catalogue] = {}
+
+
+def load(minor: str = MINOR_DEFAULT, cache: Path | None = None) -> Catalogue:
+    """The catalogue of a minor such as "1.35"; loaded once per process.
+
+    `cache` is the folder of derived models, by default `ksql` in the user's cache folder. Raises
+    `derive.DerivationError` for a minor the installed packages do not know.
+    """
+    key = (minor, str(cache or ""))
+    if key not in _LOADED:
+        _LOADED[key] = Catalogue(minor, derive.load(minor, cache))
+    return _LOADED[key]
+
+
+def _bodies(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for row in rows:
+        yield row
+        yield from (sub for sub in row["subresources"] if sub["definition"])
+
+
+def _type(row: Mapping[str, Any]) -> ResourceType:
+    subresources = {
+        sub["name"]: Subresource(
+            sub["name"], GroupVersionKind(sub["group"], sub["version"], sub["kind"]), tuple(sub["verbs"])
+        )
+        for sub in row["subresources"]
+    }
+    return ResourceType(
+        group=row["group"],
+        version=row["version"],
+        resource=row["resource"],
+        singular=row["singular"],
+        kind=row["kind"],
+        namespaced=row["namespaced"],
+        verbs=tuple(row["verbs"]),
+        short_names=tuple(row["short_names"]),
+        categories=tuple(row["categories"]),
+        subresources=subresources,
+        retention=Retention.LATEST if row["latest"] else Retention.FULL,
+        storage_key=row["storage_key"],
+        storage_version=row["storage_version"],
+    )
