@@ -56,8 +56,13 @@ class Client(Protocol):
     ) -> AsyncIterator[Sequence[Notice]]:
         """Batches of changes after a revision, for ever; `GoneError` when it is too old: list again."""
 
-    async def create(self, resource: str, document: Document, *, cause: int | None = None) -> Document:
-        """The object as stored. metadata.namespace says where."""
+    async def create(
+        self, resource: str, document: Document, *, subresource: str = "", cause: int | None = None
+    ) -> Document:
+        """The object as stored. metadata.namespace says where.
+
+        With a subresource (pods/binding, pods/eviction) metadata.name names the object it is asked of.
+        """
 
     async def update(
         self, resource: str, document: Document, *, subresource: str = "", cause: int | None = None
