@@ -1,0 +1,271 @@
+"""JSON Patch (RFC 6902) on immutable documents.
+
+The library `jsonpatch` changes a deep copy in place: on a Deployment it takes 84 µs, most of it copying.
+Here each step copies only the containers on its own path, so the document before stays whole, the one
+after shares the rest with it, and the few lines carry kube-apiserver's answers: a malformed patch is a
+400, a patch that does not fit the object a 422.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ksql.base.documents import Document, pointer
+from ksql.schema.errors import BadRequestError, Cause, InvalidError, TooLargeError
+
+# kube-apiserver's own limit, against patches that cost more than they say.
+OPERATIONS_MAX = 10_000
+# A list can be copied into itself again and again. kube-apiserver bounds what copies add to 3 MiB; here it is
+# bounded by the number of values, which needs no encoding.
+COPIED_PARTS_MAX = 1_000_000
+
+# What kube-apiserver says of every patch that does not fit; clients match on these words.
+REJECTED = "the server rejected our request due to an error in our request"
+
+_MISSING = object()
+_POINTERS_CACHED_MAX = 1024  # clients send the same few paths
+
+
+def apply(document: Document, operations: Any) -> Document:
+    """The document after all operations in turn; none of them counts unless all succeed.
+
+    `BadRequestError` for what is no JSON patch, `TooLargeError` for too many operations, `InvalidError` for
+    a path that is not there or a test that fails.
+    """
+    _check_form(operations)
+    copied = 0
+    try:
+        for operation in operations or ():
+            if operation.get("op") == "copy":
+                copied += _parts(_at(document, _pointer(operation, "from"), "copy"))
+                if copied > COPIED_PARTS_MAX:
+                    raise TooLargeError(f"Request entity too large: {COPIED_PARTS_MAX} values copied")
+            document = _step(operation)(document, operation)
+    except RecursionError:
+        raise _unfit("", "the document is nested too deeply") from None
+    return document
+
+
+def _check_form(operations: Any) -> None:
+    """Refuse what Go's decoder refuses, before anything is applied. Null is a patch without operations."""
+    if operations is None:
+        return
+    if not isinstance(operations, list):
+        name = _go_name(operations)
+        raise BadRequestError(f"json: cannot unmarshal {name} into Go value of type jsonpatch.Patch")
+    if len(operations) > OPERATIONS_MAX:
+        raise TooLargeError(
+            "Request entity too large: The allowed maximum operations in a JSON patch is "
+            f"{OPERATIONS_MAX}, got {len(operations)}"
+        )
+    for operation in operations:
+        if not isinstance(operation, dict):
+            name = _go_name(operation)
+            raise BadRequestError(f"json: cannot unmarshal {name} into Go value of type jsonpatch.Operation")
+
+
+def _go_name(value: Any) -> str:
+    """How Go's JSON decoder names a value's type."""
+    names: dict[type, str] = {dict: "object", list: "array", str: "string", bool: "bool"}
+    return names.get(type(value), "number")
+
+
+def _step(operation: Document) -> Callable[[Any, Document], Any]:
+    name = operation.get("op")
+    step = _STEPS.get(name) if isinstance(name, str) else None
+    if step is None:
+        raise _unfit("", f"Unexpected kind: {name if isinstance(name, str) else 'unknown'}")
+    return step
+
+
+def _unfit(path: str, why: str) -> InvalidError:
+    """A patch that does not fit the object. kube-apiserver keeps the reason to itself; here it is a cause."""
+    return InvalidError(REJECTED, causes=[Cause("FieldValueInvalid", why, path)])
+
+
+def _pointer(operation: Document, member: str = "path") -> tuple[str, ...]:
+    text = operation.get(member)
+    if not isinstance(text, str):
+        raise _unfit("", f"{operation.get('op')} operation does not name its {member}")
+    return _steps(text, member, str(operation.get("op")))
+
+
+@lru_cache(maxsize=_POINTERS_CACHED_MAX)
+def _steps(text: str, member: str, op: str) -> tuple[str, ...]:
+    """The reference tokens of a JSON Pointer (RFC 6901)."""
+    if not text:
+        return ()
+    if not text.startswith("/"):
+        raise _unfit(text, f"{op} operation does not apply: {member} is no JSON pointer")
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/"))
+
+
+def _value(operation: Document) -> Any:
+    if "value" not in operation:
+        raise _unfit(str(operation.get("path")), f"{operation['op']} operation has no value")
+    return operation["value"]
+
+
+def _index(step: str, length: int, *, end: bool = False) -> int | None:
+    """The position a token names in a list of this length, or None. `end` allows one past the last."""
+    if not step.isascii() or not step.isdigit() or (step[0] == "0" and step != "0") or len(step) > 18:
+        return None
+    index = int(step)
+    return index if index < length or (end and index == length) else None
+
+
+def _child(container: Any, step: str) -> Any:
+    if isinstance(container, dict):
+        return container.get(step, _MISSING)
+    if isinstance(container, list):
+        index = _index(step, len(container))
+        return _MISSING if index is None else container[index]
+    return _MISSING
+
+
+def _at(document: Any, path: Sequence[str], op: str) -> Any:
+    for step in path:
+        document = _child(document, step)
+        if document is _MISSING:
+            raise _absent(op, path)
+    return document
+
+
+def _absent(op: str, path: Sequence[str]) -> InvalidError:
+    return _unfit(pointer(path), f"{op} operation does not apply: doc is missing path: missing value")
+
+
+def _changed(document: Any, path: Sequence[str], op: str, change: Callable[[Any, str], Any]) -> Any:
+    """A document in which `change(parent, last step)` stands in the place of the parent of `path`."""
+
+    def descend(container: Any, depth: int) -> Any:
+        if depth == len(path) - 1:
+            after = change(container, path[depth])
+            if after is _MISSING:
+                raise _absent(op, path)
+            return after
+        child = _child(container, path[depth])
+        if child is _MISSING:
+            raise _absent(op, path)
+        return _with(container, path[depth], descend(child, depth + 1))
+
+    return descend(document, 0)
+
+
+def _with(container: Any, step: str, value: Any) -> Any:
+    """The container with another child at a step that exists."""
+    if isinstance(container, dict):
+        return {**container, step: value}
+    copy = list(container)
+    copy[int(step)] = value
+    return copy
+
+
+def _added(document: Any, path: Sequence[str], value: Any, op: str) -> Any:
+    if not path:
+        return value
+
+    def change(parent: Any, step: str) -> Any:
+        if isinstance(parent, dict):
+            return {**parent, step: value}
+        if not isinstance(parent, list):
+            return _MISSING
+        index = len(parent) if step == "-" else _index(step, len(parent), end=True)
+        return _MISSING if index is None else [*parent[:index], value, *parent[index:]]
+
+    return _changed(document, path, op, change)
+
+
+def _without(document: Any, path: Sequence[str], op: str) -> Any:
+    if not path:
+        raise _unfit("", f"{op} operation does not apply: the whole document cannot be removed")
+
+    def change(parent: Any, step: str) -> Any:
+        if _child(parent, step) is _MISSING:
+            return _MISSING
+        if isinstance(parent, dict):
+            return {key: value for key, value in parent.items() if key != step}
+        index = int(step)
+        return [*parent[:index], *parent[index + 1 :]]
+
+    return _changed(document, path, op, change)
+
+
+def _add(document: Any, operation: Document) -> Any:
+    return _added(document, _pointer(operation), _value(operation), "add")
+
+
+def _remove(document: Any, operation: Document) -> Any:
+    return _without(document, _pointer(operation), "remove")
+
+
+def _replace(document: Any, operation: Document) -> Any:
+    path, value = _pointer(operation), _value(operation)
+    if not path:
+        return value
+
+    def change(parent: Any, step: str) -> Any:
+        return _MISSING if _child(parent, step) is _MISSING else _with(parent, step, value)
+
+    return _changed(document, path, "replace", change)
+
+
+def _move(document: Any, operation: Document) -> Any:
+    origin, path = _pointer(operation, "from"), _pointer(operation)
+    if origin == path[: len(origin)] and origin != path:
+        raise _unfit(pointer(path), "move operation does not apply: a value cannot be moved into itself")
+    value = _at(document, origin, "move")
+    return document if origin == path else _added(_without(document, origin, "move"), path, value, "move")
+
+
+def _copy(document: Any, operation: Document) -> Any:
+    value = _at(document, _pointer(operation, "from"), "copy")
+    return _added(document, _pointer(operation), value, "copy")
+
+
+def _test(document: Any, operation: Document) -> Any:
+    path = _pointer(operation)
+    # A member that is absent equals null: this is how kube-apiserver's library reads a test.
+    found = document
+    for step in path:
+        found = _child(found, step)
+        if found is _MISSING:
+            break
+    wanted = operation.get("value")
+    if not equal(None if found is _MISSING else found, wanted):
+        raise _unfit(pointer(path), "testing value failed: test failed")
+    return document
+
+
+_STEPS: dict[str, Callable[[Any, Document], Any]] = {
+    "add": _add,
+    "remove": _remove,
+    "replace": _replace,
+    "move": _move,
+    "copy": _copy,
+    "test": _test,
+}
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Equality of JSON values: unlike Python's, true is not 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return bool(left == right)
+
+
+def _parts(value: Any) -> int:
+    """How many values a value consists of, counted up to the limit."""
+    pending, parts = [value], 0
+    while pending and parts <= COPIED_PARTS_MAX:
+        parts += 1
+        one = pending.pop()
+        if isinstance(one, dict):
+            pending.extend(one.values())
+        elif isinstance(one, list):
+            pending.extend(one)
+    return parts
