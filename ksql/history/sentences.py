@@ -1,0 +1,233 @@
+"""One clear English sentence for each event.
+
+Pure: the event, the object before and after in, a sentence out. A list of small readers is tried in
+order, each knowing one thing that people have a word for (scaled, bound, restarted, cordoned); the last
+one names the fields. What a Secret holds never enters a sentence: values come from masked differences.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ksql.base.documents import Document, lookup
+from ksql.history import diff
+from ksql.history.actors import called
+from ksql.history.statuses import news
+from ksql.log.event import Change, Event
+
+# A sentence that lists more fields than this is no sentence any more.
+FIELDS_NAMED_MAX = 3
+VALUE_CHARACTERS_MAX = 60
+
+_RESTARTED = "kubectl.kubernetes.io/restartedAt"
+_QUIET = (
+    ("metadata", "generation"),
+    ("metadata", "creationTimestamp"),
+    ("metadata", "uid"),
+    ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the readers look at: the event, both images (unmasked) and the shown differences."""
+
+    event: Event
+    before: Document
+    after: Document
+    changes: list[diff.FieldChange]
+    thing: str
+
+    def was(self, *path: str | int) -> Any:
+        return lookup(self.before, *path)
+
+    def now(self, *path: str | int) -> Any:
+        return lookup(self.after, *path)
+
+    def turned(self, *path: str) -> bool:
+        return bool(self.was(*path) != self.now(*path))
+
+
+Reader = Callable[[Facts], str | None]
+
+
+def thing_of(event: Event) -> str:
+    """deployment default/web, node node-2."""
+    stream = event.stream
+    kind = str(event.document.get("kind") or stream.resource.partition(".")[0]).lower()
+    return f"{kind} {stream.namespace}/{stream.name}" if stream.namespace else f"{kind} {stream.name}"
+
+
+def sentence(event: Event, before: Document | None, *, because: bool = True) -> str:
+    """What happened. `before` is the object as the event found it; None when it was new or is unknown."""
+    text = f"{called(event.actor)} {_deed(event, before)}"
+    return f"{text} because of r{event.cause}" if because and event.cause else text
+
+
+def _deed(event: Event, before: Document | None) -> str:
+    thing = thing_of(event)
+    if event.change is Change.ADDED:
+        return f"created {thing}"
+    if event.change is Change.DELETED:
+        return f"removed {thing}, whose deletion was under way" if _was_leaving(event) else f"deleted {thing}"
+    if before is None:
+        return f"changed {thing}"
+    changes = diff.between(before, event.document, event.stream.resource)
+    facts = Facts(event, before, event.document, changes, thing)
+    return next(told for reader in _READERS if (told := reader(facts)) is not None)
+
+
+def _was_leaving(event: Event) -> bool:
+    return event.verb != "delete" and bool(lookup(event.document, "metadata", "deletionTimestamp"))
+
+
+def _deletion(facts: Facts) -> str | None:
+    if facts.was("metadata", "deletionTimestamp") or not facts.now("metadata", "deletionTimestamp"):
+        return None
+    grace = facts.now("metadata", "deletionGracePeriodSeconds")
+    finalizers = facts.now("metadata", "finalizers")
+    if finalizers:
+        return f"asked to delete {facts.thing}, which waits for {_listed(finalizers)}"
+    return f"asked to delete {facts.thing}" + (f" within {grace} s" if grace else "")
+
+
+def _binding(facts: Facts) -> str | None:
+    node = facts.now("spec", "nodeName")
+    if facts.event.stream.resource == "pods" and node and not facts.was("spec", "nodeName"):
+        return f"bound {facts.thing} to {node}"
+    return None
+
+
+def _scaling(facts: Facts) -> str | None:
+    old, new = facts.was("spec", "replicas"), facts.now("spec", "replicas")
+    if old == new or not isinstance(new, int):
+        return None
+    more = _others(facts, ("spec", "replicas"))
+    text = f"scaled {facts.thing} " + (f"from {old} to " if old is not None else "to ")
+    return text + f"{new} replica{'' if new == 1 else 's'}" + (f" and changed {more}" if more else "")
+
+
+def _images(facts: Facts) -> str | None:
+    found = [c for c in facts.changes if c.path[-1:] == ("image",) and c.path[0] == "spec"]
+    if not found or any(change.kind != "changed" for change in found):
+        return None
+    told = [f"{_container(c)} from {_short(c.old)} to {_short(c.new)}" for c in found[:FIELDS_NAMED_MAX]]
+    rest = len(found) - len(told)
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"changed the image of {', '.join(told)}{more} in {facts.thing}"
+
+
+def _container(change: diff.FieldChange) -> str:
+    return next((step.label for step in reversed(change.path) if isinstance(step, diff.Item)), "a container")
+
+
+def _restart(facts: Facts) -> str | None:
+    path = ("spec", "template", "metadata", "annotations", _RESTARTED)
+    return f"restarted {facts.thing}" if facts.turned(*path) and facts.now(*path) else None
+
+
+def _switches(facts: Facts) -> str | None:
+    for path, on, off in (
+        (("spec", "paused"), "paused", "resumed"),
+        (("spec", "unschedulable"), "cordoned", "uncordoned"),
+        (("spec", "suspend"), "suspended", "resumed"),
+    ):
+        if bool(facts.was(*path)) != bool(facts.now(*path)):
+            return f"{on if facts.now(*path) else off} {facts.thing}"
+    return None
+
+
+def _taints(facts: Facts) -> str | None:
+    if facts.event.stream.resource != "nodes" or not facts.turned("spec", "taints"):
+        return None
+    old, new = _named(facts.was("spec", "taints")), _named(facts.now("spec", "taints"))
+    gained, lost = [t for t in new if t not in old], [t for t in old if t not in new]
+    parts = [f"tainted {facts.thing} with {_listed(gained)}"] if gained else []
+    if lost:
+        parts.append(f"removed the taint {_listed(lost)}" + ("" if gained else f" from {facts.thing}"))
+    return " and ".join(parts) or None
+
+
+def _named(taints: Any) -> list[str]:
+    return [f"{taint.get('key')}:{taint.get('effect')}" for taint in taints or () if isinstance(taint, dict)]
+
+
+def _owners(facts: Facts) -> str | None:
+    old = {o.get("uid"): o for o in facts.was("metadata", "ownerReferences") or ()}
+    new = {o.get("uid"): o for o in facts.now("metadata", "ownerReferences") or ()}
+    gained, lost = [new[u] for u in new if u not in old], [old[u] for u in old if u not in new]
+    if gained:
+        return f"gave {facts.thing} to {_listed([_owner(o) for o in gained])}"
+    return f"released {facts.thing} from {_listed([_owner(o) for o in lost])}" if lost else None
+
+
+def _owner(reference: Document) -> str:
+    return f"{str(reference.get('kind', '')).lower()} {reference.get('name', '')}"
+
+
+def _finalizers(facts: Facts) -> str | None:
+    old, new = facts.was("metadata", "finalizers") or [], facts.now("metadata", "finalizers") or []
+    lost, gained = [f for f in old if f not in new], [f for f in new if f not in old]
+    if lost:
+        return f"removed the finalizer {_listed(lost)} from {facts.thing}"
+    return f"added the finalizer {_listed(gained)} to {facts.thing}" if gained else None
+
+
+def _status(facts: Facts) -> str | None:
+    """A report about what is: only when nothing that somebody wants has changed beside it."""
+    if any(change.path[:1] != ("status",) for change in _loud(facts)) or not facts.turned("status"):
+        return None
+    told = news(facts.event.stream.resource, facts.was("status") or {}, facts.now("status") or {})
+    return f"reported {facts.thing} {told}" if told else f"updated the status of {facts.thing}"
+
+
+_MARKS = (("labels", "labelled", "label"), ("annotations", "annotated", "annotation"))
+
+
+def _labels(facts: Facts) -> str | None:
+    """Only labels or annotations changed: say which, and to what."""
+    loud = _loud(facts)
+    for field, added, removed in _MARKS:
+        if not loud or any(change.path[:2] != ("metadata", field) for change in loud):
+            continue
+        old, new = facts.was("metadata", field) or {}, facts.now("metadata", field) or {}
+        gained = [f"{key}={_short(new[key])}" for key in new if old.get(key) != new[key]]
+        lost = [key for key in old if key not in new]
+        if gained and facts.event.stream.resource != "secrets":
+            return f"{added} {facts.thing} with {_listed(gained)}"
+        if lost and not gained:
+            return f"removed the {removed} {_listed(lost)} from {facts.thing}"
+    return None
+
+
+def _fields(facts: Facts) -> str:
+    named = _listed([diff.dotted(change.path) for change in _loud(facts)])
+    return f"changed {named} of {facts.thing}" if named else f"wrote {facts.thing} with nothing new in it"
+
+
+def _loud(facts: Facts) -> list[diff.FieldChange]:
+    """The changes worth telling: bookkeeping that follows from others is left out."""
+    return [change for change in facts.changes if change.path not in _QUIET]
+
+
+def _others(facts: Facts, told: diff.Path) -> str:
+    rest = [c for c in _loud(facts) if c.path != told and c.path[:1] in (("spec",), ("data",))]
+    return _listed([diff.dotted(change.path) for change in rest])
+
+
+def _listed(words: list[str]) -> str:
+    """a, b and c; or a, b, c and 4 more."""
+    if len(words) > FIELDS_NAMED_MAX + 1:
+        return f"{', '.join(words[:FIELDS_NAMED_MAX])} and {len(words) - FIELDS_NAMED_MAX} more"
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
+
+
+_READERS: tuple[Reader, ...] = (
+    _deletion, _binding, _status, _scaling, _restart, _images, _switches, _taints, _owners, _finalizers,
+    _labels, _fields,
+)  # fmt: skip
