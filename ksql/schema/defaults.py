@@ -1,0 +1,31 @@
+"""What kube-apiserver fills in where a document says nothing: rules as data, one engine.
+
+The tables stand in `defaults_pods.py` and `defaults_groups.py`, the engine in `filling.py`. Defaulting is
+pure and idempotent, and expects a document whose structure was checked (`structure.py`): types are right
+and nulls are gone.
+"""
+
+from ksql.base.documents import Document
+from ksql.schema.defaults_groups import DEFAULTS
+from ksql.schema.resources import GroupVersionKind, ResourceType
+
+
+def apply_defaults(type: ResourceType, document: Document) -> Document:
+    """The document with its kind's defaults; the same object when it has them all."""
+    return _apply((type.group, type.version, type.kind), document)
+
+
+def apply_kind_defaults(gvk: GroupVersionKind, document: Document) -> Document:
+    """As `apply_defaults`, for the body of a subresource (TokenRequest)."""
+    return _apply((gvk.group, gvk.version, gvk.kind), document)
+
+
+def _apply(key: tuple[str, str, str], document: Document) -> Document:
+    fill = DEFAULTS.get(key)
+    if fill is None:
+        return document
+    filled = fill.apply(document)
+    if "stringData" in filled and key == ("", "v1", "Secret"):
+        # Written, never read: it has gone into data.
+        filled = {name: value for name, value in filled.items() if name != "stringData"}
+    return filled
