@@ -16,6 +16,11 @@ class LogUnavailableError(Exception):
     """The log cannot be written (full disk, lost database). Nothing was appended; asking again may work."""
 
 
+class LogUncertainError(LogUnavailableError):
+    """The database was lost while committing and did not come back in time: appended or not, the log will
+    show. The one case in which nobody can say."""
+
+
 class HorizonError(Exception):
     """The revision asked for is older than the oldest the log still has."""
 
@@ -59,6 +64,8 @@ class Batch(Protocol):
 
 # Runs on the event loop with the head held and every earlier event folded: state is exact. Returns the
 # drafts to append (none: nothing changed) or raises to refuse; a refusal uses no revision. Must not await.
+# May run again when another server was faster, or when a request beside it could not be stored: whatever an
+# earlier run answered never happened, so it must leave no trace outside its answer.
 Decide = Callable[[Batch], Sequence[Draft]]
 
 # Called on the event loop, in order, with each committed batch (own or another server's), before any

@@ -1,0 +1,54 @@
+"""One database behind the log: which dialect, its engine, and what its errors mean."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import sqlalchemy as sa
+
+from ksql.log import postgresql, sqlite
+from ksql.log.codec import Encoded
+from ksql.log.transaction import Transaction
+
+
+class Dialect(Protocol):
+    """What differs between the two databases: `sqlite.py` and `postgresql.py`."""
+
+    def create_engine(self, url: sa.URL) -> sa.Engine: ...
+
+    def begin(self, connection: sa.Connection) -> None: ...
+
+    def hold(self, connection: sa.Connection) -> None: ...
+
+    def snapshot(self, connection: sa.Connection) -> None: ...
+
+    def insert(
+        self, connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded]
+    ) -> bool: ...
+
+
+def dialect_of(url: sa.URL) -> Dialect:
+    """The adapter for a URL; `ValueError` for any other database."""
+    name = url.get_backend_name()
+    if name == "sqlite":
+        return cast(Dialect, sqlite)
+    if name == "postgresql":
+        return cast(Dialect, postgresql)
+    raise ValueError(f"{name} is not a database ksql knows: sqlite or postgresql")
+
+
+def is_memory(url: sa.URL) -> bool:
+    """Whether the log lives and dies with this process."""
+    return url.get_backend_name() == "sqlite" and sqlite.is_memory(url)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database could not serve (lost, full, locked) rather than refuse what it was told."""
+    return isinstance(
+        error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """The driver's own words, without the statement and its parameters."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__

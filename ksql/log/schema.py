@@ -1,0 +1,171 @@
+"""The tables of the log, once for both databases.
+
+`events` is the record and is never changed: triggers refuse it. Everything else is either needed to read
+it (`streams`, `actors`, `actions`, `dictionaries`) or can be computed from it again (`head`, `objects`).
+Text that repeats is kept once and referred to by a small number; a stream's number is the revision of
+its first event, so that no second counter exists and streams sort by birth. Instants are integer
+microseconds. The migrations lead to the same tables (`tests/migrations` compares them).
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"}
+)
+
+# Rows that are rewritten for ever (head, objects) need room on their page, or PostgreSQL moves them and
+# their index entries.
+_REWRITTEN = {"fillfactor": 50}
+
+
+def _number(name: str, **options: Any) -> sa.Column[int]:
+    """A revision, a stream or an instant: 64 bits; in SQLite INTEGER, so that a primary key is the rowid."""
+    wide = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    return sa.Column(name, wide, nullable=options.pop("nullable", False), **options)
+
+
+def _small(name: str, **options: Any) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, **options)
+
+
+def _image() -> list[sa.Column[Any]]:
+    """What `events` and `transient` say of a change. Wide columns first: narrow ones would be padded."""
+    return [
+        _number("revision", primary_key=True, autoincrement=False),
+        _number("time"),
+        _number("stream"),
+        _number("cause", nullable=True),
+        _small("skipped"),
+        _small("actor"),
+        _small("action"),
+        sa.Column("codec", sa.SmallInteger, nullable=False),
+        sa.Column("dictionary", sa.SmallInteger, nullable=False),
+        sa.Column("correlation", sa.LargeBinary, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+    ]
+
+
+# One row. Whoever appends holds it; that is what makes revisions gapless in commit order.
+head = sa.Table(
+    "head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    _number("revision"),
+    # The newest revision in `events`; those after it went to `transient`.
+    _number("durable"),
+    _number("time"),
+    _number("horizon"),
+    sa.CheckConstraint("id = 1", name="ck_head_one_row"),
+    postgresql_with=_REWRITTEN,
+)
+
+streams = sa.Table(
+    "streams",
+    metadata,
+    _number("id", primary_key=True, autoincrement=False),
+    # The revision of its DELETED event, 0 while it lives: what keeps `at` from visiting the dead.
+    _number("ended"),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("uid", sa.LargeBinary, nullable=False),
+    sa.Index("ix_streams_uid", "uid", unique=True),
+    sa.Index("ix_streams_resource_namespace_name", "resource", "namespace", "name"),
+)
+
+actors = sa.Table(
+    "actors",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),  # a JSON array
+    sa.Column("impersonator", sa.Text, nullable=False),
+    sa.Column("user_agent", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+)
+
+# What was done: a few hundred combinations however long the log. Four texts become one number per event.
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("change", sa.Text, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("subresource", sa.Text, nullable=False),
+    sa.Column("field_manager", sa.Text, nullable=False),
+)
+
+# `skipped` counts the revisions right before this one that went to `transient`, where rows are dropped:
+# a hole in the numbers is either accounted for here or it is damage.
+events = sa.Table("events", metadata, *_image())
+sa.Index("ix_events_stream_revision", events.c.stream, events.c.revision)
+sa.Index(
+    "ix_events_cause",
+    events.c.cause,
+    sqlite_where=events.c.cause.is_not(None),
+    postgresql_where=events.c.cause.is_not(None),
+)
+
+transient = sa.Table("transient", metadata, *_image())
+
+# The inline projection: where each living object's newest image is.
+objects = sa.Table(
+    "objects",
+    metadata,
+    _number("stream", primary_key=True, autoincrement=False),
+    _number("revision"),
+    postgresql_with=_REWRITTEN,
+)
+
+dictionaries = sa.Table(
+    "dictionaries",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _number("time"),
+    # The newest event it was trained from; 0 for the one built from typical objects.
+    _number("trained_to"),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("consumer", sa.Text, primary_key=True),
+    _number("revision"),
+    _number("time"),
+)
+
+# The one place that adds to `events`; the dialects put VALUES or a SELECT over arrays behind it.
+EVENT_COLUMNS = tuple(column.name for column in events.columns)
+INSERT_EVENTS = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) "
+INSERT_TRANSIENT = f"INSERT INTO transient ({', '.join(EVENT_COLUMNS)}) "
+
+GUARDS: dict[str, tuple[str, ...]] = {
+    "sqlite": (
+        "CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events"
+        " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END",
+        "CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events"
+        " BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION events_refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'events are never changed or deleted'; END $$",
+        "CREATE TRIGGER events_refuse_row BEFORE UPDATE OR DELETE ON events"
+        " FOR EACH ROW EXECUTE FUNCTION events_refuse()",
+        "CREATE TRIGGER events_refuse_truncate BEFORE TRUNCATE ON events"
+        " FOR EACH STATEMENT EXECUTE FUNCTION events_refuse()",
+        # Payloads are compressed already; trying again costs time and gains nothing.
+        "ALTER TABLE events ALTER COLUMN payload SET STORAGE EXTERNAL",
+        "ALTER TABLE transient ALTER COLUMN payload SET STORAGE EXTERNAL",
+    ),
+}
+FIRST_ROWS = ("INSERT INTO head (id, revision, durable, time, horizon) VALUES (1, 0, 0, 0, 0)",)
+
+
+@sa.event.listens_for(metadata, "after_create")
+def _guard(_: sa.MetaData, connection: sa.Connection, **__: Any) -> None:
+    """`metadata.create_all` ends where the migrations end: with the triggers and the head's row."""
+    for statement in (*GUARDS[connection.dialect.name], *FIRST_ROWS):
+        connection.exec_driver_sql(statement)

@@ -1,0 +1,238 @@
+"""The appender's own connection: hold the head, read on, write, and find out what became of a commit.
+
+Blocking; all calls come from one worker thread. Every failure ends in one of two exceptions: `OutageError`,
+when it is certain that nothing was written, and `UnsureError`, when the connection died while committing.
+After the latter `settle` asks the database itself: revisions are never used twice, so whether the row at
+the transaction's first revision is ours tells the outcome.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from ksql.log import queries
+from ksql.log.codec import Codec
+from ksql.log.database import Dialect, is_outage, sentence
+from ksql.log.event import Change, Event
+from ksql.log.protocol import EventFilter
+from ksql.log.registry import Registry, action_columns, actor_columns
+from ksql.log.schema import actions, actors, events, objects, transient
+from ksql.log.transaction import Head, Transaction
+
+# Heartbeats kept beside each lease's newest: enough for a watcher to resume, nothing like a history.
+TRANSIENT_TAIL = 2048
+# Heartbeats between two prunings, so that one transaction drops few rows.
+PRUNE_EVERY = 256
+
+Probe = Callable[[str], None]
+
+
+class OutageError(Exception):
+    """The database cannot serve; nothing was written."""
+
+
+class UnsureError(Exception):
+    """The connection died while committing: written or not, nobody has said."""
+
+
+def _silent(_: str) -> None:
+    """No probe."""
+
+
+class Session:
+    """See the module. `probe` is called with the name of each step, for tests that break things there."""
+
+    def __init__(
+        self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None
+    ) -> None:
+        self.engine, self.dialect, self.registry = engine, dialect, registry
+        self.codec = Codec(self._fetch)
+        self._probe = probe or _silent
+        self._connection: sa.Connection | None = None
+        self._heartbeats = 0
+
+    def rows(self) -> queries.Rows:
+        """Reads through the appender's connection, within whatever transaction it holds."""
+        return queries.Rows(self._connected(), self.registry, self.codec)
+
+    def _connected(self) -> sa.Connection:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def _fetch(self, number: int) -> bytes | None:
+        return queries.dictionary(self._connected(), number)
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sa.exc.DBAPIError:
+                connection.invalidate()
+
+    def _abandon(self, error: BaseException) -> None:
+        """The connection cannot be trusted after an outage: the next call makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.rollback()
+            connection.invalidate(error)
+            connection.close()
+        except Exception:  # a dead connection may fail in any way while it is put away
+            connection.invalidate(error)
+
+    def look(self) -> Head:
+        """The head as it is now."""
+        try:
+            found = self.rows().head()
+            self._connected().rollback()
+            return found
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def hold(self) -> Head:
+        """Take the head: nobody else appends until `write` or `release`."""
+        try:
+            self.dialect.hold(self._connected())
+            return self.rows().head()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def release(self) -> None:
+        """Let the head go, having written nothing."""
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except Exception as error:
+                raise self._failed(error) from error
+
+    def news(self, after: int, up_to: int, limit: int) -> list[Event]:
+        """What others appended, with the names they introduced."""
+        try:
+            rows = self.rows()
+            rows.learn()
+            found = rows.read(after, limit, EventFilter(up_to=up_to, transient=True))
+            self._follow(rows, found)
+            return found
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _follow(self, rows: queries.Rows, found: list[Event]) -> None:
+        """Keep `living` as these events leave it. A stream's number is the revision of its first event."""
+        living = self.registry.living
+        for event in found:
+            uid = event.stream.uid
+            if event.change is Change.ADDED:
+                living[uid] = event.revision
+            elif event.change is Change.DELETED:
+                living.pop(uid, None)
+            elif uid not in living:
+                # A heartbeat whose first event has been dropped meanwhile.
+                living[uid] = rows.number_of(uid)
+
+    def write(self, transaction: Transaction, held: bool) -> bool:
+        """Append and commit. False: the head has moved, nothing is written. Other errors than outages
+        (a value the database does not take) are raised as they are, nothing written."""
+        encoded = [self.codec.encode(draft.payload) for draft in transaction.drafts]
+        committing = False
+        try:
+            connection = self._connected()
+            if not held:
+                self.dialect.begin(connection)
+            self._probe("held")
+            if not self.dialect.insert(connection, transaction, encoded):
+                connection.rollback()
+                return False
+            self._introduce(connection, transaction)
+            self._prune(connection, transaction)
+            self._probe("inserted")
+            committing = True
+            connection.commit()
+            self._probe("committed")
+            return True
+        except Exception as error:
+            if committing:
+                self._abandon(error)
+                raise UnsureError(str(error)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        """What to raise for an error before the commit."""
+        if is_outage(error):
+            self._abandon(error)
+            return OutageError(sentence(error))
+        self._abandon(error)
+        return error
+
+    def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
+        if transaction.actors:
+            rows = [actor_columns(number, actor) for actor, number in transaction.actors.items()]
+            connection.execute(actors.insert(), rows)
+        if transaction.actions:
+            rows = [action_columns(number, action) for action, number in transaction.actions.items()]
+            connection.execute(actions.insert(), rows)
+
+    def _prune(self, connection: sa.Connection, transaction: Transaction) -> None:
+        beats = sum(draft.transient for draft in transaction.drafts)
+        self._heartbeats += beats
+        if not beats or self._heartbeats < PRUNE_EVERY:
+            return
+        self._heartbeats = 0
+        prune(connection)
+
+    def save_checkpoint(self, consumer: str, revision: int, time: int) -> None:
+        """Make a consumer's position durable."""
+        try:
+            connection = self._connected()
+            self.dialect.begin(connection)
+            # Both dialects spell it alike; SQLAlchemy has a construct for each and none for both.
+            connection.execute(
+                sa.text(
+                    "INSERT INTO checkpoints (consumer, revision, time) VALUES (:consumer, :revision, :time)"
+                    " ON CONFLICT (consumer) DO UPDATE SET revision = excluded.revision, time = excluded.time"
+                ),
+                {"consumer": consumer, "revision": revision, "time": time},
+            )
+            connection.commit()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def settle(self, transaction: Transaction) -> bool:
+        """Whether a transaction of unknown outcome is in the log."""
+        try:
+            connection = self._connected()
+            # Holding the head waits for the old connection's transaction to end, one way or the other.
+            self.dialect.hold(connection)
+            revision, time, stream = transaction.rows[0][:3]
+            draft = transaction.drafts[0]
+            table = transient if draft.transient else events
+            row = connection.execute(
+                sa.select(table.c.time, table.c.stream, table.c.codec, table.c.dictionary, table.c.payload)
+                .where(table.c.revision == revision)
+            ).first()  # fmt: skip
+            ours = row is not None and (row[0], row[1]) == (time, stream)
+            ours = ours and row is not None and self.codec.decode(*row[2:]) == draft.payload
+            connection.rollback()
+            return ours
+        except Exception as error:
+            raise self._failed(error) from error
+
+
+def prune(connection: sa.Connection) -> None:
+    """Drop heartbeats beyond the tail that are nobody's newest."""
+    cut = (
+        sa.select(transient.c.revision)
+        .order_by(transient.c.revision.desc())
+        .offset(TRANSIENT_TAIL)
+        .limit(1)
+        .scalar_subquery()
+    )
+    newest = sa.select(objects.c.revision).where(objects.c.stream == transient.c.stream).scalar_subquery()
+    connection.execute(
+        transient.delete().where(
+            transient.c.revision <= cut, sa.func.coalesce(newest, 0) != transient.c.revision
+        )
+    )

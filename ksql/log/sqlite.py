@@ -1,0 +1,125 @@
+"""SQLite: one file, one writer, WAL.
+
+`synchronous=FULL` makes a commit survive power loss. The writer never checkpoints by itself: copying the
+WAL back into the file stops it for 30 ms and more, so a thread of its own does that (`checkpoints.py`).
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ksql.log.codec import Encoded
+from ksql.log.registry import pack
+from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
+from ksql.log.transaction import Transaction
+
+# Another process may hold the write lock for a batch or a checkpoint's end; beyond this it is stuck.
+BUSY_SECONDS = 5.0
+# Index pages of streams are hit at random: 64 MiB hold those of some millions of events.
+CACHE_KIB = 64 * 1024
+# Rows per statement; one statement is one hand-over of the interpreter's lock instead of one per row.
+_CHUNKS = (64, 16, 4, 1)
+
+
+def is_memory(url: sa.URL) -> bool:
+    return url.database in (None, "", ":memory:")
+
+
+def create_engine(url: sa.URL) -> sa.Engine:
+    """An engine whose connections begin nothing by themselves."""
+    if is_memory(url):
+        engine = sa.create_engine(
+            url, poolclass=sa.StaticPool, pool_reset_on_return=None, connect_args={"check_same_thread": False}
+        )
+    else:
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(
+            url, pool_size=8, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        )
+    sa.event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=0",
+        f"cache_size=-{CACHE_KIB}",
+        "temp_store=MEMORY",
+        # Debian's build overwrites freed space with zeros; nothing here is ever freed that is secret.
+        "secure_delete=OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def hold(connection: sa.Connection) -> None:
+    """Take the write lock; the head cannot move until this transaction ends."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+# There is one writer at a time anyway: to begin writing is to hold.
+begin = hold
+
+
+def snapshot(connection: sa.Connection) -> None:
+    """Begin a transaction that sees one state however long it reads."""
+    connection.exec_driver_sql("BEGIN")
+
+
+_HEAD = "UPDATE head SET revision = ?, durable = ?, time = ? WHERE id = 1 AND revision = ?"
+_STREAMS = "INSERT INTO streams (id, ended, resource, namespace, name, uid) "
+_OBJECTS = "INSERT INTO objects (stream, revision) "
+_OBJECTS_NEWER = " ON CONFLICT (stream) DO UPDATE SET revision = excluded.revision"
+_ENDED = "UPDATE streams SET ended = ? WHERE id = ?"
+_GONE = "DELETE FROM objects WHERE stream = ?"
+
+
+def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded]) -> bool:
+    """Write the transaction's rows; False when the head has moved and nothing was written."""
+    after = transaction.after
+    moved = connection.exec_driver_sql(
+        _HEAD, (after.revision, after.durable, after.time, transaction.head.revision)
+    )
+    if moved.rowcount != 1:
+        return False
+    ended, current = transaction.ended, transaction.current
+    born = [
+        (number, ended.get(number, 0), s.resource, s.namespace, s.name, pack(s.uid))
+        for number, s in transaction.born.items()
+    ]
+    _bulk(connection, _STREAMS, born, 6)
+    rows = [(*row[:7], *e[:2], row[7], e[2]) for row, e in zip(transaction.rows, encoded, strict=True)]
+    width = len(EVENT_COLUMNS)
+    if after.durable == after.revision and not any(draft.transient for draft in transaction.drafts):
+        _bulk(connection, INSERT_EVENTS, rows, width)
+    else:
+        marked = list(zip(transaction.drafts, rows, strict=True))
+        _bulk(connection, INSERT_EVENTS, [row for draft, row in marked if not draft.transient], width)
+        _bulk(connection, INSERT_TRANSIENT, [row for draft, row in marked if draft.transient], width)
+    living = [pair for pair in current.items() if pair[0] not in ended] if ended else list(current.items())
+    _bulk(connection, _OBJECTS, living, 2, _OBJECTS_NEWER)
+    for number, revision in ended.items():
+        if number not in transaction.born:
+            connection.exec_driver_sql(_ENDED, (revision, number))
+            connection.exec_driver_sql(_GONE, (number,))
+    return True
+
+
+def _bulk(
+    connection: sa.Connection, insert_into: str, rows: Sequence[Sequence[Any]], width: int, then: str = ""
+) -> None:
+    """Insert the rows in as few statements as a handful of prepared sizes allow."""
+    at = 0
+    for size in _CHUNKS:
+        while len(rows) - at >= size:
+            values = ",".join(["(" + ",".join("?" * width) + ")"] * size)
+            connection.exec_driver_sql(
+                f"{insert_into}VALUES {values}{then}", tuple(chain.from_iterable(rows[at : at + size]))
+            )
+            at += size

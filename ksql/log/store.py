@@ -1,0 +1,218 @@
+"""The event log itself: `open_log` puts the parts together.
+
+Writes go to the appender, reads to threads of their own, followers to the tail in memory. Under virtual
+time (`inline`) and for a log in memory everything happens in the caller's thread on one connection.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from ksql.base.clock import Clock, to_microseconds
+from ksql.base.tasks import InlineWorker, Tasks, ThreadWorker, Worker
+from ksql.log import migrate, queries, training
+from ksql.log.appender import Appender
+from ksql.log.codec import Codec
+from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
+from ksql.log.event import Event
+from ksql.log.protocol import (
+    EVERYTHING,
+    Decide,
+    EventFilter,
+    EventLog,
+    Fold,
+    HorizonError,
+    LogUnavailableError,
+)
+from ksql.log.registry import Registry
+from ksql.log.schema import checkpoints, metadata
+from ksql.log.session import OutageError, Probe, Session
+from ksql.log.tail import Tail
+from ksql.log.transaction import Head
+
+T = TypeVar("T")
+
+# Long scans of the past must not make each other wait; more threads only fight for the interpreter.
+READER_THREADS = 4
+# A follower's page: large enough to amortise a query, small enough to hold in memory many times over.
+SUBSCRIPTION_EVENTS = 500
+# Living objects per page while state is loaded.
+CURRENT_OBJECTS = 2000
+# How often other processes' events are looked for when no wake-up comes.
+POLL_SECONDS = 0.25
+
+
+def open_log(url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None) -> EventLog:
+    """A log on SQLite or PostgreSQL; `await log.open()` before use.
+
+    `inline` runs every call in the caller's thread (virtual time), as a log in memory (`sqlite://`) always does.
+    `probe` is called with the name of each step of an append, where tests break things.
+    """
+    parsed = sa.make_url(url)
+    return SqlEventLog(parsed, clock, inline or is_memory(parsed), probe)
+
+
+class SqlEventLog:
+    """`EventLog` on either database."""
+
+    def __init__(self, url: sa.URL, clock: Clock, inline: bool, probe: Probe | None) -> None:
+        self.url, self.clock, self.inline = url, clock, inline
+        self.dialect: Dialect = dialect_of(url)
+        self.engine = self.dialect.create_engine(url)
+        self.registry = Registry()
+        self.tail = Tail()
+        self._writing: Worker = InlineWorker() if inline else ThreadWorker("log-writer")
+        self._reading: Worker = InlineWorker() if inline else ThreadWorker("log-reader", READER_THREADS)
+        self._session = Session(self.engine, self.dialect, self.registry, probe)
+        self._appender = Appender(self._session, self._writing, self.registry, self.tail, clock)
+        self._tasks = Tasks()
+        self._local = threading.local()
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def head(self) -> int:
+        return self._appender.head.revision
+
+    @property
+    def horizon(self) -> int:
+        return self._appender.head.horizon
+
+    def fold_into(self, fold: Fold) -> None:
+        self._appender.folds.append(fold)
+
+    async def open(self) -> None:
+        head, living, (number, data) = await self._writing.run(self._prepare)
+        self.registry.living.update(living)
+        self._session.codec.use(number, data)
+        self._appender.head = head
+        self.tail.start(head.revision)
+        self._running = self._tasks.start("log appender", self._appender.run())
+        if not self.inline:
+            self._tasks.start("log poll", self._poll())
+
+    def _prepare(self) -> tuple[Head, dict[str, int], tuple[int, bytes]]:
+        """Check the schema, read what the appender must know. On the writer's thread."""
+        with self.engine.connect() as connection:
+            if is_memory(self.url):
+                metadata.create_all(connection)
+            else:
+                migrate.require(connection, self.url)
+            dictionary = training.first(connection, to_microseconds(self.clock.now()))
+            connection.commit()
+            rows = queries.Rows(connection, self.registry, self._session.codec)
+            rows.learn()
+            found = rows.head(), rows.living(), dictionary
+            connection.rollback()
+            return found
+
+    async def aclose(self) -> None:
+        self._appender.close()
+        if self._running is not None:
+            with suppress(Exception):
+                await self._running
+        self.tail.close()
+        await self._tasks.aclose()
+        await self._writing.run(self._session.close)
+        self._writing.close()
+        self._reading.close()
+        self.engine.dispose()
+
+    async def _poll(self) -> None:
+        while True:
+            await self.clock.sleep(POLL_SECONDS)
+            self._appender.nudge()
+
+    async def append(self, decide: Decide) -> Sequence[Event]:
+        return await self._appender.submit(decide)
+
+    async def _read(self, call: Callable[[queries.Rows], T]) -> T:
+        """Run a read on a connection of its own, in a reader's thread."""
+        try:
+            return await self._reading.run(self._with_rows, call)
+        except Exception as error:
+            if is_outage(error):
+                raise LogUnavailableError(f"the log cannot be read: {sentence(error)}") from error
+            raise
+
+    def _with_rows(self, call: Callable[[queries.Rows], T]) -> T:
+        with self.engine.connect() as connection:
+            return call(queries.Rows(connection, self.registry, self._codec()))
+
+    def _codec(self) -> Codec:
+        """This thread's codec: zstd's contexts are not shared."""
+        codec: Codec | None = getattr(self._local, "codec", None)
+        if codec is None:
+            codec = self._local.codec = Codec(self._fetch)
+        return codec
+
+    def _fetch(self, number: int) -> bytes | None:
+        with self.engine.connect() as connection:
+            return queries.dictionary(connection, number)
+
+    async def read(
+        self, after: int, limit: int, where: EventFilter = EVERYTHING, *, newest_first: bool = False
+    ) -> Sequence[Event]:
+        if not newest_first and after + 1 < self.horizon:
+            raise HorizonError(f"events before r{self.horizon} are no longer kept")
+        return await self._read(lambda rows: rows.read(after, limit, where, newest_first))
+
+    async def event(self, revision: int) -> Event | None:
+        return await self._read(lambda rows: rows.event(revision))
+
+    async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
+        if revision < self.horizon:
+            raise HorizonError(f"the state at r{revision} is no longer kept; the oldest is r{self.horizon}")
+        return await self._read(lambda rows: rows.at(revision, where))
+
+    async def current(self) -> AsyncIterator[Sequence[Event]]:
+        # Nothing is folded while the pages are read: what comes after them comes through `fold`.
+        async with self._appender.gate:
+            with suppress(OutageError):
+                await self._appender.catch_up()
+            after = 0
+            while True:
+                page, after = await self._read(partial(queries.Rows.current, after_stream=after, limit=CURRENT_OBJECTS))
+                if page:
+                    yield page
+                if not after:
+                    return
+
+    async def revision_at(self, time: datetime) -> int:
+        return await self._read(lambda rows: rows.revision_at(to_microseconds(time)))
+
+    async def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
+        position = after
+        while not self.tail.closed and (where.up_to is None or position < where.up_to):
+            near = self.tail.after(position, SUBSCRIPTION_EVENTS)
+            if near is None:
+                found, position = await self._stored(position, where)
+            elif near:
+                found = [event for event in near if queries.matches(where, event)]
+                position = near[-1].revision
+            else:
+                await self.tail.changed()
+                continue
+            if found:
+                yield found
+
+    async def _stored(self, position: int, where: EventFilter) -> tuple[Sequence[Event], int]:
+        """The next page from the database, and how far it reaches."""
+        head = self.head
+        up_to = head if where.up_to is None else min(head, where.up_to)
+        bounded = queries.up_to(where, up_to)
+        found = await self.read(position, SUBSCRIPTION_EVENTS, bounded)
+        return found, found[-1].revision if len(found) == SUBSCRIPTION_EVENTS else head
+
+    async def checkpoint(self, consumer: str) -> int:
+        query = sa.select(checkpoints.c.revision).where(checkpoints.c.consumer == consumer)
+        return await self._read(lambda rows: rows.connection.execute(query).scalar_one_or_none() or 0)
+
+    async def save_checkpoint(self, consumer: str, revision: int) -> None:
+        micros = to_microseconds(self.clock.now())
+        await self._writing.run(self._session.save_checkpoint, consumer, revision, micros)

@@ -1,0 +1,143 @@
+"""One append transaction while it is being decided: which drafts, at which revisions, under which numbers.
+
+Pure: it knows the head it was begun on and the registry, and changes neither. When the database has taken
+it, `learned` is what the registry must add; when not, it is dropped and nothing has happened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ksql.base.clock import from_microseconds
+from ksql.log.event import Actor, Change, Draft, Event, Stream, from_draft
+from ksql.log.registry import Action, Registry, pack
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The one row that orders everything."""
+
+    revision: int = 0
+    durable: int = 0  # the newest revision in `events`
+    time: int = 0  # microseconds
+    horizon: int = 0
+
+
+class DraftError(ValueError):
+    """A decision returned drafts that contradict the streams: a fault of its author, not of the database."""
+
+
+class Transaction:
+    """A `Batch` for `decide`, and the columns that the dialects insert."""
+
+    def __init__(self, head: Head, registry: Registry, time: int) -> None:
+        self.head = head
+        self.micros = max(time, head.time)
+        self.registry = registry
+        self.drafts: list[Draft] = []
+        self.rows: list[Row] = []
+        self.drafted: dict[tuple[str, str, str], Draft] = {}
+        self.durable = head.durable
+        self.payload_bytes = 0
+        # What the registry does not know yet.
+        self.actors: dict[Actor, int] = {}
+        self.actions: dict[Action, int] = {}
+        # Streams begun and ended here: number to stream, number to revision.
+        self.born: dict[int, Stream] = {}
+        self.ended: dict[int, int] = {}
+        self.current: dict[int, int] = {}
+        self._streams: dict[str, int | None] = {}
+
+    @property
+    def revision(self) -> int:
+        return self.head.revision + len(self.drafts) + 1
+
+    @property
+    def time(self) -> datetime:
+        return from_microseconds(self.micros)
+
+    @property
+    def after(self) -> Head:
+        """The head once this is committed."""
+        return Head(self.head.revision + len(self.drafts), self.durable, self.micros, self.head.horizon)
+
+    def take(self, drafts: Sequence[Draft]) -> None:
+        """Give each draft its place. All or none: `DraftError` leaves the transaction as it was."""
+        self._check(drafts)
+        for draft in drafts:
+            self._place(draft)
+
+    def _check(self, drafts: Sequence[Draft]) -> None:
+        lives: dict[str, bool] = {}
+        for draft in drafts:
+            uid = draft.stream.uid
+            alive = lives.get(uid)
+            if alive is None:
+                alive = self._number(uid) is not None
+            if alive == (draft.change is Change.ADDED):
+                what = "already lives" if alive else "does not live"
+                raise DraftError(f"{draft.change} of {draft.stream}: the stream {what}")
+            lives[uid] = draft.change is not Change.DELETED
+
+    def _number(self, uid: str) -> int | None:
+        return self._streams[uid] if uid in self._streams else self.registry.living.get(uid)
+
+    def _place(self, draft: Draft) -> None:
+        revision, stream, uid = self.revision, draft.stream, draft.stream.uid
+        if draft.change is Change.ADDED:
+            number = revision
+            self.born[number] = stream
+            self._streams[uid] = number
+        else:
+            found = self._number(uid)
+            assert found is not None
+            number = found
+        if draft.change is Change.DELETED:
+            self.ended[number] = revision
+            self._streams[uid] = None
+        self.current[number] = revision
+        skipped = 0
+        if not draft.transient:
+            skipped = revision - self.durable - 1
+            self.durable = revision
+        self.rows.append(
+            (revision, self.micros, number, draft.cause, skipped, self._actor(draft), self._action(draft),
+             pack(draft.correlation))
+        )  # fmt: skip
+        self.drafts.append(draft)
+        self.drafted[stream.resource, stream.namespace, stream.name] = draft
+        self.payload_bytes += len(draft.payload)
+
+    def _actor(self, draft: Draft) -> int:
+        known = self.registry.actors.get(draft.actor) or self.actors.get(draft.actor)
+        if known is None:
+            known = self.actors[draft.actor] = len(self.registry.actors) + len(self.actors) + 1
+        return known
+
+    def _action(self, draft: Draft) -> int:
+        action = Action(draft.change, draft.verb, draft.subresource, draft.field_manager)
+        known = self.registry.actions.get(action) or self.actions.get(action)
+        if known is None:
+            known = self.actions[action] = len(self.registry.actions) + len(self.actions) + 1
+        return known
+
+    def learned(self) -> None:
+        """Committed: the registry knows the new numbers from now on."""
+        self.registry.know_actors((number, actor) for actor, number in self.actors.items())
+        self.registry.know_actions((number, action) for action, number in self.actions.items())
+        living = self.registry.living
+        for uid, number in self._streams.items():
+            if number is None:
+                living.pop(uid, None)
+            else:
+                living[uid] = number
+
+    def events(self) -> list[Event]:
+        """The drafts as the events they have become."""
+        time, first = self.time, self.head.revision + 1
+        return [from_draft(draft, first + index, time) for index, draft in enumerate(self.drafts)]
+
+
+# revision, time, stream, cause, skipped, actor, action, correlation
+Row = tuple[int, int, int, int | None, int, int, int, bytes]
+
