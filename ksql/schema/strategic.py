@@ -224,7 +224,26 @@ def _ordered(old: Any, new: Any, order: list[Any], field: Field) -> list[Any]:
         merged = old
     else:
         merged = _merged_list(old, new, field) if field.merges else _taken(new, field)
-    return _arranged(merged, _keys(order, key), _keys([] if old is _MISSING else old, key), key)
+    before = [] if old is _MISSING else _keys(old, key)
+    if new is not _MISSING:
+        before += _successors(before, new, key)
+    return _arranged(merged, _keys(order, key), before, key)
+
+
+def _successors(before: Sequence[Any], new: list[Any], key: str) -> list[Any]:
+    """The new elements that count as if they had stood at the list's end already.
+
+    As many as the patch deletes: kube-apiserver writes new elements into the room that deleted ones leave,
+    before it looks at the old order. Clients see the resulting order, so it is kept.
+    """
+    directives = [item[DIRECTIVE] for item in new if item.__class__ is dict and DIRECTIVE in item]
+    if not directives or "replace" in directives:
+        return []
+    known = frozenset(before)
+    gone = [item for item in new if item.__class__ is dict and item.get(DIRECTIVE) == "delete"]
+    room = sum(before.count(own) for own in _keys(gone, key))
+    plain = _keys([item for item in new if item.__class__ is not dict or DIRECTIVE not in item], key)
+    return [own for own in plain if own not in known][:room]
 
 
 def _check_order(new: list[Any], order: list[Any], key: str) -> None:
