@@ -1,0 +1,99 @@
+"""What an agent asks of whatever runs containers, and what that reports back.
+
+Commands return at once; what comes of them is reported later (or at once) to the listener that the
+runtime was made with. Reports carry facts only: what follows from them (restart, back off, phase) is the
+worker's business and the same for every runtime.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ksql.base.documents import Document
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReady:
+    """The pod has its network."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFailed:
+    """It could not get one now; asking again later may work."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """`seconds` is None when the image was there already."""
+
+    container: str
+    image_id: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PullFailed:
+    container: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    container: str
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    container: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """`reason` is Completed, Error, OOMKilled…"""
+
+    container: str
+    code: int
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something about the pod that its owner should read."""
+
+    reason: str
+    message: str
+
+
+Report = SandboxReady | SandboxFailed | Pulled | PullFailed | Started | Readiness | Exited | Complaint
+
+# Told the pod's uid and what happened to it.
+Listener = Callable[[str, Report], None]
+
+
+class Runtime(Protocol):
+    """Runs the containers of one node."""
+
+    def adopt(self, pod: Document) -> None:
+        """Take over a pod that ran before the agent started: its status tells what runs."""
+
+    def sandbox(self, pod: Document) -> None:
+        """Prepare the pod's surroundings → SandboxReady or SandboxFailed."""
+
+    def pull(self, pod: Document, container: Document) -> None:
+        """Get the container's image → Pulled or PullFailed."""
+
+    def run(self, pod: Document, container: Document, attempt: int) -> None:
+        """Start a container whose image is there (attempt 0 is the first) → Started, Readiness, Exited."""
+
+    def stop(self, pod: Document, container: str, grace_seconds: float) -> None:
+        """Ask a running container to end within its grace → Exited."""
+
+    def remove(self, uid: str) -> None:
+        """Let go of everything of a pod, at once and without a report."""

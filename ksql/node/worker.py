@@ -1,0 +1,432 @@
+"""One pod on its node: a state machine fed with documents, reports and timers.
+
+It says commands to the runtime and marks itself for writing; the agent then writes what `changes`
+answers. It keeps kubelet's rules (order of init containers, restart policy, back-offs, termination) for
+every runtime alike. Nothing here waits.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from ksql.base.clock import Clock, parse_rfc3339, rfc3339
+from ksql.base.documents import Document
+from ksql.node.record import Record, Role, Stage, records_of
+from ksql.node.runtime import (
+    Complaint,
+    Exited,
+    Pulled,
+    PullFailed,
+    Readiness,
+    Report,
+    Runtime,
+    SandboxFailed,
+    SandboxReady,
+    Started,
+)
+from ksql.node.status import phase_of, status_of
+from ksql.node.timers import Timer, Timers
+from ksql.recorder import NORMAL, WARNING
+
+# Kubelet's numbers: the first restart comes at once, then 10 s doubling to 5 min, forgotten by a container
+# that has run for twice the longest.
+BACK_OFF_SECONDS_MIN = 10.0
+BACK_OFF_SECONDS_MAX = 300.0
+BACK_OFF_RESET_SECONDS = 2 * BACK_OFF_SECONDS_MAX
+# After a failed pull the status says ErrImagePull with its message that long, then ImagePullBackOff.
+PULL_ERROR_SECONDS = 2.0
+SANDBOX_RETRY_SECONDS = 10.0
+GRACE_SECONDS = 30.0  # for a pod that names none
+
+TERMINAL = ("Succeeded", "Failed")
+DEADLINE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+class Host(Protocol):
+    """What a worker needs of its node."""
+
+    runtime: Runtime
+    timers: Timers
+    clock: Clock
+    address: str
+
+    def say(self, pod: Document, type: str, reason: str, message: str, cause: int | None) -> None:
+        """Tell people about the pod."""
+
+    def touch(self, worker: "Worker") -> None:
+        """The worker has something to write."""
+
+
+class Worker:
+    """A pod from its binding to its end."""
+
+    __slots__ = (
+        "_addresses", "_deadline", "_failure", "_handling", "_host", "_reports", "_sandbox_asked",
+        "_start_time", "_stopping", "cause", "is_busy", "is_gone", "is_queued", "is_terminal",
+        "pod", "records", "revision", "uid",
+    )  # fmt: skip
+
+    def __init__(self, pod: Document, revision: int, host: Host) -> None:
+        self.pod, self.revision, self.uid = pod, revision, pod["metadata"]["uid"]
+        self.cause: int | None = revision
+        self.records = records_of(pod)
+        self.is_busy = self.is_gone = self.is_queued = self.is_terminal = False
+        self._host = host
+        self._addresses: tuple[str, ...] = ()
+        self._start_time = rfc3339(host.clock.now())
+        self._sandbox_asked = self._stopping = self._handling = False
+        self._failure: tuple[str, str] | None = None
+        self._reports: deque[Report] = deque()
+        self._deadline: Timer | None = None
+
+    # What the agent tells.
+
+    def begin(self) -> None:
+        """Start, or go on with, what the status says."""
+        status = self.pod.get("status") or {}
+        if status.get("phase") in TERMINAL:
+            self.is_terminal = True
+        if status.get("startTime"):
+            self._adopt(status)
+        self._watch_deadline()
+        if self.pod["metadata"].get("deletionTimestamp"):
+            self._begin_stop()
+        self._advance()
+        if not self.is_terminal:
+            self._host.touch(self)
+
+    def observe(self, pod: Document, revision: int) -> None:
+        """The pod has changed, by somebody's hand or by this worker's own."""
+        if revision <= self.revision:
+            return
+        old, self.pod, self.revision = self.pod, pod, revision
+        metadata, before = pod["metadata"], old["metadata"]
+        if metadata.get("deletionTimestamp") and (
+            not self._stopping
+            or metadata.get("deletionGracePeriodSeconds") != before.get("deletionGracePeriodSeconds")
+        ):
+            self.cause = revision
+            self._begin_stop()
+        elif metadata.get("generation") != before.get("generation"):
+            self.cause = revision
+            self._host.touch(self)
+        elif (pod.get("status") or {}).get("conditions") != (old.get("status") or {}).get("conditions"):
+            # A readiness gate may have been set.
+            self._host.touch(self)
+        self._advance()
+
+    def report(self, report: Report) -> None:
+        """The runtime tells. Reports that come while one is handled wait their turn."""
+        self._reports.append(report)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._reports:
+                self._take(self._reports.popleft())
+            self._advance()
+        finally:
+            self._handling = False
+
+    def gone(self) -> None:
+        """The object is no more: end at once, nothing is left to be told."""
+        self.is_gone = True
+        self._release()
+
+    # What the agent asks.
+
+    @property
+    def is_over(self) -> bool:
+        """Its end was asked for and all its containers have ended: the object can go."""
+        asked = bool(self.pod["metadata"].get("deletionTimestamp"))
+        return asked and (self.is_terminal or (self._stopping and self._has_stopped()))
+
+    def changes(self) -> Document:
+        """The parts of the status that the API does not show yet; empty when it shows all."""
+        if self.is_terminal and (self.pod.get("status") or {}).get("phase") in TERMINAL:
+            return {}
+        if self._stopping and not self._has_stopped():
+            return {}  # one write when all has ended
+        if self._stopping and not any(record.container_id for record in self.records) and not self._failure:
+            return {}  # nothing ever ran: there is nothing to tell before it goes
+        old = self.pod.get("status") or {}
+        new = status_of(
+            self.pod, self.records, phase=self._phase(), addresses=self._addresses,
+            host_address=self._host.address, start_time=self._start_time,
+            now=rfc3339(self._host.clock.now()), failure=self._failure,
+        )  # fmt: skip
+        return {key: value for key, value in new.items() if old.get(key) != value}
+
+    def written(self, pod: Document, revision: int) -> None:
+        """The status was stored; what the runtime does from now on by itself follows from that."""
+        self.observe(pod, revision)
+        if self._phase() != "Pending" and not self.pod["metadata"].get("deletionTimestamp"):
+            self.cause = revision
+
+    # Steps.
+
+    def _advance(self) -> None:
+        """Command whatever can be done now."""
+        if self.is_gone or self.is_terminal:
+            return
+        if self._stopping:
+            if self._has_stopped():
+                self._end()
+            return
+        if not self._addresses:
+            if not self._sandbox_asked:
+                self._sandbox_asked = True
+                self._host.runtime.sandbox(self.pod)
+            if not self._addresses:
+                return
+        if self._started_inits():
+            for record in self._of(Role.MAIN):
+                self._ensure(record)
+            self._finish()
+
+    def _started_inits(self) -> bool:
+        """Bring the init containers on, in order. Whether the others may start."""
+        for record in self.records:
+            if record.role is Role.MAIN:
+                break
+            if record.role is Role.SIDECAR:
+                self._ensure(record)
+                if not record.started:
+                    return False
+            elif not record.succeeded:
+                self._ensure(record)
+                if record.exit_code:
+                    self._end()
+                return False
+        return True
+
+    def _finish(self) -> None:
+        """When the main containers have ended for good, so do the sidecars, and then the pod."""
+        if any(record.stage is not Stage.ENDED for record in self._of(Role.MAIN)):
+            return
+        for record in self._of(Role.SIDECAR):
+            if record.stage is Stage.RUNNING:
+                self._host.runtime.stop(self.pod, record.name, self._grace())
+            elif record.stage is not Stage.ENDED:
+                record.cancel()
+                record.stage = Stage.ENDED
+        if all(record.stage is Stage.ENDED for record in self.records):
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing of this pod will run again."""
+        self.is_terminal = True
+        self._release()
+        self._host.touch(self)
+
+    def _release(self) -> None:
+        for record in self.records:
+            record.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._host.runtime.remove(self.uid)
+
+    def _ensure(self, record: Record) -> None:
+        if record.stage is Stage.IDLE:
+            record.stage = Stage.PULLING
+            self._host.runtime.pull(self.pod, record.container)
+
+    def _begin_stop(self) -> None:
+        """Ask everything to end; asked again with a shorter grace, ask again."""
+        first, self._stopping = not self._stopping, True
+        for record in self.records:
+            if record.stage is Stage.RUNNING:
+                if first:
+                    self._say(NORMAL, "Killing", f"Stopping container {record.name}")
+                self._host.runtime.stop(self.pod, record.name, self._grace())
+            elif record.stage is not Stage.ENDED:
+                record.cancel()
+                record.stage = Stage.ENDED
+        if self._has_stopped():
+            self._host.touch(self)
+
+    def _has_stopped(self) -> bool:
+        return all(record.stage is Stage.ENDED for record in self.records)
+
+    # What reports mean.
+
+    def _take(self, report: Report) -> None:
+        if self.is_gone:
+            return
+        match report:
+            case SandboxReady():
+                self._addresses = report.addresses
+            case SandboxFailed():
+                self._say(WARNING, "FailedCreatePodSandBox", report.message)
+                self._host.timers.after(SANDBOX_RETRY_SECONDS, self._retry_sandbox)
+            case Complaint():
+                self._say(WARNING, report.reason, report.message)
+            case _:
+                record = next(r for r in self.records if r.name == report.container)
+                if record.stage is not Stage.ENDED:
+                    self._take_of(record, report)
+        self._host.touch(self)
+
+    def _take_of(self, record: Record, report: Report) -> None:
+        match report:
+            case Pulled():
+                self._pulled(record, report)
+            case PullFailed():
+                self._pull_failed(record, report.message)
+            case Started():
+                self._started(record, report.container_id)
+            case Readiness():
+                record.ready = report.ready
+            case Exited():
+                self._exited(record, report)
+
+    def _pulled(self, record: Record, report: Pulled) -> None:
+        image = record.container.get("image", "")
+        record.image_id, record.back_off_seconds = report.image_id, 0.0
+        if report.seconds is None:
+            self._say(NORMAL, "Pulled", f'Container image "{image}" already present on machine')
+        else:
+            self._say(NORMAL, "Pulled", f'Successfully pulled image "{image}" in {report.seconds:.3g}s')
+        self._run(record)
+
+    def _run(self, record: Record) -> None:
+        record.stage = Stage.STARTING
+        attempt = record.restarts + (1 if record.container_id else 0)
+        self._host.runtime.run(self.pod, record.container, attempt)
+
+    def _pull_failed(self, record: Record, message: str) -> None:
+        image = record.container.get("image", "")
+        text = f'failed to pull image "{image}": {message}'
+        record.stage, record.state = Stage.WAITING, {"waiting": {"reason": "ErrImagePull", "message": text}}
+        self._say(WARNING, "Failed", text[0].upper() + text[1:])
+        self._say(WARNING, "Failed", "Error: ErrImagePull")
+        seconds = record.back_off_seconds = _next_back_off(record.back_off_seconds)
+
+        def back_off() -> None:
+            message = f'Back-off pulling image "{image}": ErrImagePull: {text}'
+            record.state = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+            self._say(NORMAL, "BackOff", f'Back-off pulling image "{image}"')
+            record.timer = self._host.timers.after(seconds - PULL_ERROR_SECONDS, again)
+            self._host.touch(self)
+
+        def again() -> None:
+            record.stage = Stage.IDLE
+            self._advance()
+
+        record.timer = self._host.timers.after(PULL_ERROR_SECONDS, back_off)
+
+    def _started(self, record: Record, container_id: str) -> None:
+        if "terminated" in record.state:
+            record.last = record.state
+        if record.container_id:
+            record.restarts += 1
+        record.stage, record.container_id = Stage.RUNNING, container_id
+        record.state = {"running": {"startedAt": rfc3339(self._host.clock.now())}}
+        record.started_at, record.started, record.ready = self._host.clock.monotonic(), True, False
+        self._say(NORMAL, "Created", f"Created container: {record.name}")
+        self._say(NORMAL, "Started", f"Started container {record.name}")
+
+    def _exited(self, record: Record, report: Exited) -> None:
+        began = (record.state.get("running") or {}).get("startedAt") or self._start_time
+        ended: Document = {"exitCode": report.code, "reason": report.reason}
+        if report.message:
+            ended["message"] = report.message
+        ended["startedAt"], ended["finishedAt"] = began, rfc3339(self._host.clock.now())
+        ended["containerID"] = record.container_id
+        record.state, record.ready, record.started = {"terminated": ended}, False, False
+        if self._restarts(record, report.code):
+            self._restart(record)
+        else:
+            record.stage = Stage.ENDED
+            if record.role is Role.INIT:
+                record.ready = report.code == 0
+
+    def _restarts(self, record: Record, code: int) -> bool:
+        if self._stopping:
+            return False
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        if record.role is Role.SIDECAR:
+            return any(main.stage is not Stage.ENDED for main in self._of(Role.MAIN))
+        if record.role is Role.INIT:
+            return code != 0 and policy != "Never"
+        return policy == "Always" or (policy == "OnFailure" and code != 0)
+
+    def _restart(self, record: Record) -> None:
+        """At once the first time, later each time after that."""
+        seconds = record.back_off_seconds
+        if self._host.clock.monotonic() - record.started_at >= BACK_OFF_RESET_SECONDS:
+            seconds = 0.0
+        record.back_off_seconds = _next_back_off(seconds)
+        if not seconds:
+            self._run(record)
+            return
+        metadata = self.pod["metadata"]
+        where = f"{metadata['name']}_{metadata.get('namespace', '')}({self.uid})"
+        text = f"back-off {_go_duration(seconds)} restarting failed container={record.name} pod={where}"
+        record.last = record.state
+        record.state = {"waiting": {"reason": "CrashLoopBackOff", "message": text}}
+        record.stage = Stage.WAITING
+        self._say(WARNING, "BackOff", f"Back-off restarting failed container {record.name} in pod {where}")
+        record.timer = self._host.timers.after(seconds, lambda: self._run(record))
+
+    # Bits.
+
+    def _adopt(self, status: Document) -> None:
+        """Go on from what the status tells (invariant 3)."""
+        self._start_time = status["startTime"]
+        self._addresses = tuple(entry["ip"] for entry in status.get("podIPs") or ())
+        inits, mains = status.get("initContainerStatuses") or (), status.get("containerStatuses") or ()
+        entries = {entry["name"]: entry for entry in (*inits, *mains)}
+        for record in self.records:
+            if record.name in entries:
+                record.adopt(entries[record.name])
+        if self.is_terminal:
+            return
+        self._sandbox_asked = bool(self._addresses)
+        self._host.runtime.adopt(self.pod)
+        for record in self.records:
+            if record.stage is Stage.ENDED and self._restarts(record, record.exit_code or 0):
+                # It ended and its next start was not yet to be seen.
+                self._restart(record)
+
+    def _watch_deadline(self) -> None:
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if seconds is not None and not self.is_terminal:
+            passed = self._host.clock.now() - parse_rfc3339(self._start_time)
+            self._deadline = self._host.timers.after(seconds - passed.total_seconds(), self._expire)
+
+    def _expire(self) -> None:
+        if not self._stopping and not self.is_terminal:
+            self._failure = DEADLINE
+            self._begin_stop()
+            self._advance()
+
+    def _retry_sandbox(self) -> None:
+        self._sandbox_asked = False
+        self._advance()
+
+    def _phase(self) -> str:
+        if self._failure is not None and self._has_stopped():
+            return "Failed"
+        return phase_of(self.pod, self.records, self._stopping and self._has_stopped())
+
+    def _grace(self) -> float:
+        seconds = self.pod["metadata"].get("deletionGracePeriodSeconds")
+        if seconds is None:
+            seconds = self.pod["spec"].get("terminationGracePeriodSeconds", GRACE_SECONDS)
+        return float(seconds)
+
+    def _of(self, role: Role) -> list[Record]:
+        return [record for record in self.records if record.role is role]
+
+    def _say(self, type: str, reason: str, message: str) -> None:
+        self._host.say(self.pod, type, reason, message, self.cause)
+
+
+def _next_back_off(seconds: float) -> float:
+    return min(BACK_OFF_SECONDS_MAX, seconds * 2) if seconds else BACK_OFF_SECONDS_MIN
+
+
+def _go_duration(seconds: float) -> str:
+    """As Go prints a duration: 10s, 1m20s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
