@@ -1,0 +1,147 @@
+"""The documents by which clients learn what is served, as kube-apiserver prints them.
+
+The legacy ones (/api, /apis, /apis/{group}, /apis/{group}/{version}) and the aggregated ones, which tell
+everything in two answers. All are pure functions of the catalogue; doors may keep the bytes.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+
+from ksql.base.documents import Document
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import NotFoundError
+from ksql.schema.resources import ResourceType, Subresource
+
+AGGREGATED_VERSIONS = ("v2", "v2beta1")
+
+
+def api_versions(address: str = "") -> Document:
+    """/api: the versions of the core group. `address` is host:port as clients reach the server."""
+    return {
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+    }
+
+
+def api_group_list(catalogue: Catalogue) -> Document:
+    """/apis: every group but the core one."""
+    groups = [_group(catalogue, name) for name in catalogue.groups() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def api_group(catalogue: Catalogue, group: str) -> Document:
+    """/apis/{group}; `NotFoundError` when nothing of it is served."""
+    if not group or group not in catalogue.groups():
+        raise NotFoundError("the server could not find the requested resource")
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(catalogue, group)}
+
+
+def api_resource_list(catalogue: Catalogue, group: str, version: str) -> Document:
+    """/api/v1 or /apis/{group}/{version}, subresources as rows of their own."""
+    if version not in catalogue.groups().get(group, ()):
+        raise NotFoundError("the server could not find the requested resource")
+    rows = [row for found in _of(catalogue, group, version) for row in _rows(found)]
+    # Only the core group's document is written without its own apiVersion.
+    head: Document = {"kind": "APIResourceList"} if not group else {"kind": "APIResourceList", "apiVersion": "v1"}
+    return {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": rows}
+
+
+def aggregated(catalogue: Catalogue, core: bool, apidiscovery_version: str) -> Document:
+    """/api (core) or /apis as APIGroupDiscoveryList; the version is one of `AGGREGATED_VERSIONS`."""
+    items = [
+        {
+            "metadata": {"name": name} if name else {},
+            "versions": [
+                {
+                    "version": version,
+                    "resources": [_discovered(found) for found in _of(catalogue, name, version)],
+                    "freshness": "Current",
+                }
+                for version in versions
+            ],
+        }
+        for name, versions in catalogue.groups().items()
+        if (name == "") == core
+    ]
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{apidiscovery_version}",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def storage_version_hash(group: str, version: str, kind: str) -> str:
+    """What tells a client that an object's stored form changed: the first bytes of a digest of its name."""
+    return base64.b64encode(hashlib.sha256(f"{group}/{version}/{kind}".encode()).digest()[:8]).decode()
+
+
+def _of(catalogue: Catalogue, group: str, version: str) -> Iterator[ResourceType]:
+    return (found for found in catalogue.types if found.group == group and found.version == version)
+
+
+def _group(catalogue: Catalogue, name: str) -> Document:
+    versions = [{"groupVersion": f"{name}/{v}", "version": v} for v in catalogue.groups()[name]]
+    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _rows(found: ResourceType) -> Iterator[Document]:
+    row: Document = {
+        "name": found.resource,
+        "singularName": found.singular,
+        "namespaced": found.namespaced,
+        "kind": found.kind,
+        "verbs": list(found.verbs),
+    }
+    if found.short_names:
+        row["shortNames"] = list(found.short_names)
+    if found.categories:
+        row["categories"] = list(found.categories)
+    if "update" in found.verbs:
+        row["storageVersionHash"] = _stored_hash(found)
+    yield row
+    for sub in found.subresources.values():
+        yield _subresource_row(found, sub)
+
+
+def _subresource_row(found: ResourceType, sub: Subresource) -> Document:
+    row: Document = {
+        "name": f"{found.resource}/{sub.name}",
+        "singularName": "",
+        "namespaced": found.namespaced,
+    }
+    # Named only where the body is of another group-version than the path.
+    if (sub.kind.group, sub.kind.version) != (found.group, found.version):
+        row |= {"group": sub.kind.group, "version": sub.kind.version}
+    return {**row, "kind": sub.kind.kind, "verbs": list(sub.verbs)}
+
+
+def _stored_hash(found: ResourceType) -> str:
+    group, _, version = (found.storage_version or found.api_version).rpartition("/")
+    return storage_version_hash(group, version, found.kind)
+
+
+def _discovered(found: ResourceType) -> Document:
+    out: Document = {
+        "resource": found.resource,
+        "responseKind": {"group": found.group, "version": found.version, "kind": found.kind},
+        "scope": "Namespaced" if found.namespaced else "Cluster",
+        "singularResource": found.singular,
+        "verbs": list(found.verbs),
+    }
+    if found.short_names:
+        out["shortNames"] = list(found.short_names)
+    if found.categories:
+        out["categories"] = list(found.categories)
+    if found.subresources:
+        out["subresources"] = [
+            {
+                "subresource": sub.name,
+                "responseKind": {"group": sub.kind.group, "version": sub.kind.version, "kind": sub.kind.kind},
+                "verbs": list(sub.verbs),
+            }
+            for sub in found.subresources.values()
+        ]
+    return out

@@ -1,0 +1,173 @@
+"""Rules of object metadata, the same for every kind: names, namespaces, labels, annotations, owners, finalizers.
+
+Names follow the syntax of their kind (`NAME_SYNTAX`); most are DNS subdomains. The suffix of a generated
+name comes from the caller's random numbers, so a replay gives the same names.
+"""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from ksql.base.documents import Document
+from ksql.schema import names
+from ksql.schema.errors import Cause
+from ksql.schema.faults import IMMUTABLE, forbidden, invalid, required, shown, too_long, wrong
+from ksql.schema.resources import ResourceType
+
+# All keys and values of one object's annotations together.
+ANNOTATIONS_BYTES_MAX = 256 * 1024
+# Random characters after a generateName; 27^5 is 14 million, and a collision is retried by the writer.
+SUFFIX_LENGTH = 5
+# No vowels, so no words; no 0, 1, 3, which look like letters.
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+GENERATED_BASE_MAX = names.LABEL_LENGTH_MAX - SUFFIX_LENGTH
+
+NAME_SYNTAX: Mapping[str, Callable[[str], names.Complaints]] = {
+    "namespaces": names.label_name,
+    "services": names.label_name_1035,
+    "roles.rbac.authorization.k8s.io": names.path_segment,
+    "rolebindings.rbac.authorization.k8s.io": names.path_segment,
+    "clusterroles.rbac.authorization.k8s.io": names.path_segment,
+    "clusterrolebindings.rbac.authorization.k8s.io": names.path_segment,
+    "certificatesigningrequests.certificates.k8s.io": names.path_segment,
+    "apiservices.apiregistration.k8s.io": names.path_segment,
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": names.subdomain,
+    "clustertrustbundles.certificates.k8s.io": names.path_segment,
+    "ipaddresses.networking.k8s.io": names.path_segment,
+}
+# Kinds whose pods or jobs carry the name with a suffix in a label.
+CRON_JOB_NAME_MAX = 52
+
+STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
+
+
+def validate_name(type: ResourceType, name: str) -> None:
+    """Raise `InvalidError` when no object of this type can have the name."""
+    causes = [wrong("metadata.name", name, text) for text in name_complaints(type, name)]
+    if causes:
+        raise invalid(type, name, causes)
+
+
+def name_complaints(type: ResourceType, name: str) -> names.Complaints:
+    """What is wrong with the name, in kube-apiserver's words."""
+    complaints = NAME_SYNTAX.get(type.qualified, names.subdomain)(name)
+    if type.qualified == "cronjobs.batch" and len(name) > CRON_JOB_NAME_MAX:
+        complaints += (f"must be no more than {CRON_JOB_NAME_MAX} characters",)
+    return complaints
+
+
+def generated_name(base: str, random: Random) -> str:
+    """generateName with its random suffix; a base that is too long is cut."""
+    return base[:GENERATED_BASE_MAX] + "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
+
+
+def validate_metadata(type: ResourceType, document: Document, old: Document | None, out: list[Cause]) -> None:
+    """Append what is wrong with `metadata`; `old` is given for updates."""
+    metadata: dict[str, Any] = document.get("metadata") or {}
+    _check_name(type, metadata, out)
+    namespace = metadata.get("namespace", "")
+    if type.namespaced:
+        if not namespace:
+            out.append(required("metadata.namespace"))
+        else:
+            out += [wrong("metadata.namespace", namespace, text) for text in names.label_name(namespace)]
+    elif namespace:
+        out.append(forbidden("metadata.namespace", "not allowed on this type"))
+    if (metadata.get("generation") or 0) < 0:
+        out.append(wrong("metadata.generation", metadata["generation"], "must be greater than or equal to 0"))
+    if labels := metadata.get("labels"):
+        check_labels(labels, "metadata.labels", out)
+    if annotations := metadata.get("annotations"):
+        check_annotations(annotations, "metadata.annotations", out)
+    if owners := metadata.get("ownerReferences"):
+        _check_owners(owners, out)
+    if finalizers := metadata.get("finalizers"):
+        _check_finalizers(finalizers, out)
+    if old is not None:
+        _check_update(metadata, old.get("metadata") or {}, out)
+
+
+def _check_name(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
+    prefix = metadata.get("generateName")
+    if prefix:
+        out += [wrong("metadata.generateName", prefix, text) for text in name_complaints(type, names.masked(prefix))]
+    name = metadata.get("name")
+    if name:
+        out += [wrong("metadata.name", name, text) for text in name_complaints(type, name)]
+    elif not prefix:
+        out.append(required("metadata.name", "name or generateName is required"))
+
+
+def check_labels(labels: Mapping[str, str], path: str, out: list[Cause]) -> None:
+    for key, value in labels.items():
+        if complaints := names.qualified(key):
+            out += [wrong(path, key, text) for text in complaints]
+        if complaints := names.label_value(value):
+            out += [wrong(path, value, text) for text in complaints]
+
+
+def check_annotations(annotations: Mapping[str, str], path: str, out: list[Cause]) -> None:
+    size = 0
+    for key, value in annotations.items():
+        if complaints := names.qualified(key.lower()):
+            out += [wrong(path, key, text) for text in complaints]
+        # A text of ASCII is as long as its bytes; only others have to be encoded to be counted.
+        size += len(key) + (len(value) if value.isascii() else len(value.encode()))
+    if size > ANNOTATIONS_BYTES_MAX:
+        out.append(too_long(path, ANNOTATIONS_BYTES_MAX))
+
+
+def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
+    path, controller = "metadata.ownerReferences", ""
+    for owner in owners:
+        group, _, version = owner.get("apiVersion", "").rpartition("/")
+        if not version:
+            out.append(wrong(f"{path}.apiVersion", owner.get("apiVersion", ""), "version must not be empty"))
+        out += [
+            wrong(f"{path}.{field}", owner.get(field, ""), "must not be empty")
+            for field in ("kind", "name", "uid")
+            if not owner.get(field)
+        ]
+        if owner.get("kind") == "Event" and group in ("", "events.k8s.io"):
+            out.append(wrong(path, owner, f"{owner['apiVersion']}, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            if controller:
+                words = "Only one reference can have Controller set to true. Found \"true\" in references for"
+                out.append(wrong(path, owners, f"{words} {controller} and {owner.get('kind')}/{owner.get('name')}"))
+            controller = f"{owner.get('kind')}/{owner.get('name')}"
+
+
+def _check_finalizers(finalizers: list[str], out: list[Cause]) -> None:
+    path = "metadata.finalizers"
+    for finalizer in finalizers:
+        out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            words = "name is neither a standard finalizer name nor is it fully qualified"
+            out.append(wrong(path, finalizer, words))
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        words = "finalizer orphan and foregroundDeletion cannot be both set"
+        out.append(wrong(path, finalizers, words))
+
+
+_FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def _check_update(metadata: Mapping[str, Any], old: Mapping[str, Any], out: list[Cause]) -> None:
+    for field in _FIXED:
+        if metadata.get(field) != old.get(field):
+            out.append(wrong(f"metadata.{field}", metadata.get(field, "" if field[0] in "nu" else None), IMMUTABLE))
+    before, after = old.get("generation") or 0, metadata.get("generation") or 0
+    if after < before:
+        out.append(wrong("metadata.generation", after, "must not be decremented"))
+    if old.get("deletionTimestamp"):
+        known = old.get("finalizers") or ()
+        added = [finalizer for finalizer in metadata.get("finalizers") or () if finalizer not in known]
+        if added:
+            listed = ", ".join(shown(finalizer) for finalizer in added)
+            out.append(
+                forbidden(
+                    "metadata.finalizers",
+                    "no new finalizers can be added if the object is being deleted, found new finalizers "
+                    f"[]string{{{listed}}}",
+                )
+            )
