@@ -19,7 +19,7 @@ ListKeys = Callable[[tuple[str, ...]], tuple[str, ...] | None]
 
 # What tells items apart where no schema says it: tried in order until one is present and unique in both
 # lists. Names come first where a list has them, since a name is what people call the item.
-_BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
+BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ports": (("containerPort",), ("containerPort", "protocol"), ("port",), ("port", "protocol"), ("name",)),
     "volumeMounts": (("mountPath",),),
     "volumeDevices": (("devicePath",),),
@@ -32,7 +32,7 @@ _BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "matchExpressions": (("key",), ("key", "operator")),
     "endpoints": (("targetRef",),),
 }
-_ANYWHERE: tuple[tuple[str, ...], ...] = (("name",), ("type",), ("uid",), ("ip",))
+ANYWHERE: tuple[tuple[str, ...], ...] = (("name",), ("type",), ("uid",), ("ip",))
 _SCALAR_SETS = frozenset({"finalizers", "accessModes", "podCIDRs", "clusterIPs", "externalIPs", "shortNames"})
 
 _HIDDEN: tuple[tuple[str, ...], ...] = (("metadata", "managedFields"), ("metadata", "resourceVersion"))
@@ -124,8 +124,8 @@ def _candidates(path: Path, schema: ListKeys | None) -> Iterator[tuple[str, ...]
     field = names[-1] if names else ""
     if field in _SCALAR_SETS:
         yield ()
-    yield from _BY_FIELD.get(field, ())
-    yield from _ANYWHERE
+    yield from BY_FIELD.get(field, ())
+    yield from ANYWHERE
 
 
 def _aligned(

@@ -43,6 +43,15 @@ class Images:
             self._keep(event, previous)
         return found
 
+    async def events(self, revisions: Sequence[int]) -> Mapping[int, Event | None]:
+        """By revision, the event there; None where the log has none."""
+        wanted = list(dict.fromkeys(revisions))
+        return dict(zip(wanted, await asyncio.gather(*map(self._event, wanted)), strict=True))
+
+    async def _event(self, revision: int) -> Event | None:
+        async with self._reads:
+            return await self._log.event(revision)
+
     async def _read(self, event: Event) -> Event | None:
         where = EventFilter(uid=event.stream.uid, transient=event.transient)
         async with self._reads:

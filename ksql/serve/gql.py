@@ -1,0 +1,269 @@
+"""The GraphQL door: the schema, and the ASGI app that serve/app.py mounts at /graphql.
+
+Queries by POST (application/json) and GET, subscriptions over graphql-transport-ws. The types live in
+`gql_nodes.py` and `gql_roots.py`, their reading in `gql_reads.py`, pages, scalars, limits and errors in
+modules of those names. `python -m ksql.serve.gql` prints the SDL to `graphql/schema.graphql`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from types import NoneType
+from typing import Any, cast
+
+import orjson
+import strawberry
+from cross_web import HTTPException
+from graphql import GraphQLError, GraphQLSchema, Undefined
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.schema.config import StrawberryConfig
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from ksql.base.clock import Clock
+from ksql.history.images import Images
+from ksql.history.moments import MomentError, zone_called
+from ksql.log.protocol import EventLog
+from ksql.schema.catalogue import Catalogue
+from ksql.serve.gql_context import Context, Rooms
+from ksql.serve.gql_errors import BAD_USER_INPUT, coded, refusal
+from ksql.serve.gql_limits import Limits
+from ksql.serve.gql_nodes import EventNode, Object
+from ksql.serve.gql_roots import Query, Subscription
+from ksql.serve.gql_scalars import SCALARS
+from ksql.state.objects import Objects
+
+logger = logging.getLogger(__name__)
+
+# The viewer's time zone, for moments written without one.
+ZONE_HEADER = "ksql-time-zone"
+# A request's document and variables; manifests are not written here, so this is generous.
+BODY_BYTES_MAX = 1_048_576
+# How long one query may run: the longest walk over the log at its limits takes a tenth of this.
+OPERATION_SECONDS_MAX = 30.0
+# A socket that has not said connection_init by then is no client.
+CONNECTION_INIT_SECONDS_MAX = 10.0
+# Operations of one connection: a window of the UI keeps fewer than ten open.
+SUBSCRIPTIONS_MAX = 100
+# A subscriber that does not take one message in this time is told and closed; it resumes by revision.
+SEND_SECONDS_MAX = 10.0
+SLOW_CODE, SLOW_REASON = 1013, "too slow: resume after the last revision seen"
+
+# Prepared documents kept: more than the operations any set of tools sends.
+DOCUMENTS_KEPT_MAX = 256
+
+SDL = Path("graphql/schema.graphql")
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema; errors get their codes here, on their one way out."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        errors[:] = [coded(error) for error in errors]
+
+    async def execute(self, *args: Any, **kwargs: Any) -> ExecutionResult:
+        # One answer cannot carry a subscription; those go over a socket.
+        allowed = set(kwargs.pop("allowed_operation_types", None) or OperationType)
+        kwargs["allowed_operation_types"] = allowed - {OperationType.SUBSCRIPTION}
+        return await super().execute(*args, **kwargs)
+
+
+def _without_nulls(graphql: GraphQLSchema) -> None:
+    """Optional arguments are absent by default, not null: the SDL is shorter and clearer."""
+    for found in graphql.type_map.values():
+        for member in (getattr(found, "fields", None) or {}).values():
+            for argument in (member, *(getattr(member, "args", None) or {}).values()):
+                if getattr(argument, "default_value", Undefined) is None:
+                    argument.default_value = Undefined
+
+
+def _schema() -> Schema:
+    made = Schema(
+        Query,
+        subscription=Subscription,
+        types=[Object, EventNode],
+        config=StrawberryConfig(scalar_map=SCALARS),
+        extensions=[
+            Limits,
+            lambda: ParserCache(maxsize=DOCUMENTS_KEPT_MAX),
+            lambda: ValidationCache(maxsize=DOCUMENTS_KEPT_MAX),
+        ],
+    )
+    _without_nulls(made._schema)
+    return made
+
+
+schema = _schema()
+
+
+def _refused(status: int, message: str, code: str = BAD_USER_INPUT) -> Response:
+    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status)
+
+
+class _Socket(ASGIWebSocketAdapter):
+    """A subscriber's socket. One that does not read is told and closed, so that nothing waits for it."""
+
+    slow = False
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        if self.slow:
+            raise WebSocketDisconnected
+        try:
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                await super().send_json(message)
+        except TimeoutError:
+            self.slow = True
+            logger.warning("a subscriber was too slow and is closed")
+            with suppress(Exception):
+                await self.close(SLOW_CODE, SLOW_REASON)
+            raise WebSocketDisconnected from None
+
+
+class _Protocol(BaseGraphQLTransportWSHandler[Context, None]):
+    """graphql-transport-ws; a message of a wrong shape closes with 4400 like one that is no JSON."""
+
+    async def handle_message(self, message: Any) -> None:
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            await self.handle_invalid_message("a message is an object with a type")
+        elif message["type"] == "subscribe" and (fault := _subscribe_fault(message)):
+            await self.handle_invalid_message(fault)
+        else:
+            await super().handle_message(cast(Any, message))
+
+
+def _subscribe_fault(message: Mapping[str, Any]) -> str | None:
+    payload = message.get("payload")
+    if not isinstance(message.get("id"), str) or not isinstance(payload, dict):
+        return "subscribe needs an id and a payload"
+    if not isinstance(payload.get("query"), str):
+        return "the payload needs a query"
+    if not isinstance(payload.get("variables"), (dict, NoneType)):
+        return "variables are an object"
+    if not isinstance(payload.get("operationName"), (str, NoneType)):
+        return "operationName is a text"
+    return None
+
+
+class _View(GraphQL[Context, None]):
+    """Strawberry's view with our context, our limits, and errors as JSON."""
+
+    websocket_adapter_class = _Socket
+    graphql_transport_ws_handler_class = _Protocol
+
+    def __init__(self, rooms: Rooms) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=CONNECTION_INIT_SECONDS_MAX),
+            multipart_uploads_enabled=False,
+            max_subscriptions_per_connection=SUBSCRIPTIONS_MAX,
+        )
+        self._rooms = rooms
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        zone = zone_called(request.headers.get(ZONE_HEADER, ""))
+        return Context(self._rooms, request.scope["ksql.user"], zone)
+
+    def encode_json(self, data: object) -> str | bytes:
+        # Text frames for sockets, bytes for bodies: strawberry takes either, the protocol wants text.
+        return orjson.dumps(data).decode()
+
+    def parse_json(self, data: str | bytes) -> Any:
+        found = super().parse_json(data)
+        if not isinstance(found, (dict, list)):
+            raise HTTPException(400, "the body is an object with a query")
+        return found
+
+    async def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS_MAX):
+                return await super().execute_single(*args, **kwargs)
+        except TimeoutError:
+            error = refusal(f"the operation took more than {OPERATION_SECONDS_MAX:g} s", "TIMEOUT")
+            return ExecutionResult(data=None, errors=[error])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._follow(scope, receive, send)
+            return
+        refused = self._unfit(Request(scope))
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        request = Request(scope, _bounded(receive))
+        try:
+            response = await self.run(request)
+        except HTTPException as error:
+            response = _refused(error.status_code, error.reason)
+        await response(scope, receive, send)
+
+    async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        if scope.get("ksql.user") is None or _zone_fault(socket.headers) is not None:
+            # Refused before it is accepted: the handshake is answered with 403.
+            await socket.close()
+            return
+        await self.run(socket)
+
+    def _unfit(self, request: Request) -> Response | None:
+        """The refusal of a request that is not to be looked at, if it is one."""
+        if request.scope.get("ksql.user") is None:
+            return _refused(401, "say who you are: a client certificate or a bearer token", "UNAUTHENTICATED")
+        if (fault := _zone_fault(request.headers)) is not None:
+            return _refused(400, fault)
+        if request.method == "GET" and "query" not in request.query_params:
+            return _refused(406, "this is a GraphQL endpoint: POST a query as application/json")
+        return None
+
+
+def _zone_fault(headers: Headers) -> str | None:
+    try:
+        zone_called(headers.get(ZONE_HEADER, ""))
+    except MomentError as error:
+        return str(error)
+    return None
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The same body, refused as soon as it grows beyond its limit."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > BODY_BYTES_MAX:
+            raise HTTPException(413, f"the request has more than {BODY_BYTES_MAX} bytes")
+        return message
+
+    return counted
+
+
+def graphql_app(
+    pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock
+) -> ASGIApp:
+    """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
+    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log)))
+
+
+def main() -> None:
+    SDL.write_text(schema.as_str() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What resolvers work with: the server's rooms, who is asking, and batched look-ups for one request.
+
+Everything that reads an object or an event asks the authorizer first; one place per question (`require`
+for a named thing, `sees` for a row among many) so that no field can forget it.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import Any
+
+from strawberry.dataloader import DataLoader
+
+from ksql.auth.identity import Question, User
+from ksql.base.clock import Clock
+from ksql.base.documents import Document
+from ksql.history import moments
+from ksql.history.actors import users_called
+from ksql.history.images import Images
+from ksql.log.event import Event, Stream
+from ksql.log.protocol import EventFilter, EventLog
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import ForbiddenError
+from ksql.schema.resources import ResourceType
+from ksql.serve.gql_errors import refusal
+from ksql.state.entry import Entry
+from ksql.state.objects import Objects
+
+SUGGESTIONS_MAX = 3
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The server's parts that GraphQL reads; one for all requests."""
+
+    pipeline: Any  # the verbs' pipeline; its authorizer is the one every door asks
+    objects: Objects
+    log: EventLog
+    catalogue: Catalogue
+    clock: Clock
+    images: Images
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One object at one revision, as somebody sees it from a moment.
+
+    `moment` is the revision from which relations are answered too; None means now, and follows now.
+    """
+
+    stream: Stream
+    revision: int
+    document: Document
+    moment: int | None
+    gone: Event | None = None  # the deletion, when the object no longer existed at the moment
+
+
+def seen_now(entry: Entry) -> Seen:
+    return Seen(entry.stream, entry.revision, entry.document, None)
+
+
+def seen_then(event: Event, moment: int) -> Seen:
+    return Seen(event.stream, event.revision, event.image(), moment)
+
+
+@dataclass
+class Context:
+    """One request, or one connection of subscriptions."""
+
+    rooms: Rooms
+    user: User
+    zone: tzinfo = UTC
+    connection_params: dict[str, Any] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        # Without a cache of their own: a connection may live for days, and `Images` keeps what is worth it.
+        self.before: DataLoader[Event, Event | None] = DataLoader(self._load_before, cache=False)
+        self.events: DataLoader[int, Event | None] = DataLoader(self._load_events, cache=False)
+
+    async def _load_before(self, events: list[Event]) -> Sequence[Event | None]:
+        found = await self.rooms.images.before(events)
+        return [found[event.revision] for event in events]
+
+    async def _load_events(self, revisions: list[int]) -> Sequence[Event | None]:
+        found = await self.rooms.images.events(revisions)
+        return [found[revision] for revision in revisions]
+
+    def may(self, verb: str, key: str, namespace: str = "", name: str = "") -> bool:
+        """Whether the user may do this to the resource with this key."""
+        resource, _, group = key.partition(".")
+        question = Question(self.user, verb, group, resource, "", namespace, name)
+        return bool(self.rooms.pipeline.authorizer.authorize(question).allowed)
+
+    def require(self, verb: str, key: str, namespace: str = "", name: str = "") -> None:
+        """Raise the `ForbiddenError` that kube-apiserver would answer with."""
+        if self.may(verb, key, namespace, name):
+            return
+        resource, _, group = key.partition(".")
+        scope = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
+        named = f' "{name}"' if name else ""
+        raise ForbiddenError(
+            f'{key}{named} is forbidden: User "{self.user.name}" cannot {verb} resource "{resource}" '
+            f'in API group "{group}"{scope}',
+            group=group, kind=resource, name=name,
+        )  # fmt: skip
+
+    def sees(self, event: Event) -> bool:
+        """Whether an event among many is shown to the user: whoever may list its object now."""
+        return self.may("list", event.stream.resource, event.stream.namespace)
+
+    def type(self, word: str | None, api_version: str | None = None) -> ResourceType:
+        """The resource a caller means by a kind or a resource name; refused with near names."""
+        catalogue = self.rooms.catalogue
+        if not word:
+            raise refusal("say which object: uid, or resource or kind with a name")
+        if api_version:
+            group, _, version = api_version.rpartition("/")
+            found = catalogue.kind(group, version, word) or catalogue.find(group, version, word.lower())
+        else:
+            found = catalogue.resolve(word)
+        if found is not None:
+            return found
+        near = _near(word, catalogue)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        served = f" in {api_version}" if api_version else ""
+        raise refusal(f'there is no resource or kind "{word[:80]}"{served}{hint}', suggestions=near)
+
+    def type_of(self, stream: Stream) -> ResourceType | None:
+        """The type of a stream's objects; None when this server no longer serves it."""
+        try:
+            return self.rooms.catalogue.by_key(stream.resource)
+        except KeyError:
+            return None
+
+    async def instant(self, text: str | None) -> moments.Instant:
+        """The revision that a moment's text means to this viewer; now when there is none."""
+        now = self.rooms.clock.now()
+        return await moments.resolve(self.rooms.log, moments.parse(text or "", now, self.zone), now)
+
+    async def actor(self, name: str) -> str:
+        """The user name meant by a name that may be short (replicaset-controller, node-2, scheduler)."""
+        for user in users_called(name):
+            if await self.rooms.log.read(0, 1, EventFilter(user=user), newest_first=True):
+                return user
+        return name
+
+
+def _near(word: str, catalogue: Catalogue) -> list[str]:
+    """Resources whose names look like what was written."""
+    names: dict[str, str] = {}
+    for found in catalogue.types:
+        for name in (found.resource, found.singular, *found.short_names):
+            names.setdefault(name, found.resource)
+    near = difflib.get_close_matches(word.lower(), list(names), SUGGESTIONS_MAX * 2)
+    return list(dict.fromkeys(names[name] for name in near))[:SUGGESTIONS_MAX]

@@ -1,0 +1,448 @@
+"""GraphQL's nodes: objects and events, with the connections between them.
+
+An object is seen from a moment (now, or a revision), and its relations are answered from the same one. An
+event leads to the object it left behind, to what it found, to its cause and its effects.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+from ksql.base.clock import parse_rfc3339
+from ksql.base.documents import lookup
+from ksql.history import asof, diff, masks, paths, sentences, timeline
+from ksql.history import causes as links
+from ksql.history.images import document_before
+from ksql.log.event import Change, Event
+from ksql.serve import gql_reads as reads
+from ksql.serve.gql_context import Context, Seen, seen_then
+from ksql.serve.gql_errors import refusal
+from ksql.serve.gql_fields import about, resolved
+from ksql.serve.gql_pages import PAGE_DEFAULT, PAGE_MAX, Slice, asked, cursor, sliced
+from ksql.serve.gql_scalars import (
+    EventOrder,
+    GqlChange,
+    GqlRoot,
+    Json,
+    Moment,
+    Revision,
+    Timestamp,
+    Verb,
+    verb_of,
+)  # fmt: skip
+from ksql.serve.gql_values import Actor, Diff, Entry, PageInfo, actor, difference, page_info
+
+Info = strawberry.Info[Context, None]
+First = Annotated[
+    int | None,
+    about(f"How many from the start; {PAGE_DEFAULT} when nothing is said, {PAGE_MAX} at most."),
+]
+After = Annotated[strawberry.ID | None, about("Only what comes after this cursor.")]
+Last = Annotated[int | None, about("How many from the end, instead of first.")]
+Before = Annotated[strawberry.ID | None, about("Only what comes before this cursor.")]
+Order = Annotated[EventOrder, about("Which end comes first.")]
+Reveal = Annotated[
+    bool,
+    about("Show the values of a Secret, which are masked otherwise. Needs get."),
+]
+FieldPath = Annotated[
+    str,
+    about("spec.template.spec.containers[web].image, "
+        "metadata.labels[app.kubernetes.io/name], or a JSON Pointer."
+    ),
+]
+
+
+@strawberry.interface(description="Anything with an id of its own (Relay).")
+class Node:
+    id: strawberry.ID = strawberry.field(description="Opaque, and the same for ever.")
+
+
+@strawberry.type(description="One object of the cluster, as it was at the moment it is seen from.")
+class Object(Node):
+    seen: strawberry.Private[Seen]
+
+    @resolved("The Kubernetes uid: one life of one name.")
+    def uid(self) -> strawberry.ID:
+        return strawberry.ID(self.seen.stream.uid)
+
+    @resolved("apps/v1, v1.")
+    def api_version(self) -> str:
+        return str(self.seen.document.get("apiVersion", ""))
+
+    @resolved("Deployment, Pod.")
+    def kind(self) -> str:
+        return str(self.seen.document.get("kind", ""))
+
+    @resolved("The resource with its group: deployments.apps, pods.")
+    def resource(self) -> str:
+        return self.seen.stream.resource
+
+    @resolved("Its namespace; null for objects of the whole cluster.")
+    def namespace(self) -> str | None:
+        return self.seen.stream.namespace or None
+
+    @resolved("Its name.")
+    def name(self) -> str:
+        return self.seen.stream.name
+
+    @resolved("The revision that made it what it is here (its resourceVersion).")
+    def revision(self) -> Revision:
+        return Revision(self.seen.revision)
+
+    @resolved("How often what is wanted of it has changed; null where its kind has none.")
+    def generation(self) -> int | None:
+        found = lookup(self.seen.document, "metadata", "generation")
+        return found if isinstance(found, int) else None
+
+    @resolved("When it was made.")
+    def created_at(self) -> Timestamp | None:
+        return _time(lookup(self.seen.document, "metadata", "creationTimestamp"))
+
+    @resolved("When it ended, if it had at this moment.")
+    def deleted_at(self) -> Timestamp | None:
+        return Timestamp(self.seen.gone.time) if self.seen.gone is not None else None
+
+    @resolved("When its deletion was asked for, while it still stays.")
+    def deletion_requested_at(self) -> Timestamp | None:
+        return _time(lookup(self.seen.document, "metadata", "deletionTimestamp"))
+
+    @resolved("Its labels.")
+    def labels(self) -> list[Entry]:
+        return _entries(lookup(self.seen.document, "metadata", "labels"))
+
+    @resolved("Its annotations; a Secret's copy of its own values is masked.")
+    def annotations(self) -> list[Entry]:
+        shown = masks.shown(self.seen.stream.resource, self.seen.document)
+        return _entries(lookup(shown, "metadata", "annotations"))
+
+    @resolved("The whole object as the Kubernetes API shows it.")
+    def manifest(self, info: Info, reveal: Reveal = False) -> Json:
+        return Json(self._shown(info, reveal))
+
+    @resolved("The value at a path; null where there is none.", name="field")
+    def field_at(self, info: Info, path: FieldPath, reveal: Reveal = False) -> Json | None:
+        found = paths.lookup(self._shown(info, reveal), path)
+        return None if found is None else Json(found)
+
+    def _shown(self, info: Info, reveal: bool) -> Any:
+        stream = self.seen.stream
+        if not reveal or not masks.is_secret(stream.resource):
+            return masks.shown(stream.resource, self.seen.document)
+        info.context.require("get", stream.resource, stream.namespace, stream.name)
+        return self.seen.document
+
+    @resolved("The objects that own this one and existed at the same moment.")
+    async def owners(self, info: Info) -> list["Object"]:
+        return [as_object(seen) for seen in await reads.owners(info.context, self.seen)]
+
+    @resolved("The objects that this one owned at the same moment.")
+    async def owned(
+        self,
+        info: Info,
+        resource: Annotated[
+            str | None, about("Only this kind or resource.")
+        ] = None,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> "ObjectConnection":  # fmt: skip
+        ask = asked(first, after, last, before)
+        page, total = await reads.owned(info.context, self.seen, ask, resource)
+        return object_connection(page, total, self.seen.moment or info.context.rooms.log.head)
+
+    @resolved("The event that made it what it is here.")
+    async def last_change(self, info: Info) -> "EventNode | None":
+        found = await info.context.events.load(self.seen.revision)
+        return as_event(found) if found is not None and info.context.sees(found) else None
+
+    @resolved("Every event of this life of the object, up to the moment it is seen from. "
+        "The history of its name, across lives, is the query's history."
+    )
+    async def history(
+        self, info: Info, order: Order = EventOrder.NEWEST_FIRST,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> "EventConnection":  # fmt: skip
+        span = reads.Span(timeline.of_uid(self.seen.stream.uid), highest=self.seen.moment)
+        return await event_connection(info.context, span, asked(first, after, last, before), order)
+
+    @resolved("What changed in this object between another moment and this one.")
+    async def diff(
+        self,
+        info: Info,
+        since: Annotated[
+            Moment, about("The moment to compare with.", "from")
+        ],
+    ) -> Diff:
+        instant = await info.context.instant(since)
+        older = await asof.get_uid(info.context.rooms.log, self.seen.stream.uid, instant.revision)
+        changes = diff.between(
+            None if older is None else older.document, self.seen.document, self.seen.stream.resource
+        )
+        return difference(changes, None if older is None else older.revision, self.seen.revision)
+
+
+@strawberry.type(name="Event", description="One immutable fact of the log: who changed what, when and why.")
+class EventNode(Node):
+    event: strawberry.Private[Event]
+
+    @resolved("Its place in the order of everything.")
+    def revision(self) -> Revision:
+        return Revision(self.event.revision)
+
+    @resolved("When it was committed.")
+    def time(self) -> Timestamp:
+        return Timestamp(self.event.time)
+
+    @resolved("What it did to the object's existence.")
+    def change(self) -> GqlChange:
+        return GqlChange(self.event.change)
+
+    @resolved("The verb of the request.")
+    def verb(self) -> Verb:
+        return verb_of(self.event.verb)
+
+    @resolved("The part of the object that was addressed: status, scale, binding.")
+    def subresource(self) -> str | None:
+        return self.event.subresource or None
+
+    @resolved("Who wrote.")
+    def actor(self) -> Actor:
+        return actor(self.event.actor)
+
+    @resolved("The name under which the writer owns fields.")
+    def field_manager(self) -> str | None:
+        return self.event.field_manager or None
+
+    @resolved("The id that all writes of one request share (the request's Audit-Id).")
+    def correlation(self) -> str | None:
+        return self.event.correlation or None
+
+    @resolved("The resource with its group: deployments.apps, pods.")
+    def resource(self) -> str:
+        return self.event.stream.resource
+
+    @resolved("apps/v1, v1.")
+    def api_version(self) -> str:
+        return str(self.event.document.get("apiVersion", ""))
+
+    @resolved("Deployment, Pod.")
+    def kind(self) -> str:
+        return str(self.event.document.get("kind", ""))
+
+    @resolved("The object's namespace; null for objects of the whole cluster.")
+    def namespace(self) -> str | None:
+        return self.event.stream.namespace or None
+
+    @resolved("The object's name.")
+    def name(self) -> str:
+        return self.event.stream.name
+
+    @resolved("The object's uid.")
+    def uid(self) -> strawberry.ID:
+        return strawberry.ID(self.event.stream.uid)
+
+    @resolved("What happened, as one English sentence.")
+    async def sentence(self, info: Info) -> str:
+        found = await info.context.before.load(self.event)
+        return sentences.sentence(self.event, document_before(found))
+
+    @resolved("What it changed in the object; a deletion only ends it.")
+    async def diff(self, info: Info) -> Diff:
+        found = await info.context.before.load(self.event)
+        version = timeline.Version(self.event, found)
+        gone = self.event.change is Change.DELETED
+        return difference(
+            version.changes, found.revision if found else None, None if gone else self.event.revision
+        )
+
+    @resolved("The object as it was after this event (for a deletion: as it last was).")
+    def object(self) -> Object:
+        seen = seen_then(self.event, self.event.revision)
+        gone = self.event if self.event.change is Change.DELETED else None
+        return as_object(Seen(seen.stream, seen.revision, seen.document, seen.moment, gone))
+
+    @resolved("The revision that provoked this event; null where none did.")
+    def cause_revision(self) -> Revision | None:
+        return None if self.event.cause is None else Revision(self.event.cause)
+
+    @resolved("The event that provoked this one, while the log has it.")
+    async def cause(self, info: Info) -> "EventNode | None":
+        if self.event.cause is None:
+            return None
+        found = await info.context.events.load(self.event.cause)
+        return as_event(found) if found is not None and info.context.sees(found) else None
+
+    @resolved("The chain of causes from this event back to whoever started it.")
+    async def causes(self, info: Info) -> "CauseChain":
+        return await cause_chain(info.context, self.event)
+
+    @resolved("The events that name this one as their cause.")
+    async def effects(
+        self, info: Info, depth: "Depth" = 1, first: First = None, after: After = None
+    ) -> "EffectConnection":
+        return await effect_connection(info.context, self.event.revision, depth, first, after)
+
+
+Depth = Annotated[
+    int,
+    about(f"How many links forward to go, at most {links.EFFECTS_DEPTH_MAX}."
+    ),
+]
+
+
+@strawberry.type(description="The way back from an event to its beginning.")
+class CauseChain:
+    events: list[EventNode] = strawberry.field(
+        description="The event asked about first, then its cause, and so on; the beginning last."
+    )
+    root: GqlRoot = strawberry.field(description="What kind of beginning that is.")
+    hidden: int = strawberry.field(description="Links left out because you may not see their objects.")
+
+    @resolved("The chain as sentences, in the same order.")
+    async def sentences(self, info: Info) -> list[str]:
+        befores = await info.context.before.load_many([node.event for node in self.events])
+        return [
+            sentences.sentence(node.event, document_before(before))
+            for node, before in zip(self.events, befores, strict=True)
+        ]
+
+
+@strawberry.type(description="One object on a page.")
+class ObjectEdge:
+    cursor: str = strawberry.field(description="Where the page could go on from.")
+    node: Object = strawberry.field(description="The object.")
+
+
+@strawberry.type(description="A page of objects, ordered by namespace and name.")
+class ObjectConnection:
+    edges: list[ObjectEdge] = strawberry.field(description="The page, with cursors.")
+    nodes: list[Object] = strawberry.field(description="The page, without.")
+    page_info: PageInfo = strawberry.field(description="Whether there is more, and how to go on.")
+    total_count: int = strawberry.field(description="How many objects match, over all pages.")
+    revision: Revision = strawberry.field(
+        description="The revision that the page shows; give it as at for further pages of the same state."
+    )
+
+
+@strawberry.type(description="One event on a page.")
+class EventEdge:
+    cursor: str = strawberry.field(description="Where the page could go on from.")
+    node: EventNode = strawberry.field(description="The event.")
+
+
+@strawberry.type(description="A page of events.")
+class EventConnection:
+    edges: list[EventEdge] = strawberry.field(description="The page, with cursors.")
+    nodes: list[EventNode] = strawberry.field(description="The page, without.")
+    page_info: PageInfo = strawberry.field(description="Whether there is more, and how to go on.")
+    head: Revision = strawberry.field(description="The newest revision of the log.")
+    horizon: Revision = strawberry.field(
+        description="The oldest revision that history is kept from; what was before it is not told here."
+    )
+
+
+@strawberry.type(description="One consequence of an event.")
+class EffectEdge:
+    cursor: str = strawberry.field(description="Where the page could go on from.")
+    node: EventNode = strawberry.field(description="The event that followed.")
+    depth: int = strawberry.field(description="How many links it is away.")
+    parent: Revision = strawberry.field(description="The revision that provoked it: the tree's shape.")
+
+
+@strawberry.type(description="What an event led to, by revision; parents come before their children.")
+class EffectConnection:
+    edges: list[EffectEdge] = strawberry.field(description="The page, with cursors and the tree's shape.")
+    nodes: list[EventNode] = strawberry.field(description="The page, without.")
+    page_info: PageInfo = strawberry.field(description="Whether there is more, and how to go on.")
+    total_count: int = strawberry.field(description="How many were found within the depth asked for.")
+    cut: bool = strawberry.field(
+        description=f"Whether there are more, further away or beyond the {links.EFFECTS_EVENTS_MAX} that "
+        "one walk looks at. Ask for the effects of a later event to see them."
+    )
+
+
+def as_object(seen: Seen) -> Object:
+    return Object(id=object_id(seen.stream.uid), seen=seen)
+
+
+def as_event(event: Event) -> EventNode:
+    return EventNode(id=strawberry.ID(cursor("event", event.revision)), event=event)
+
+
+def object_id(uid: str) -> strawberry.ID:
+    return strawberry.ID(cursor("object", uid))
+
+
+def object_connection(page: Slice[Seen], total: int, revision: int) -> ObjectConnection:
+    edges = [
+        ObjectEdge(cursor=cursor("o", *reads.place_key(seen)), node=as_object(seen)) for seen in page.items
+    ]
+    return ObjectConnection(
+        edges=edges,
+        nodes=[edge.node for edge in edges],
+        page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
+        total_count=total,
+        revision=Revision(revision),
+    )
+
+
+async def event_connection(ctx: Context, span: reads.Span, ask: Any, order: EventOrder) -> EventConnection:
+    page = await reads.event_page(ctx, span, ask, order is EventOrder.NEWEST_FIRST)
+    edges = [EventEdge(cursor=cursor("e", event.revision), node=as_event(event)) for event in page.items]
+    log = ctx.rooms.log
+    return EventConnection(
+        edges=edges,
+        nodes=[edge.node for edge in edges],
+        page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
+        head=Revision(log.head),
+        horizon=Revision(log.horizon),
+    )
+
+
+async def cause_chain(ctx: Context, event: Event) -> CauseChain:
+    chain = await links.causes(ctx.rooms.log, event)
+    shown = [link for link in chain.events if ctx.sees(link)]
+    return CauseChain(
+        events=[as_event(link) for link in shown],
+        root=GqlRoot(chain.root),
+        hidden=len(chain.events) - len(shown),
+    )
+
+
+async def effect_connection(
+    ctx: Context, revision: int, depth: int, first: int | None, after: str | None
+) -> EffectConnection:
+    if not 1 <= depth <= links.EFFECTS_DEPTH_MAX:
+        raise refusal(f"depth is between 1 and {links.EFFECTS_DEPTH_MAX}")
+    ask = asked(first, after, None, None)
+    found = await links.effects(ctx.rooms.log, revision, depth)
+    shown = [effect for effect in found.found if ctx.sees(effect.event)]
+    page = sliced(shown, lambda effect: effect.event.revision, ask, reads.event_place)
+    edges = [
+        EffectEdge(
+            cursor=cursor("e", effect.event.revision),
+            node=as_event(effect.event),
+            depth=effect.depth,
+            parent=Revision(effect.parent),
+        )
+        for effect in page.items
+    ]
+    return EffectConnection(
+        edges=edges,
+        nodes=[edge.node for edge in edges],
+        page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
+        total_count=len(shown),
+        cut=found.cut,
+    )
+
+
+def _time(text: Any) -> Timestamp | None:
+    try:
+        found: datetime | None = parse_rfc3339(text) if isinstance(text, str) else None
+    except ValueError:
+        found = None
+    return None if found is None else Timestamp(found)
+
+
+def _entries(pairs: Any) -> list[Entry]:
+    return [Entry(key=key, value=str(value)) for key, value in (pairs or {}).items()]

@@ -1,0 +1,308 @@
+"""GraphQL's roots: what can be asked, and what can be followed."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Annotated
+
+import strawberry
+
+from ksql.history import diff, timeline
+from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
+from ksql.history.moments import BeforeHorizonError, MomentError
+from ksql.log.protocol import EventFilter
+from ksql.serve import gql_reads as reads
+from ksql.serve.gql_context import Context
+from ksql.serve.gql_errors import refusal
+from ksql.serve.gql_fields import about, followed, resolved
+from ksql.serve.gql_nodes import (
+    After,
+    Before,
+    CauseChain,
+    Depth,
+    EffectConnection,
+    EventConnection,
+    EventNode,
+    First,
+    Info,
+    Last,
+    Node,
+    Object,
+    ObjectConnection,
+    Order,
+    as_event,
+    as_object,
+    cause_chain,
+    effect_connection,
+    event_connection,
+    object_connection,
+)  # fmt: skip
+from ksql.serve.gql_pages import asked, named
+from ksql.serve.gql_scalars import EventOrder, Moment, Revision, Timestamp, Verb
+from ksql.serve.gql_values import Diff, difference
+
+Word = Annotated[
+    str | None, about("Plural, singular, short name or kind: pods, pod, po, Pod, deployments.apps.")
+]
+Kind = Annotated[str | None, about("The same as resource, for those who think in kinds.")]
+ApiVersion = Annotated[str | None, about("Which version's kind is meant, such as apps/v1.")]
+Namespace = Annotated[str | None, about("Its namespace; not needed for objects of the whole cluster.")]
+Name = Annotated[str | None, about("Its name.")]
+Uid = Annotated[strawberry.ID | None, about("Its uid, instead of all the others.")]
+At = Annotated[Moment | None, about("The moment to answer from; now when absent.")]
+RevisionArgument = Annotated[Revision, about("The event's revision.")]
+
+TEXT_CHARACTERS_MAX = 1_000  # of one filter value; longer than any name, user or correlation
+RESOURCES_MAX = 100  # of one filter; the catalogue has fewer kinds that write
+
+
+@strawberry.input(description="One object: by uid, or by resource (or kind), namespace and name.")
+class ObjectRef:
+    uid: strawberry.ID | None = strawberry.field(default=None, description="Its uid.")
+    resource: str | None = strawberry.field(default=None, description="pods, po, Pod, deployments.apps.")
+    kind: str | None = strawberry.field(default=None, description="The same, for those who think in kinds.")
+    api_version: str | None = strawberry.field(default=None, description="Which version's kind is meant.")
+    namespace: str | None = strawberry.field(default=None, description="Its namespace.")
+    name: str | None = strawberry.field(default=None, description="Its name.")
+
+
+@strawberry.input(description="Which events: all that is given must hold.")
+class EventFilterInput:
+    resources: list[str] | None = strawberry.field(
+        default=None, description="Of one of these resources or kinds."
+    )
+    namespace: str | None = strawberry.field(default=None, description="Of objects in this namespace.")
+    name: str | None = strawberry.field(default=None, description="Of objects with this name.")
+    uid: strawberry.ID | None = strawberry.field(default=None, description="Of this one object.")
+    actor: str | None = strawberry.field(
+        default=None,
+        description="By this user; short names of components work too (scheduler, node-2, "
+        "replicaset-controller).",
+    )
+    verbs: list[Verb] | None = strawberry.field(default=None, description="Written by one of these verbs.")
+    since: Moment | None = strawberry.field(default=None, description="At or after this moment.")
+    until: Moment | None = strawberry.field(default=None, description="At or before this moment.")
+    cause: Revision | None = strawberry.field(default=None, description="Provoked directly by this revision.")
+    correlation: str | None = strawberry.field(default=None, description="Of this one request.")
+    heartbeats: bool = strawberry.field(
+        default=False, description="Leases and the like too, as far back as their short tail goes."
+    )
+
+
+@strawberry.type(description="A moment found in the log.")
+class ResolvedMoment:
+    revision: Revision = strawberry.field(description="The newest revision that the moment includes.")
+    time: Timestamp | None = strawberry.field(description="The time asked for; null for a revision or now.")
+    live: bool = strawberry.field(description="Whether that is the present state.")
+
+
+async def span(ctx: Context, given: EventFilterInput | None) -> reads.Span:
+    """The log's filter for what a caller wants; moments become revisions, words become resource keys."""
+    if given is None:
+        return reads.Span(EventFilter())
+    for text in (given.namespace, given.name, given.uid, given.actor, given.correlation):
+        if text is not None and len(text) > TEXT_CHARACTERS_MAX:
+            raise refusal(f"a filter's text has at most {TEXT_CHARACTERS_MAX} characters")
+    if len(given.resources or ()) > RESOURCES_MAX:
+        raise refusal(f"a filter names at most {RESOURCES_MAX} resources")
+    where = EventFilter(
+        resources=tuple(dict.fromkeys(ctx.type(word).key for word in given.resources or ())),
+        namespace=given.namespace,
+        name=given.name,
+        uid=given.uid,
+        user=None if given.actor is None else await ctx.actor(given.actor),
+        verbs=tuple(str(verb.value) for verb in given.verbs or ()),
+        cause=given.cause,
+        correlation=given.correlation,
+        transient=given.heartbeats,
+    )
+    return await _between(ctx, reads.Span(where), given)
+
+
+async def _between(ctx: Context, found: reads.Span, given: EventFilterInput) -> reads.Span:
+    low, high = found.lowest, found.highest
+    if given.since is not None:
+        low = await _first_from(ctx, given.since)
+    if given.until is not None:
+        high = (await ctx.instant(given.until)).revision
+    if high is not None and low > high + 1:
+        raise refusal("since is after until")
+    return replace(found, lowest=low, highest=high)
+
+
+async def _first_from(ctx: Context, text: str) -> int:
+    """The lowest revision that `since` includes. A time before the log began means its beginning."""
+    try:
+        instant = await ctx.instant(text)
+    except BeforeHorizonError:
+        return ctx.rooms.log.horizon
+    if instant.time is None:
+        return instant.revision
+    event = await ctx.rooms.log.event(instant.revision)
+    return instant.revision if event is not None and event.time == instant.time else instant.revision + 1
+
+
+@strawberry.type(description="Everything that can be asked.")
+class Query:
+    @resolved("One object, now or at a moment; null when it did not exist then.")
+    async def object(
+        self, info: Info, resource: Word = None, kind: Kind = None, api_version: ApiVersion = None,
+        namespace: Namespace = None, name: Name = None, uid: Uid = None, at: At = None,
+    ) -> Object | None:  # fmt: skip
+        ctx = info.context
+        wanted = reads.which(ctx, uid, resource or kind, api_version, namespace, name)
+        seen = await reads.one(ctx, wanted, await ctx.instant(at))
+        return None if seen is None else as_object(seen)
+
+    @resolved("The objects of a resource, now or at a moment, by namespace and name.")
+    async def objects(
+        self,
+        info: Info,
+        resource: Annotated[str, about("Plural, singular, short name or kind.")],
+        namespace: Annotated[str | None, about("Only in this namespace; all when absent.")] = None,
+        label_selector: Annotated[str | None, about("As kubectl's -l: app=web,tier!=db.")] = None,
+        field_selector: Annotated[str | None, about("As kubectl's --field-selector.")] = None,
+        name_pattern: Annotated[str | None, about("Names like this: web-*, *-db-?.")] = None,
+        at: At = None,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> ObjectConnection:  # fmt: skip
+        ctx = info.context
+        found = ctx.type(resource)
+        chosen = reads.sieve(found, label_selector, field_selector, name_pattern)
+        instant = await ctx.instant(at)
+        scope = (namespace or "") if found.namespaced else ""
+        page, total = await reads.many(ctx, found, scope, chosen, instant, asked(first, after, last, before))
+        return object_connection(page, total, instant.revision)
+
+    @resolved("Every event that a name ever had, across all lives of it, deleted ones too; or, by uid, "
+        "of one life."
+    )
+    async def history(
+        self, info: Info, resource: Word = None, kind: Kind = None, api_version: ApiVersion = None,
+        namespace: Namespace = None, name: Name = None, uid: Uid = None,
+        order: Order = EventOrder.NEWEST_FIRST,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> EventConnection:  # fmt: skip
+        ctx = info.context
+        wanted = reads.which(ctx, uid, resource or kind, api_version, namespace, name)
+        if wanted.type is not None:
+            ctx.require("get", wanted.type.key, wanted.namespace, wanted.name)
+            where = timeline.of_name(wanted.type.key, wanted.namespace, wanted.name)
+        else:
+            where = timeline.of_uid(wanted.uid or "")
+        return await event_connection(ctx, reads.Span(where), asked(first, after, last, before), order)
+
+    @resolved("Events of the whole cluster, newest first unless asked otherwise.")
+    async def events(
+        self,
+        info: Info,
+        filter: Annotated[EventFilterInput | None, about("Which events.")] = None,
+        order: Order = EventOrder.NEWEST_FIRST,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> EventConnection:  # fmt: skip
+        found = await span(info.context, filter)
+        return await event_connection(info.context, found, asked(first, after, last, before), order)
+
+    @resolved("The event at a revision; null when there is none that you may see.")
+    async def event(self, info: Info, revision: RevisionArgument) -> EventNode | None:
+        found = await info.context.events.load(revision)
+        return as_event(found) if found is not None and info.context.sees(found) else None
+
+    @resolved("The chain of causes from a revision back to whoever started it.")
+    async def causes(self, info: Info, revision: RevisionArgument) -> CauseChain | None:
+        found = await info.context.events.load(revision)
+        if found is None or not info.context.sees(found):
+            return None
+        return await cause_chain(info.context, found)
+
+    @resolved("What a revision led to.")
+    async def effects(
+        self, info: Info, revision: RevisionArgument, depth: Depth = EFFECTS_DEPTH_DEFAULT,
+        first: First = None, after: After = None,
+    ) -> EffectConnection:  # fmt: skip
+        return await effect_connection(info.context, revision, depth, first, after)
+
+    @resolved("What differs in one object between two moments.")
+    async def diff(
+        self,
+        info: Info,
+        ref: Annotated[ObjectRef, about("Which object.")],
+        start: Annotated[Moment, about("The first moment.", "from")],
+        end: Annotated[
+            Moment | None, about("The second; now when absent.", "to")
+        ] = None,
+    ) -> Diff:
+        ctx = info.context
+        wanted = reads.which(ctx, ref.uid, ref.resource or ref.kind, ref.api_version, ref.namespace, ref.name)
+        older = await reads.one(ctx, wanted, await ctx.instant(start))
+        newer = await reads.one(ctx, wanted, await ctx.instant(end))
+        known = newer or older
+        if known is None:
+            raise refusal("it existed at neither moment", "NOT_FOUND")
+        changes = diff.between(
+            None if older is None else older.document,
+            None if newer is None else newer.document,
+            known.stream.resource,
+        )
+        return difference(
+            changes,
+            None if older is None else older.revision,
+            None if newer is None else newer.revision,
+        )
+
+    @resolved("The newest revision at or before a time.")
+    async def revision_at(self, info: Info, time: Annotated[Moment, about("The time.")]) -> Revision:
+        return Revision((await info.context.instant(time)).revision)
+
+    @resolved("What a moment means to you here and now.")
+    async def moment(self, info: Info, at: Annotated[Moment, about("The moment.")]) -> ResolvedMoment:
+        found = await info.context.instant(at)
+        time = None if found.time is None else Timestamp(found.time)
+        return ResolvedMoment(revision=Revision(found.revision), time=time, live=found.live)
+
+    @resolved("The newest revision of the log.")
+    def head(self, info: Info) -> Revision:
+        return Revision(info.context.rooms.log.head)
+
+    @resolved("The oldest revision whose state can still be read.")
+    def horizon(self, info: Info) -> Revision:
+        return Revision(info.context.rooms.log.horizon)
+
+    @resolved("Anything by its id; an object that is gone as it last was.")
+    async def node(self, info: Info, id: Annotated[strawberry.ID, about("The id.")]) -> Node | None:
+        kind, key = named(id)
+        if kind == "object":
+            seen = await reads.last_seen(info.context, key)
+            return None if seen is None else as_object(seen)
+        found = await info.context.events.load(int(key))
+        return as_event(found) if found is not None and info.context.sees(found) else None
+
+
+@strawberry.type(description="Everything that can be followed.")
+class Subscription:
+    @followed("Every event after a revision, in order: first those that have happened, then each as it "
+        "is committed; none twice, none left out. After a lost connection go on with the last revision "
+        "seen. Without after: from now on."
+    )
+    async def events(
+        self,
+        info: Info,
+        after: Annotated[Revision | None, about("The last revision already seen; 0 for all.")] = None,
+        filter: Annotated[EventFilterInput | None, about("Which events; not since, not until.")] = None,
+    ) -> AsyncIterator[EventNode]:
+        ctx = info.context
+        if filter is not None and (filter.since is not None or filter.until is not None):
+            raise refusal("a subscription starts with after and has no end: leave since and until out")
+        log = ctx.rooms.log
+        start = log.head if after is None else after
+        if start > log.head:
+            raise MomentError(f"r{start} is after the head: the newest revision is r{log.head}")
+        if start + 1 < log.horizon:
+            raise BeforeHorizonError(
+                f"r{start} is before the horizon: the log keeps history from r{log.horizon} on"
+            )
+        where = (await span(ctx, filter)).where
+        async for batch in log.subscribe(start, where):
+            for event in batch:
+                if ctx.sees(event):
+                    yield as_event(event)
+

@@ -1,0 +1,72 @@
+"""GraphQL over ASGI in process: the real app on the story of tests/history, asked through httpx."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ksql.auth.authorize import AdminAuthorizer
+from ksql.auth.identity import Authorizer, User
+from ksql.schema import catalogue
+from ksql.serve.gql import graphql_app
+from tests.history import story
+
+ADMIN = User("kubernetes-admin", ("system:masters",))
+
+
+@dataclass
+class Door:
+    """Asks one app as one user."""
+
+    story: story.Story
+    app: ASGIApp
+    http: httpx.AsyncClient
+
+    async def post(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Any:
+        """The whole answer: data, errors."""
+        body = {"query": query, "variables": variables}
+        answer = await self.http.post("/graphql", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def ask(self, query: str, **variables: Any) -> Any:
+        """The data of an answer without errors."""
+        answer = await self.post(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    async def error(self, query: str, **variables: Any) -> Any:
+        """The only error of an answer."""
+        answer = await self.post(query, **variables)
+        (error,) = answer["errors"]
+        return error
+
+
+def as_user(app: ASGIApp, user: User | None) -> ASGIApp:
+    """What serve/app.py does before it hands a request on."""
+
+    async def called(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "ksql.user": user} if user else scope, receive, send)
+
+    return called
+
+
+def app_of(told: story.Story, authorizer: Authorizer | None = None) -> ASGIApp:
+    pipeline = SimpleNamespace(authorizer=authorizer or AdminAuthorizer())
+    return graphql_app(pipeline, told.objects, told.log, catalogue.load(), told.clock)
+
+
+@asynccontextmanager
+async def opened(
+    user: User | None = ADMIN, authorizer: Authorizer | None = None
+) -> AsyncIterator[Door]:
+    async with story.empty() as told:
+        await story.rollout(told)
+        app = as_user(app_of(told, authorizer), user)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ksql") as http:
+            yield Door(told, app, http)
