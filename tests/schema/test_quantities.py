@@ -1,5 +1,8 @@
 """Quantities: what Kubernetes' own tables say of parsing, printing and rounding."""
 
+# Tables of cases read best with a case on a line, however long.
+# ruff: noqa: E501
+
 import pytest
 
 from ksql.schema import quantities
@@ -33,7 +36,7 @@ def test_what_is_no_quantity_is_refused_with_the_expression(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1e", "1ki", "1Kii", "0.1mi", "-3.01e-", "--1", "1EE"])
 def test_a_suffix_that_does_not_exist_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match="^unable to parse quantity's suffix$"):
+    with pytest.raises(ValueError, match=r"^unable to parse quantity's suffix$"):
         parse(text)
 
 

@@ -1,5 +1,8 @@
 """Selectors: query syntax, LabelSelector documents, fields of kinds, and kube-apiserver's words."""
 
+# Tables of cases read best with a case on a line, however long.
+# ruff: noqa: E501
+
 from typing import Any
 
 import pytest
