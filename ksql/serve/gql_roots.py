@@ -91,7 +91,10 @@ class EventFilterInput:
 @strawberry.type(description="A moment found in the log.")
 class ResolvedMoment:
     revision: Revision = strawberry.field(description="The newest revision that the moment includes.")
-    time: Timestamp | None = strawberry.field(description="The time asked for; null for a revision or now.")
+    time: Timestamp | None = strawberry.field(
+        description="The time asked for, or when that revision was committed, or now; null when it is not "
+        "known any more."
+    )
     live: bool = strawberry.field(description="Whether that is the present state.")
 
 
@@ -179,6 +182,7 @@ class Query:
     async def history(
         self, info: Info, resource: Word = None, kind: Kind = None, api_version: ApiVersion = None,
         namespace: Namespace = None, name: Name = None, uid: Uid = None,
+        until: Annotated[Moment | None, about("Only up to this moment.")] = None,
         order: Order = EventOrder.NEWEST_FIRST,
         first: First = None, after: After = None, last: Last = None, before: Before = None,
     ) -> EventConnection:  # fmt: skip
@@ -189,7 +193,9 @@ class Query:
             where = timeline.of_name(wanted.type.key, wanted.namespace, wanted.name)
         else:
             where = timeline.of_uid(wanted.uid or "")
-        return await event_connection(ctx, reads.Span(where), asked(first, after, last, before), order)
+        highest = None if until is None else (await ctx.instant(until)).revision
+        found = reads.Span(where, highest=highest)
+        return await event_connection(ctx, found, asked(first, after, last, before), order)
 
     @resolved("Events of the whole cluster, newest first unless asked otherwise.")
     async def events(
@@ -255,9 +261,14 @@ class Query:
 
     @resolved("What a moment means to you here and now.")
     async def moment(self, info: Info, at: Annotated[Moment, about("The moment.")]) -> ResolvedMoment:
-        found = await info.context.instant(at)
-        time = None if found.time is None else Timestamp(found.time)
-        return ResolvedMoment(revision=Revision(found.revision), time=time, live=found.live)
+        ctx = info.context
+        found = await ctx.instant(at)
+        time = ctx.rooms.clock.now() if found.live else found.time
+        if time is None:
+            event = await ctx.events.load(found.revision)
+            time = None if event is None else event.time
+        shown = None if time is None else Timestamp(time)
+        return ResolvedMoment(revision=Revision(found.revision), time=shown, live=found.live)
 
     @resolved("The newest revision of the log.")
     def head(self, info: Info) -> Revision:
