@@ -1,0 +1,152 @@
+"""Who is asking? A client certificate or a bearer token becomes a `User`; headers may put on another's name.
+
+A peer's certificate was verified against the cluster's authority when its connection was made; here it is
+read once and remembered, and its end is looked at on each request, since a connection may outlive it. What
+proves nothing is `None` (401 at the door, unless the path is public). Pure but for the clock.
+"""
+
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import unquote
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ksql.auth.authorize import refusal
+from ksql.auth.identity import ADMIN_GROUP, AUTHENTICATED, SERVICE_ACCOUNTS, Authorizer, Question, User
+from ksql.auth.pki import ADMIN_USER
+from ksql.base.clock import Clock
+from ksql.schema.errors import BadRequestError
+
+UNAUTHENTICATED = "system:unauthenticated"
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
+
+# Certificates remembered at once: one per connected client; beyond it the oldest are read again.
+CERTIFICATES_MAX = 4096
+
+_IMPERSONATE = b"impersonate-"
+_SERVICE_ACCOUNT_USER = "system:serviceaccount:"
+
+
+class Authenticator:
+    """Certificates of the cluster's authority, and tokens that stand for one user each."""
+
+    def __init__(self, clock: Clock, tokens: Mapping[str, User]) -> None:
+        self._clock = clock
+        self._tokens = tuple((token.encode(), user) for token, user in tokens.items())
+        self._certificates: dict[bytes, tuple[User, datetime, datetime]] = {}
+
+    def user(self, certificate: bytes | None, authorization: bytes = b"") -> User | None:
+        """The user of a verified peer certificate (DER), else of a bearer token, else None."""
+        if certificate is not None and (found := self._of_certificate(certificate)) is not None:
+            return found
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        return self._of_token(token.strip())
+
+    def _of_certificate(self, certificate: bytes) -> User | None:
+        known = self._certificates.get(certificate)
+        if known is None:
+            known = read_certificate(certificate)
+            if len(self._certificates) >= CERTIFICATES_MAX:
+                del self._certificates[next(iter(self._certificates))]
+            self._certificates[certificate] = known
+        user, begins, ends = known
+        return user if user.name and begins <= self._clock.now() < ends else None
+
+    def _of_token(self, token: bytes) -> User | None:
+        found = None
+        for known, user in self._tokens:
+            # Every token is compared in full, so that the time taken says nothing about them.
+            if hmac.compare_digest(known, token):
+                found = user
+        return found
+
+
+def admin_tokens(token: str) -> Mapping[str, User]:
+    """The tokens of a cluster that has one: its administrator's."""
+    return {token: User(ADMIN_USER, (ADMIN_GROUP, AUTHENTICATED))}
+
+
+def read_certificate(certificate: bytes) -> tuple[User, datetime, datetime]:
+    """Common name and organizations of a certificate (DER) as user and groups, and when it is good."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    names = [_text(a.value) for a in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = [_text(a.value) for a in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    user = User(names[0] if names else "", tuple(dict.fromkeys((*groups, AUTHENTICATED))))
+    return user, parsed.not_valid_before_utc, parsed.not_valid_after_utc
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def impersonated(user: User, headers: list[tuple[bytes, bytes]], authorizer: Authorizer) -> User:
+    """The user that the Impersonate-* headers name, if there are any and `user` may act as them.
+
+    Raises `ForbiddenError` when it may not, `BadRequestError` for groups, uid or extras without a name.
+    """
+    # Nearly no request has any: the hot path is this one look at the names.
+    given = [(name[len(_IMPERSONATE) :], value) for name, value in headers if name.startswith(_IMPERSONATE)]
+    if not given:
+        return user
+    name, uid, groups, extra = _read(given)
+    if not name:
+        raise BadRequestError("impersonation without a user: Impersonate-User is missing")
+    _ask(authorizer, user, _subject(user, name))
+    for group in groups:
+        _ask(authorizer, user, Question(user, "impersonate", resource="groups", name=group))
+    if uid:
+        _ask(authorizer, user, Question(user, "impersonate", "authentication.k8s.io", "uids", name=uid))
+    for key, values in extra.items():
+        for value in values:
+            _ask(
+                authorizer, user,
+                Question(user, "impersonate", "authentication.k8s.io", "userextras", key, name=value),
+            )  # fmt: skip
+    return User(name, _with_standing(name, groups), uid, extra, impersonator=user.name)
+
+
+def _read(given: list[tuple[bytes, bytes]]) -> tuple[str, str, tuple[str, ...], dict[str, tuple[str, ...]]]:
+    name, uid = "", ""
+    groups: list[str] = []
+    extra: dict[str, tuple[str, ...]] = {}
+    for header, raw in given:
+        value = raw.decode("utf-8", "replace")
+        if header == b"user":
+            name = value
+        elif header == b"uid":
+            uid = value
+        elif header == b"group":
+            groups.append(value)
+        elif header.startswith(b"extra-"):
+            key = unquote(header[len(b"extra-") :].decode("latin-1"))
+            extra[key] = (*extra.get(key, ()), value)
+        else:
+            raise BadRequestError(f"unknown header Impersonate-{header.decode('latin-1')}")
+    return name, uid, tuple(groups), extra
+
+
+def _subject(user: User, name: str) -> Question:
+    """Whose name is put on: a service account is asked for as such."""
+    if name.startswith(_SERVICE_ACCOUNT_USER) and name.count(":") == 3:
+        namespace, account = name.split(":")[2:]
+        return Question(user, "impersonate", resource="serviceaccounts", namespace=namespace, name=account)
+    return Question(user, "impersonate", resource="users", name=name)
+
+
+def _ask(authorizer: Authorizer, user: User, question: Question) -> None:
+    verdict = authorizer.authorize(question)
+    if not verdict.allowed:
+        raise refusal(question, verdict)
+
+
+def _with_standing(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups that come with a name whoever puts it on."""
+    added: tuple[str, ...] = ()
+    if not groups and name.startswith(_SERVICE_ACCOUNT_USER) and name.count(":") == 3:
+        added = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{name.split(':')[2]}")
+    standing = UNAUTHENTICATED if name == ANONYMOUS.name else AUTHENTICATED
+    return tuple(dict.fromkeys((*groups, *added, standing)))

@@ -1,0 +1,256 @@
+"""The server's application: who is asking, then where to; every failure becomes a Status.
+
+Resources and discovery are routed here in plain ASGI since they are nearly all of the traffic; the rest
+(health, version, metrics, OpenAPI, GraphQL) goes through Starlette's router. `create_app` is what the roof
+calls; `listen.py` puts the app on a port.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
+from ksql.auth.authorize import is_public
+from ksql.auth.identity import User
+from ksql.base.clock import Clock, new_uid
+from ksql.log.protocol import EventLog
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import ApiError, InternalError, UnauthorizedError
+from ksql.serve import health, parameters
+from ksql.serve.discovery import Discovery, openapi_v2
+from ksql.serve.exchange import NOT_ALLOWED, NOT_FOUND, Compressor, DisconnectedError, Exchange
+from ksql.serve.listen import CERTIFICATE
+from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
+from ksql.serve.paths import Target, parse
+from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
+from ksql.serve.watches import Watches
+from ksql.state.objects import Objects
+from ksql.verbs.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+# Where the app finds in the scope who asks, and under which id.
+USER, CORRELATION = "ksql.user", "ksql.correlation"
+_EXCHANGE = "ksql.exchange"
+
+# What a WebSocket is closed with when nobody proved to be anybody (RFC 6455: policy violation).
+POLICY_VIOLATION = 1008
+
+Answer = Callable[[Exchange], Awaitable[None]]
+
+
+class Door(Starlette):
+    """The app. `close` ends the watches; `add_check` and `metrics` are for the roof."""
+
+    def __init__(
+        self, rest: Rest, discovery: Discovery, authenticator: Authenticator, clock: Clock, pipeline: Pipeline
+    ) -> None:
+        super().__init__()
+        self.router.redirect_slashes = False
+        self.router.default = _missing
+        self.rest, self.metrics = rest, Metrics()
+        self._discovery, self._authenticator, self._clock = discovery, authenticator, clock
+        self._authorizer, self._catalogue = pipeline.authorizer, pipeline.catalogue
+        self.live: dict[str, health.Check] = {"ping": lambda: ""}
+        self.ready: dict[str, health.Check] = {"ping": lambda: ""}
+
+    def close(self) -> None:
+        """End the answers that would go on for ever: the listener calls it when it stops."""
+        self.rest.close()
+
+    def add_check(self, name: str, check: health.Check) -> None:
+        """Something that has to be well before the server calls itself ready."""
+        self.ready[name] = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, new_uid(self._clock))
+        started = self._clock.monotonic()
+        try:
+            exchange.user = self._user(scope, exchange.headers.get(b"authorization", b""), exchange.path)
+            await self._route(exchange, scope, receive, send)
+        except ApiError as error:
+            await exchange.refuse(error)
+        except DisconnectedError:
+            exchange.code = 499
+        except Exception:
+            logger.exception(
+                "request failed",
+                extra={"correlation": exchange.correlation, "method": exchange.method, "path": exchange.path},
+            )
+            if exchange.started:
+                # The head said all is well: only breaking the connection tells that it is not.
+                raise
+            told = f"Internal error occurred: the server's own log tells more under {exchange.correlation}"
+            await exchange.refuse(InternalError(told))
+        finally:
+            seconds = self._clock.monotonic() - started
+            self.metrics.requests.count(exchange.verb, exchange.label, exchange.code, seconds)
+
+    async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        path = exchange.path
+        if path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis"):
+            await self._kubernetes(exchange, path)
+            return
+        scope[_EXCHANGE], scope[USER], scope[CORRELATION] = exchange, exchange.user, exchange.correlation
+        if path.endswith("/") and path != "/":
+            scope["path"] = path.rstrip("/") or "/"
+        # The router alone: Starlette's own handling of errors would answer in other words than ours.
+        await self.router(scope, receive, _told(exchange, send))
+
+    async def _kubernetes(self, exchange: Exchange, path: str) -> None:
+        target = parse(self._catalogue, path)
+        if isinstance(target, Target):
+            await self.rest.serve(exchange, target)
+        elif target is None:
+            await exchange.answer(404, NOT_FOUND)
+        elif exchange.method not in ("GET", "HEAD"):
+            await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET, HEAD")])
+        else:
+            exchange.verb, exchange.label = "get", "discovery"
+            await self._discovery.page(exchange, target)
+
+    async def openapi(self, exchange: Exchange) -> None:
+        """/openapi/v3 and below."""
+        query = parameters.parse(exchange.scope["query_string"])
+        if not await self._discovery.openapi(exchange, query):
+            await exchange.answer(404, NOT_FOUND)
+
+    def _user(self, scope: Scope, authorization: bytes, path: str) -> User:
+        user = self._authenticator.user(scope.get(CERTIFICATE), authorization)
+        if user is None:
+            if not is_public(path):
+                raise UnauthorizedError("Unauthorized")
+            return ANONYMOUS
+        return impersonated(user, scope["headers"], self._authorizer)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        try:
+            scope[USER] = self._user(scope, authorization, scope["path"])
+        except ApiError as error:
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})
+            return
+        scope[CORRELATION] = new_uid(self._clock)
+        await self.router(scope, receive, send)
+
+
+def _told(exchange: Exchange, send: Send) -> Send:
+    """`send` for apps that answer themselves: their answers carry the correlation too."""
+    correlation = exchange.correlation.encode()
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start" and not exchange.started:
+            exchange.started, exchange.code = True, message["status"]
+            told = [(b"audit-id", correlation), (b"ksql-correlation", correlation)]
+            message = {**message, "headers": [*message.get("headers", ()), *told]}
+        await send(message)
+
+    return telling
+
+
+class _Page:
+    """A path that Starlette routes and an exchange answers, by GET alone."""
+
+    def __init__(self, answer: Answer, label: str) -> None:
+        self._answer, self._label = answer, label
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[_EXCHANGE]
+        if exchange.method not in ("GET", "HEAD"):
+            await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET, HEAD")])
+            return
+        exchange.verb, exchange.label = "get", self._label
+        await self._answer(exchange)
+
+
+async def _missing(scope: Scope, receive: Receive, send: Send) -> None:
+    """What is not served."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "nothing is served here"})
+        return
+    exchange: Exchange = scope[_EXCHANGE]
+    await exchange.answer(404, NOT_FOUND)
+
+
+def create_app(
+    pipeline: Pipeline,
+    objects: Objects,
+    log: EventLog,
+    catalogue: Catalogue,
+    authenticator: Authenticator,
+    clock: Clock,
+    *,
+    graphql: ASGIApp | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Door:
+    """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
+    watches, compressor = Watches(clock), Compressor()
+    rest = Rest(pipeline, catalogue, clock, watches, compressor, limits)
+    door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline)
+    # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
+    door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
+    door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))
+    door.router.routes.extend(_routes(door, catalogue.minor, graphql))
+    return door
+
+
+def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
+    pages: dict[str, tuple[Answer, str]] = {
+        "/": (lambda exchange: exchange.answer_json(200, {"paths": _PATHS}), "paths"),
+        "/version": (lambda exchange: exchange.answer_json(200, health.version(minor)), "version"),
+        "/metrics": (lambda exchange: exchange.answer(200, door.metrics.text(), CONTENT_TYPE), "metrics"),
+        "/openapi/v2": (_openapi_v2, "openapi"),
+        "/openapi/v3": (door.openapi, "openapi"),
+        "/openapi/v3/{path:path}": (door.openapi, "openapi"),
+    }
+    for endpoint in ("healthz", "livez", "readyz"):
+        checks = door.live if endpoint == "livez" else door.ready
+        page = (_health(endpoint, checks), endpoint)
+        pages |= {f"/{endpoint}": page, f"/{endpoint}/{{check:path}}": page}
+    routes: list[BaseRoute] = [Route(path, _Page(answer, label)) for path, (answer, label) in pages.items()]
+    if graphql is not None:
+        routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
+    return routes
+
+
+# What the root tells, as kube-apiserver's does.
+_PATHS = ["/api", "/apis", "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+
+
+def _health(endpoint: str, checks: Mapping[str, health.Check]) -> Answer:
+    async def answer(exchange: Exchange) -> None:
+        query = parameters.parse(exchange.scope["query_string"])
+        await health.answer(exchange, endpoint, checks, query)
+
+    return answer
+
+
+async def _openapi_v2(exchange: Exchange) -> None:
+    raise openapi_v2()
+
+
+def _gauges(
+    objects: Objects, log: EventLog, catalogue: Catalogue, watches: Watches
+) -> Iterator[Metric]:
+    yield gauge("ksql_watches", "Watches that are open.", watches.count)
+    yield gauge("ksql_log_head_revision", "Newest revision of the event log.", log.head)
+    yield gauge("ksql_log_horizon_revision", "Oldest revision that can still be read.", log.horizon)
+    counts = GaugeMetricFamily("apiserver_storage_objects", "Living objects.", labels=("resource",))
+    for key in dict.fromkeys(found.key for found in catalogue.types):
+        if count := objects.count(key):
+            counts.add_metric((key,), count)
+    yield counts

@@ -1,0 +1,118 @@
+"""Discovery and OpenAPI over HTTP: documents that depend on the catalogue alone, printed once and kept.
+
+Clients keep them too: an ETag lets them ask whether theirs is still right, and an OpenAPI document whose
+address carries its hash may be kept for ever.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+
+from ksql.base.documents import Document, decode, encode
+from ksql.schema import discovery as documents
+from ksql.schema import openapi
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import NotImplementedYetError
+from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, Compressor, Exchange, Header
+from ksql.serve.negotiation import discovery_wish
+from ksql.serve.parameters import Query, text
+from ksql.serve.paths import Page
+
+# A year: how long HTTP lets one say "for ever".
+FOREVER = b"public, max-age=31536000, immutable"
+
+
+class Discovery:
+    """What is served, told in the ways that clients ask it."""
+
+    def __init__(self, catalogue: Catalogue, compressor: Compressor) -> None:
+        self._catalogue, self._compressor = catalogue, compressor
+        self._kept: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+        self._packed: dict[bytes, bytes] = {}
+
+    async def page(self, exchange: Exchange, page: Page) -> None:
+        """/api, /apis and what is below, down to a group's version."""
+        wished = "" if page.group or page.version else discovery_wish(exchange.headers.get(b"accept", b""))
+        if wished:
+            media = f"application/json;g=apidiscovery.k8s.io;v={wished};as=APIGroupDiscoveryList".encode()
+            data, tag = self._document(
+                ("aggregated", page.core, wished),
+                lambda: documents.aggregated(self._catalogue, page.core, wished),
+            )
+            await self._send(exchange, data, tag, media, [(b"vary", b"Accept")])
+            return
+        data, tag = self._document((page,), lambda: self._plain(page))
+        # The same path answers in several ways: a cache between must know by what.
+        await self._send(exchange, data, tag, JSON_TYPE, [(b"vary", b"Accept")])
+
+    def _plain(self, page: Page) -> Document:
+        if page.version:
+            return documents.api_resource_list(self._catalogue, page.group, page.version)
+        if page.core:
+            return documents.api_versions()
+        if page.group:
+            return documents.api_group(self._catalogue, page.group)
+        return documents.api_group_list(self._catalogue)
+
+    async def openapi(self, exchange: Exchange, query: Query) -> bool:
+        """/openapi/v3 and below; whether there is such a document."""
+        path = exchange.path.strip("/").removeprefix("openapi/v3").strip("/")
+        if not path:
+            data, tag = self._document(("openapi",), lambda: openapi.index(self._catalogue))
+            await self._send(exchange, data, tag, JSON_TYPE, [])
+            return True
+        index = self._index()
+        if path not in index:
+            return False
+        data, tag = self._bytes(("openapi", path), lambda: openapi.document(self._catalogue, path))
+        headers: list[Header] = []
+        asked, hashed = text(query, "hash"), index[path].partition("hash=")[2]
+        if asked and asked == hashed:
+            headers.append((b"cache-control", FOREVER))
+        elif asked:
+            # The address of another server's document: where this one's is.
+            await exchange.answer(301, b"", JSON_TYPE, [(b"location", index[path].encode())])
+            return True
+        await self._send(exchange, data, tag, JSON_TYPE, headers)
+        return True
+
+    def _index(self) -> dict[str, str]:
+        """Each document's path with its address."""
+        data, _ = self._document(("openapi",), lambda: openapi.index(self._catalogue))
+        return {path: found["serverRelativeURL"] for path, found in decode(data)["paths"].items()}
+
+    def _document(self, key: tuple[object, ...], make: Callable[[], Document]) -> tuple[bytes, bytes]:
+        return self._bytes(key, lambda: encode(make()) + b"\n")
+
+    def _bytes(self, key: tuple[object, ...], make: Callable[[], bytes]) -> tuple[bytes, bytes]:
+        """A document's bytes and tag; made when first asked for. Keys come from the catalogue: few."""
+        found = self._kept.get(key)
+        if found is None:
+            data = make()
+            tag = b'"%s"' % hashlib.sha256(data).hexdigest().upper().encode()
+            found = self._kept[key] = (data, tag)
+        return found
+
+    async def _send(
+        self, exchange: Exchange, data: bytes, tag: bytes, media: bytes, headers: list[Header]
+    ) -> None:
+        headers = [*headers, (b"etag", tag)]
+        if tag in exchange.headers.get(b"if-none-match", b""):
+            await exchange.start(304, media, headers)
+            await exchange.write(b"", False)
+            return
+        if len(data) >= GZIP_BYTES_MIN and exchange.takes_gzip():
+            if tag not in self._packed:
+                self._packed[tag] = await self._compressor.gzip(data)
+            data = self._packed[tag]
+            headers.append((b"content-encoding", b"gzip"))
+        await exchange.answer(200, data, media, headers)
+
+
+@cache
+def openapi_v2() -> NotImplementedYetError:
+    """Why there is no version 2: only clients older than those that know version 3 need it."""
+    return NotImplementedYetError(
+        "OpenAPI v2 is not served by ksql; kubectl 1.29 and newer read /openapi/v3 instead "
+        "(with an older one use --validate=false)"
+    )

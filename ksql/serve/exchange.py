@@ -1,0 +1,207 @@
+"""One request and its answer: headers, body, and the few ways to answer. The thin shell around ASGI.
+
+Made for each request, so it computes nothing that is not asked for. Every answer carries the correlation
+under which the log keeps what the request did; it doubles as Kubernetes' audit id.
+"""
+
+import gzip
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from ksql.auth.identity import User
+from ksql.base.documents import Document, encode
+from ksql.base.tasks import ThreadWorker
+from ksql.schema.errors import ApiError, TooLargeError
+
+JSON_TYPE = b"application/json"
+
+# kube-apiserver's own bound on what a request's body may hold.
+BODY_BYTES_MAX = 3 * 1024 * 1024
+# Below this compressing costs more than it saves; kube-apiserver draws the line at the same place.
+GZIP_BYTES_MIN = 128 * 1024
+# The fastest level: the network is the bottleneck that compression is for, not the disk.
+GZIP_LEVEL = 1
+# A user agent is kept with every write of its user; beyond this it says nothing more.
+USER_AGENT_CHARACTERS_MAX = 256
+# Warnings of one answer, together; clients print them, and proxies refuse heads that are too large.
+WARNING_CHARACTERS_MAX = 4096
+
+Header = tuple[bytes, bytes]
+
+_LOCAL = ("127.0.0.1", "::1")
+
+
+class DisconnectedError(Exception):
+    """The client left before its request was complete."""
+
+
+class Exchange:
+    """A request as it comes in, an answer as it goes out."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "code",
+        "correlation",
+        "headers",
+        "label",
+        "method",
+        "path",
+        "scope",
+        "started",
+        "user",
+        "verb",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, correlation: str) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.correlation = correlation
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        # Where a header comes twice the last one counts, but for those read from the scope itself.
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.user: User | None = None
+        self.started = False
+        # What metrics call this request, once it is known.
+        self.code, self.verb, self.label = 0, "", ""
+
+    @property
+    def source(self) -> str:
+        """The address of the peer."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def user_agent(self) -> str:
+        return self.headers.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARACTERS_MAX]
+
+    async def body(self, limit: int = BODY_BYTES_MAX) -> bytes:
+        """The whole body; `TooLargeError` as soon as it is known to be beyond `limit`."""
+        announced = self.headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise too_large(limit)
+        message = await self._receive()
+        first: bytes = message.get("body", b"")
+        if message["type"] == "http.request" and not message.get("more_body") and len(first) <= limit:
+            return first
+        parts, size = [first], len(first)
+        while message["type"] == "http.request" and message.get("more_body"):
+            message = await self._receive()
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                break
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        if size > limit:
+            raise too_large(limit)
+        return b"".join(parts)
+
+    async def gone(self) -> None:
+        """Return once the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, code: int, content_type: bytes, headers: Iterable[Header] = ()) -> None:
+        """Send the head. What follows goes through `write`."""
+        self.started, self.code = True, code
+        correlation = self.correlation.encode()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": code,
+                "headers": [
+                    (b"content-type", content_type),
+                    (b"cache-control", b"no-cache, private"),
+                    (b"audit-id", correlation),
+                    (b"ksql-correlation", correlation),
+                    *headers,
+                ],
+            }
+        )
+
+    async def write(self, data: bytes, more: bool) -> None:
+        """Send a part of the body; waits while the client is slow to read."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def answer(
+        self, code: int, data: bytes, content_type: bytes = JSON_TYPE, headers: Iterable[Header] = ()
+    ) -> None:
+        """A whole answer, in one piece."""
+        await self.start(code, content_type, ((b"content-length", b"%d" % len(data)), *headers))
+        await self.write(data, False)
+
+    async def answer_json(self, code: int, document: Any, headers: Iterable[Header] = ()) -> None:
+        await self.answer(code, encode(document) + b"\n", JSON_TYPE, headers)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer with an error's Status, unless the head of another answer is already out."""
+        if not self.started:
+            await self.answer_json(error.code, error.status(), error_headers(error))
+
+    def takes_gzip(self) -> bool:
+        """Whether a large answer should be compressed: asked for, and a network to spare."""
+        # Between two processes of one machine there is no network, and every Go client asks.
+        return b"gzip" in self.headers.get(b"accept-encoding", b"") and self.source not in _LOCAL
+
+
+def too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"Request entity too large: limit is {limit}")
+
+
+def error_headers(error: ApiError) -> list[Header]:
+    """What an error says outside of its Status."""
+    found: list[Header] = []
+    if error.retry_after_seconds:
+        found.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    if error.code == 401:
+        found.append((b"www-authenticate", b'Bearer realm="kubernetes-master"'))
+    return found
+
+
+def warnings_of(warnings: Sequence[str]) -> list[Header]:
+    """Warning headers (RFC 7234, code 299): what kubectl prints before its own answer."""
+    found: list[Header] = []
+    room = WARNING_CHARACTERS_MAX
+    for text in dict.fromkeys(warnings):
+        clean = "".join(c if c.isprintable() else " " for c in text)
+        value = ('299 - "' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"').encode("utf-8")
+        room -= len(value)
+        if room < 0:
+            break
+        found.append((b"warning", value))
+    return found
+
+
+class Compressor:
+    """Compresses in threads of its own: twenty megabytes would hold up everyone else's requests."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadWorker("gzip", threads=2)
+
+    async def gzip(self, data: bytes) -> bytes:
+        return await self._worker.run(gzip.compress, data, GZIP_LEVEL, mtime=0)
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+def generic(code: int, reason: str, message: str) -> Document:
+    """The Status of a refusal that concerns no resource, as kube-apiserver prints it: with empty details."""
+    return {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+        "reason": reason, "details": {}, "code": code,
+    }  # fmt: skip
+
+
+def _refusal(code: int, reason: str, message: str) -> bytes:
+    return encode(generic(code, reason, message)) + b"\n"
+
+
+NOT_FOUND = _refusal(404, "NotFound", "the server could not find the requested resource")
+NOT_ALLOWED = _refusal(
+    405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+)

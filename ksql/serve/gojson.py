@@ -1,0 +1,203 @@
+"""Where JSON breaks, in the words of Go's decoder: clients and suites compare them. Pure.
+
+Only a body that orjson refused comes here, so clarity beats speed; what orjson refuses and Go would take
+(a number beyond 64 bits, a lone surrogate) is answered in words of our own.
+"""
+
+from dataclasses import dataclass
+
+_SPACE = b" \t\r\n"
+_LITERALS = {0x74: b"true", 0x66: b"false", 0x6E: b"null"}
+_ESCAPES = b'bfnrt\\/"'
+_HEX = b"0123456789abcdefABCDEF"
+_DIGITS = b"0123456789"
+
+# Go's decoder stops here as well.
+DEPTH_MAX = 10_000
+
+
+class _Fault(Exception):
+    """What is wrong, as Go says it."""
+
+
+def fault(data: bytes) -> str:
+    """Go's message for the first error in `data`, or a general one where Go would find none."""
+    scanner = _Scanner(data)
+    try:
+        scanner.document()
+    except _Fault as found:
+        return str(found)
+    return "the text is no JSON that can be represented (a number beyond 64 bits or a broken character)"
+
+
+@dataclass(slots=True)
+class _Scanner:
+    data: bytes
+    at: int = 0
+
+    def document(self) -> None:
+        """One value and nothing after it. A stack of our own: depth is the sender's choice."""
+        stack: list[bytes] = []
+        self._value(stack)
+        while stack:
+            if stack[-1] == b"{":
+                self._in_object(stack)
+            else:
+                self._in_array(stack)
+        if self._peek() is not None:
+            self._complain("after top-level value")
+
+    def _peek(self) -> int | None:
+        """The next character that is no space."""
+        while self.at < len(self.data) and self.data[self.at] in _SPACE:
+            self.at += 1
+        return self.data[self.at] if self.at < len(self.data) else None
+
+    def _value(self, stack: list[bytes]) -> None:
+        """Read a scalar, or open an object or array."""
+        found = self._peek()
+        if found in (0x7B, 0x5B):
+            if len(stack) >= DEPTH_MAX:
+                raise _Fault("exceeded max depth")
+            self.at += 1
+            stack.append(b"{first" if found == 0x7B else b"[first")
+            self._opened(stack)
+        elif found == 0x22:
+            self._string()
+        elif found in _LITERALS:
+            self._literal(_LITERALS[found])
+        elif found is not None and (found == 0x2D or found in _DIGITS):
+            self._number()
+        else:
+            self._complain("looking for beginning of value")
+
+    def _opened(self, stack: list[bytes]) -> None:
+        kind = stack.pop()
+        found = self._peek()
+        if kind == b"{first":
+            if found == 0x7D:
+                self.at += 1
+                return
+            stack.append(b"{")
+            self._key(stack)
+        elif found == 0x5D:
+            self.at += 1
+        else:
+            stack.append(b"[")
+            self._value(stack)
+
+    def _key(self, stack: list[bytes]) -> None:
+        if self._peek() != 0x22:
+            self._complain("looking for beginning of object key string")
+        self._string()
+        if self._peek() != 0x3A:
+            self._complain("after object key")
+        self.at += 1
+        self._value(stack)
+
+    def _in_object(self, stack: list[bytes]) -> None:
+        found = self._peek()
+        if found == 0x7D:
+            self.at += 1
+            stack.pop()
+        elif found == 0x2C:
+            self.at += 1
+            self._key(stack)
+        else:
+            self._complain("after object key:value pair")
+
+    def _in_array(self, stack: list[bytes]) -> None:
+        found = self._peek()
+        if found == 0x5D:
+            self.at += 1
+            stack.pop()
+        elif found == 0x2C:
+            self.at += 1
+            self._value(stack)
+        else:
+            self._complain("after array element")
+
+    def _string(self) -> None:
+        self.at += 1
+        while True:
+            found = self._here()
+            if found == 0x22:
+                self.at += 1
+                return
+            if found == 0x5C:
+                self.at += 1
+                self._escape()
+            elif found < 0x20:
+                self._complain("in string literal")
+            else:
+                self.at += 1
+
+    def _escape(self) -> None:
+        found = self._here()
+        self.at += 1
+        if found == 0x75:
+            for _ in range(4):
+                if self._here() not in _HEX:
+                    self._complain("in \\u hexadecimal character escape")
+                self.at += 1
+        elif found not in _ESCAPES:
+            self.at -= 1
+            self._complain("in string escape code")
+
+    def _literal(self, word: bytes) -> None:
+        for expected in word[1:]:
+            self.at += 1
+            if self._here() != expected:
+                self._complain(f"in literal {word.decode()} (expecting {_quoted(expected)})")
+        self.at += 1
+
+    def _number(self) -> None:
+        if self.data[self.at] == 0x2D:
+            self.at += 1
+            if self._here() not in _DIGITS:
+                self._complain("in numeric literal")
+        if self.data[self.at] == 0x30:
+            self.at += 1
+        else:
+            self._digits()
+        if self._is(b"."):
+            self.at += 1
+            if self._here() not in _DIGITS:
+                self._complain("after decimal point in numeric literal")
+            self._digits()
+        if self._is(b"eE"):
+            self.at += 1
+            if self._here() in b"+-":
+                self.at += 1
+            if self._here() not in _DIGITS:
+                self._complain("in exponent of numeric literal")
+            self._digits()
+
+    def _digits(self) -> None:
+        while self._is(_DIGITS):
+            self.at += 1
+
+    def _is(self, characters: bytes) -> bool:
+        return self.at < len(self.data) and self.data[self.at] in characters
+
+    def _here(self) -> int:
+        """The character here, spaces too."""
+        if self.at >= len(self.data):
+            raise _Fault("unexpected end of JSON input")
+        return self.data[self.at]
+
+    def _complain(self, context: str) -> None:
+        raise _Fault(f"invalid character {_quoted(self._here())} {context}")
+
+
+def _quoted(character: int) -> str:
+    """A byte as Go quotes a character; it looks at bytes here, not at what they spell."""
+    special = {
+        0x27: r"'\''", 0x22: "'\"'", 0x5C: r"'\\'", 0x0A: r"'\n'", 0x0D: r"'\r'", 0x09: r"'\t'",
+    }  # fmt: skip
+    if character in special:
+        return special[character]
+    if character < 0x20 or character == 0x7F:
+        return f"'\\x{character:02x}'"
+    shown = chr(character)
+    return f"'{shown}'" if shown.isprintable() else f"'\\u{character:04x}'"

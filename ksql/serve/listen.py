@@ -1,0 +1,188 @@
+"""The listener: uvicorn's machinery under our own roof, with the peer's certificate told to the app.
+
+uvicorn does not pass a client's certificate on, so both of its protocols are extended by the one line
+that reads it when a connection begins; the app finds it as `scope["ksql.certificate"]` (DER bytes, None
+without one). Starting and stopping are coroutines; signals belong to the roof. The head of a request is
+bounded here since the parser has no bound of its own.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+
+import uvicorn
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ksql.base.tasks import Tasks
+from ksql.serve.ports import BindError, bound
+
+__all__ = ["BindError", "Listener"]
+
+logger = logging.getLogger(__name__)
+
+CERTIFICATE = "ksql.certificate"
+
+# Go's clients keep an idle connection for 90 s; a server that hangs up first makes their next write fail.
+KEEP_ALIVE_SECONDS = 120
+# A connection that sends no request at all, or never finishes its head, is let go after this.
+FIRST_REQUEST_SECONDS = 30.0
+# Path, query and headers of one request: generous beside Go's practice, far below its 1 MiB default.
+HEAD_BYTES_MAX = 128 * 1024
+# How long requests in flight may take to finish once the server stops; watches are ended at once.
+STOP_SECONDS = 5
+# What a GraphQL client may send in one WebSocket message.
+WEBSOCKET_BYTES_MAX = 1024 * 1024
+
+
+def _certificate(transport: asyncio.BaseTransport) -> bytes | None:
+    tls = transport.get_extra_info("ssl_object")
+    return None if tls is None else cast(bytes | None, tls.getpeercert(True))
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP/1.1 connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.certificate = _certificate(transport)
+        self.head_bytes = 0
+        self.timeout_keep_alive_task = self.loop.call_later(
+            FIRST_REQUEST_SECONDS, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        # The base class calls off the timer at the first byte; a head that trickles in keeps it.
+        timer = self.timeout_keep_alive_task
+        if timer is not None and self.scope is None:
+            self.timeout_keep_alive_task = None
+            super().data_received(data)
+            if self.cycle is None and not self.transport.is_closing():
+                self.timeout_keep_alive_task = timer
+            else:
+                timer.cancel()
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_bytes = 0
+        cast(dict[str, Any], self.scope)[CERTIFICATE] = self.certificate
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, count: int) -> None:
+        self.head_bytes += count
+        if self.head_bytes > HEAD_BYTES_MAX:
+            # Raised through the parser, which makes it a 400 and ends the connection.
+            raise ValueError("the head of the request is too large")
+
+    def send_400_response(self, msg: str) -> None:
+        if self.head_bytes > HEAD_BYTES_MAX:
+            head = STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(head)
+            self.transport.close()
+            return
+        super().send_400_response(msg)
+
+    def on_headers_complete(self) -> None:
+        try:
+            super().on_headers_complete()
+        except UnicodeDecodeError as error:
+            raise ValueError("the path is no ASCII") from error
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket, taken over from an HTTP connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        certificate = _certificate(transport)
+        app = self.app
+
+        async def with_certificate(scope: Any, receive: Any, send: Any) -> None:
+            scope[CERTIFICATE] = certificate
+            await app(scope, receive, send)
+
+        self.app = cast(ASGI3Application, with_certificate)
+
+
+class Listener:
+    """An app on a port. `start` returns once connections are accepted, `aclose` once all have ended."""
+
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        on_stop: Callable[[], None] | None = None,
+    ) -> None:
+        """`on_stop` is called first when closing: it ends what would otherwise go on for ever (watches)."""
+        self._host, self._port, self._tls, self._on_stop = host, port, tls, on_stop
+        self._tasks = Tasks()
+        self._loop_task: asyncio.Task[Any] | None = None
+        self._server = uvicorn.Server(_configuration(app, tls))
+
+    @property
+    def port(self) -> int:
+        """The bound port, also when any free one was asked for."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)
+        return f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    async def start(self) -> None:
+        """Bind and accept. `BindError` when the address is taken or cannot be."""
+        listening = bound(self._host, self._port)
+        self._port = listening.getsockname()[1]
+        config = self._server.config
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        self._sockets = [listening]
+        await self._server.startup(sockets=self._sockets)
+        self._loop_task = self._tasks.start("listener", self._server.main_loop())
+        logger.info("listening", extra={"address": self.url})
+
+    async def aclose(self) -> None:
+        """Stop accepting, let requests in flight finish within `STOP_SECONDS`, end everything else."""
+        if self._loop_task is None:
+            return
+        self._server.should_exit = True
+        if self._on_stop is not None:
+            self._on_stop()
+        await self._loop_task
+        self._loop_task = None
+        await self._server.shutdown(sockets=self._sockets)
+        await self._tasks.aclose()
+
+
+def _configuration(app: Any, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="none",
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=WEBSOCKET_BYTES_MAX,
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+    )

@@ -1,0 +1,338 @@
+"""The Kubernetes paths: a method, a target and a query become a Request; the pipeline's answer is printed.
+
+This is the hot path, plain ASGI from the first byte to the last: no framework objects, and for a get or a
+list no encoding either. What can be refused without reading the body is refused before it is read.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ksql.auth.authorize import is_component
+from ksql.base.clock import Clock
+from ksql.base.documents import Document, decode
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import (
+    BadRequestError,
+    GoneError,
+    NotImplementedYetError,
+    TimedOutError,
+    TooLargeError,
+)
+from ksql.serve import bodies, deletion, forms, parameters
+from ksql.serve.exchange import (
+    BODY_BYTES_MAX,
+    GZIP_BYTES_MIN,
+    NOT_ALLOWED,
+    Compressor,
+    Exchange,
+    Header,
+    warnings_of,
+)
+from ksql.serve.negotiation import JSON, PLAIN, Wish, body_type, patch_type, wish
+from ksql.serve.paths import Target
+from ksql.serve.watches import Lines, Watches
+from ksql.verbs.pipeline import Pipeline
+from ksql.verbs.request import Options, Request, Result
+
+# How long a write may take before its caller is told that it did not end in time; what was already
+# handed to the log may still be appended.
+REQUEST_SECONDS = 60.0
+# How long a client whose write did not end in time should wait.
+RETRY_SECONDS = 1
+
+# Verbs of a collection and of an object, by method.
+_COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
+_OBJECT = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_SUBRESOURCE = {**_OBJECT, "POST": "create"}
+
+# Subresources that are a conversation with a container rather than an object.
+CONNECTS = ("attach", "exec", "log", "portforward", "proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the door bounds; each has its reason where its default stands."""
+
+    body_bytes: int = BODY_BYTES_MAX
+    request_seconds: float = REQUEST_SECONDS
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Rest:
+    """Answers requests for resources."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        catalogue: Catalogue,
+        clock: Clock,
+        watches: Watches,
+        compressor: Compressor,
+        limits: Limits,
+    ) -> None:
+        self._pipeline, self._catalogue, self._clock = pipeline, catalogue, clock
+        self._limits = limits
+        self.watches = watches
+        self._compressor = compressor
+
+    def close(self) -> None:
+        """End what would go on for ever."""
+        self.watches.close()
+        self._compressor.close()
+
+    async def serve(self, exchange: Exchange, target: Target) -> None:
+        """One request for a resource."""
+        query = parameters.parse(exchange.scope["query_string"])
+        verb = self._verb(exchange, target, query)
+        if verb is None:
+            allowed = b", ".join(method.encode() for method in _methods(target))
+            await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", allowed)])
+            return
+        exchange.verb, exchange.label = verb, target.type.qualified
+        if target.subresource:
+            exchange.label += f"/{target.subresource}"
+            if target.subresource in CONNECTS:
+                raise NotImplementedYetError(f"{exchange.label} is not served by ksql yet")
+        if verb == "get":
+            await self._answer(exchange, await self._get(exchange, target), target, query)
+        elif verb == "list":
+            await self._list(exchange, target, query)
+        elif verb == "watch":
+            await self._watch(exchange, target, query)
+        elif verb == "deletecollection":
+            await self._delete_collection(exchange, target, query)
+        else:
+            await self._write(exchange, target, verb, query)
+
+    def _verb(self, exchange: Exchange, target: Target, query: parameters.Query) -> str | None:
+        """The Kubernetes verb, or None when the target has no such verb."""
+        if target.subresource:
+            verb = _SUBRESOURCE.get(exchange.method)
+            if target.subresource in CONNECTS:
+                return verb or "get"
+            offered = target.type.subresources[target.subresource].verbs
+            return verb if verb in offered else None
+        verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)
+        if verb in ("list", "get") and (target.is_watch or (query and parameters.flag(query, "watch"))):
+            verb = "watch"
+        if verb == "create" and target.type.namespaced and not target.namespace:
+            return None
+        return verb if verb in target.type.verbs else None
+
+    def _request(
+        self,
+        exchange: Exchange,
+        target: Target,
+        verb: str,
+        body: object = None,
+        patch: str = "",
+        options: Options | None = None,
+    ) -> Request:
+        user = exchange.user
+        assert user is not None
+        return Request(
+            user=user,
+            verb=verb,
+            type=target.type,
+            namespace=target.namespace,
+            name=target.name,
+            subresource=target.subresource,
+            body=body,
+            patch_type=patch,
+            options=options or _NO_OPTIONS,
+            cause=_cause(exchange),
+            correlation=exchange.correlation,
+            user_agent=exchange.user_agent,
+            source=exchange.source,
+        )
+
+    async def _get(self, exchange: Exchange, target: Target) -> Result:
+        return await self._pipeline.perform(self._request(exchange, target, "get"))
+
+    async def _list(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
+        wished = wish(exchange.headers.get(b"accept", b""))
+        selection = parameters.selecting(query, is_watch=False)
+        page = await self._pipeline.page(self._request(exchange, target, "list"), selection)
+        data = forms.page_bytes(target.type, page, wished, self._clock.now(), _include(query))
+        await self._send(exchange, 200, data, wished, query)
+
+    async def _delete_collection(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
+        wished = wish(exchange.headers.get(b"accept", b""))
+        options = await self._delete_options(exchange, query)
+        selection = parameters.selecting(query, is_watch=False)
+        request = self._request(exchange, target, "deletecollection", options=options)
+        async with _within(self._seconds(query)):
+            page = await self._pipeline.delete_collection(request, selection)
+        data = forms.page_bytes(target.type, page, wished, self._clock.now(), _include(query))
+        await self._send(exchange, 200, data, wished, query)
+
+    async def _watch(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
+        wished = wish(exchange.headers.get(b"accept", b""))
+        selection = parameters.selecting(query, is_watch=True, name=target.name)
+        whole = Target(target.type, target.namespace)
+        lines = Lines(target.type, wished, _include(query), self._clock.now, self.watches.shared)
+        try:
+            feed = self._pipeline.watch(self._request(exchange, whole, "watch"), selection)
+        except GoneError as error:
+            # Clients of a watch look for this in the stream, not in the head.
+            await self.watches.serve(exchange, error, lines, None, JSON.encode())
+            return
+        await self.watches.serve(exchange, feed, lines, selection.timeout_seconds, JSON.encode())
+
+    async def _write(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None:
+        wished = wish(exchange.headers.get(b"accept", b""))
+        if verb == "delete":
+            request = self._request(
+                exchange, target, verb, options=await self._delete_options(exchange, query)
+            )
+        elif verb == "patch":
+            request = await self._patch(exchange, target, query)
+        else:
+            request = await self._body(exchange, target, verb, query)
+        async with _within(self._seconds(query)):
+            result = await self._pipeline.perform(request)
+        await self._answer(exchange, result, target, query, request, wished)
+
+    async def _body(
+        self, exchange: Exchange, target: Target, verb: str, query: parameters.Query
+    ) -> Request:
+        media = body_type(exchange.headers.get(b"content-type", b""))
+        kind = "CreateOptions" if verb == "create" else "UpdateOptions"
+        options = parameters.writing(query, kind, exchange.user_agent)
+        data = await exchange.body(self._limits.body_bytes)
+        expected = target.type.kind
+        if target.subresource:
+            expected = target.type.subresources[target.subresource].kind.kind
+        found = bodies.document(data, media, expected)
+        twice = bodies.duplicates(data, media, found) if options.field_validation != "Ignore" else []
+        if twice and options.field_validation == "Strict":
+            raise BadRequestError(
+                f'{expected} in version "{target.type.version}" cannot be handled as a {expected}: '
+                f"strict decoding error: {', '.join(twice)}"
+            )
+        request = self._request(exchange, target, verb, found, options=options)
+        request.warnings.extend(twice)
+        return request
+
+    async def _patch(self, exchange: Exchange, target: Target, query: parameters.Query) -> Request:
+        kind = patch_type(exchange.headers.get(b"content-type", b""))
+        options = parameters.writing(query, "PatchOptions", exchange.user_agent)
+        data = await exchange.body(self._limits.body_bytes)
+        patch = bodies.patch(data, kind)
+        if kind == "json" and len(patch) > bodies.PATCH_OPERATIONS_MAX:
+            raise TooLargeError(
+                f"Request entity too large: The allowed maximum operations in a JSON patch is "
+                f"{bodies.PATCH_OPERATIONS_MAX}, got {len(patch)}"
+            )
+        return self._request(exchange, target, "patch", patch, kind, options)
+
+    async def _delete_options(self, exchange: Exchange, query: parameters.Query) -> Options:
+        data = await exchange.body(self._limits.body_bytes)
+        body: Document | None = None
+        if data:
+            body = bodies.options(data, body_type(exchange.headers.get(b"content-type", b"")))
+        return deletion.deleting(query, body, exchange.user_agent)
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        result: Result,
+        target: Target,
+        query: parameters.Query,
+        request: Request | None = None,
+        wished: Wish | None = None,
+    ) -> None:
+        """Print a single object, a Status or whatever else was done."""
+        if wished is None:
+            wished = wish(exchange.headers.get(b"accept", b""))
+        entry = result.entry
+        if wished is PLAIN and entry is not None:
+            data = entry.body + b"\n"
+        else:
+            include = _include(query)
+            data = forms.object_bytes(
+                target.type, entry, result.document, wished, self._clock.now(), include
+            )
+        headers = warnings_of(result.warnings) if result.warnings else ()
+        await self._send(exchange, _code(request, result), data, wished, query, headers)
+
+    async def _send(
+        self,
+        exchange: Exchange,
+        code: int,
+        data: bytes,
+        wished: Wish,
+        query: parameters.Query,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        if query and parameters.flag(query, "pretty") and wished.media == JSON:
+            data = forms.pretty(decode(data))
+        media = wished.media.encode()
+        if len(data) >= GZIP_BYTES_MIN and exchange.takes_gzip():
+            data = await self._compressor.gzip(data)
+            packed = (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")
+            await exchange.answer(code, data, media, (*headers, *packed))
+            return
+        await exchange.answer(code, data, media, headers)
+
+    def _seconds(self, query: parameters.Query) -> float:
+        """How long a write may take: the client may ask for less."""
+        asked = parameters.seconds(query, "timeout") if query else None
+        return min(asked or self._limits.request_seconds, self._limits.request_seconds)
+
+
+_NO_OPTIONS = Options()
+
+
+def _cause(exchange: Exchange) -> int | None:
+    """The revision that provoked a write, believed from the cluster's own components alone."""
+    given = exchange.headers.get(b"ksql-cause")
+    if given is None or exchange.user is None or not is_component(exchange.user):
+        return None
+    if not given.isdigit() or len(given) > 19:
+        raise BadRequestError("Ksql-Cause is no revision")
+    return int(given)
+
+
+def _include(query: parameters.Query) -> str:
+    """How much of each object a table's rows carry."""
+    include = parameters.text(query, "includeObject") if query else ""
+    if include and include not in forms.INCLUDES:
+        raise BadRequestError(f'unrecognized includeObject value: "{include}"')
+    return include or "Metadata"
+
+
+def _code(request: Request | None, result: Result) -> int:
+    if result.created:
+        return 201
+    if request is None or request.verb != "delete" or result.deleted:
+        return 200
+    # Deletion that waits for dependents has only been accepted.
+    return 202 if request.options.propagation_policy == "Foreground" else 200
+
+
+def _methods(target: Target) -> list[str]:
+    """The methods a target has, for the Allow header."""
+    by_method: Mapping[str, str] = _COLLECTION
+    offered = target.type.verbs
+    if target.subresource:
+        by_method, offered = _SUBRESOURCE, target.type.subresources[target.subresource].verbs
+    elif target.name:
+        by_method = _OBJECT
+    return sorted(method for method, verb in by_method.items() if verb in offered)
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Bounds a write in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimedOutError(
+            "Timeout: request did not complete within the allotted timeout", retry_after_seconds=RETRY_SECONDS
+        ) from None

@@ -1,0 +1,207 @@
+"""A watch as HTTP: the head at once, then lines as they happen, until the time is up or somebody leaves.
+
+The pipeline's feed holds a position in a ring of frames; here each batch becomes bytes, shared with every
+other watcher of the same form, and goes out at once while little happens, or gathered over a few tens of
+milliseconds while much does (`Pace`). A client that stops reading is closed: it resumes by revision.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+
+from ksql.base.clock import Clock
+from ksql.base.documents import Document, encode
+from ksql.schema import tables
+from ksql.schema.errors import ApiError, GoneError, InternalError
+from ksql.schema.resources import ResourceType
+from ksql.serve import forms
+from ksql.serve.exchange import Exchange
+from ksql.serve.negotiation import Form, Wish
+from ksql.state.entry import Frame, bookmark
+
+# A watch lasts this long unless it says otherwise, and up to twice as long, so that clients which came
+# together do not all come back together: kube-apiserver's own numbers.
+WATCH_SECONDS = 1800.0
+# A watch that was flushed less than this long ago is busy: what comes next is gathered.
+BUSY_SECONDS = 0.02
+# How long busy watches gather: ten milliseconds nobody notices; with a thousand watchers it is fifty,
+# which costs a third of the processor time and still reaches everyone within a blink.
+FLUSH_SECONDS_MIN, FLUSH_SECONDS_MAX = 0.01, 0.05
+WATCHERS_MANY = 1000
+# A client whose socket takes nothing for this long is gone or stuck.
+STALL_SECONDS = 30.0
+# Frames of rarer forms (tables, metadata) kept for the other watchers of the same moment.
+SHARED_FRAMES_MAX = 4096
+
+
+class Pace:
+    """One clock for all busy watches: they wait for its next tick together."""
+
+    def __init__(self) -> None:
+        self._tick: asyncio.Future[None] | None = None
+        self._waiting = 0
+
+    async def tick(self, watchers: int) -> None:
+        """Return at the next tick."""
+        if self._tick is None:
+            loop = asyncio.get_running_loop()
+            share = min(1.0, watchers / WATCHERS_MANY)
+            seconds = FLUSH_SECONDS_MIN + (FLUSH_SECONDS_MAX - FLUSH_SECONDS_MIN) * share
+            self._tick = loop.create_future()
+            loop.call_later(seconds, self._strike)
+        # Shielded: one watcher that ends while it waits must not end the tick of the others.
+        await asyncio.shield(self._tick)
+
+    def _strike(self) -> None:
+        tick, self._tick = self._tick, None
+        if tick is not None and not tick.done():
+            tick.set_result(None)
+
+
+class Lines:
+    """Frames as lines of JSON in one form, for one resource type."""
+
+    def __init__(
+        self, type: ResourceType, wish: Wish, include: str, now: Callable[[], datetime], shared: "Shared"
+    ) -> None:
+        self._type, self._wish, self._include, self._now = type, wish, include, now
+        self._shared = shared
+        self._is_first = True
+
+    def of(self, frames: Sequence[Frame]) -> bytes:
+        """The lines of a batch, joined."""
+        if self._wish.form is Form.OBJECT:
+            return b"".join([self._plain(frame) for frame in frames])
+        return b"".join([self._formed(frame) for frame in frames])
+
+    def _plain(self, frame: Frame) -> bytes:
+        if frame.entry is None:
+            return bookmark(self._type.api_version, self._type.kind, frame)
+        return frame.line
+
+    def _formed(self, frame: Frame) -> bytes:
+        if frame.entry is None:
+            return self._bookmark(frame)
+        is_first, self._is_first = self._is_first, False
+        key = (frame.revision, frame.change, self._type.gvk, self._wish, self._include, is_first)
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared.put(key, self._line(frame, is_first))
+        return found
+
+    def _line(self, frame: Frame, is_first: bool) -> bytes:
+        assert frame.entry is not None and frame.change is not None
+        # Columns are told once a watch, as kube-apiserver does.
+        shown = forms.formed(
+            self._type, frame.entry.document, self._wish, self._now(), self._include, definitions=is_first
+        )
+        return line(frame.change.value, shown)
+
+    def _bookmark(self, frame: Frame) -> bytes:
+        if self._wish.form is Form.PARTIAL:
+            return bookmark(f"{tables.GROUP}/{self._wish.version}", self._wish.form.value, frame)
+        revision, version = str(frame.revision), self._wish.version
+        table = tables.table(
+            self._type, (), now=self._now(), include=self._include, version=version,
+            resource_version=revision, definitions=False,
+        )  # fmt: skip
+        return line("BOOKMARK", table)
+
+
+class Shared:
+    """Lines that other watchers of the same form will want in this moment."""
+
+    def __init__(self) -> None:
+        self._lines: dict[object, bytes] = {}
+
+    def get(self, key: object) -> bytes | None:
+        return self._lines.get(key)
+
+    def put(self, key: object, data: bytes) -> bytes:
+        if len(self._lines) >= SHARED_FRAMES_MAX:
+            # The oldest half: what is older than that every watcher has seen.
+            for old in list(self._lines)[: SHARED_FRAMES_MAX // 2]:
+                del self._lines[old]
+        self._lines[key] = data
+        return data
+
+
+def line(change: str, document: Document) -> bytes:
+    return encode({"type": change, "object": document}) + b"\n"
+
+
+class Watches:
+    """The watches that are open, paced together and ended together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open: dict[asyncio.Task[None], None] = {}
+        self._pace = Pace()
+        self.shared = Shared()
+        self._closing = False
+
+    @property
+    def count(self) -> int:
+        return len(self._open)
+
+    def close(self) -> None:
+        """End all: each answer is completed as if its time were up."""
+        self._closing = True
+        for task in list(self._open):
+            task.cancel()
+
+    async def serve(
+        self,
+        exchange: Exchange,
+        feed: AsyncIterator[Sequence[Frame]] | GoneError,
+        lines: Lines,
+        seconds: int | None,
+        content_type: bytes,
+    ) -> None:
+        """Stream a feed until it ends, its time is up, the client leaves or stalls, or the server stops."""
+        await exchange.start(200, content_type)
+        # An empty part makes the server send the head now: clients wait for it before anything happens.
+        await exchange.write(b"", True)
+        if isinstance(feed, GoneError):
+            await exchange.write(line("ERROR", feed.status()), False)
+            return
+        lasts = seconds if seconds else WATCH_SECONDS * (1 + self._clock.random.random())
+        loop = asyncio.get_running_loop()
+        pump = loop.create_task(self._pump(exchange, feed, lines), name="watch")
+        gone = loop.create_task(exchange.gone(), name="watch client")
+        self._open[pump] = None
+        try:
+            if not self._closing:
+                await asyncio.wait((pump, gone), timeout=lasts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._open[pump]
+            is_gone = gone.done()
+            pump.cancel()
+            gone.cancel()
+            await asyncio.gather(pump, gone, return_exceptions=True)
+        if not is_gone:
+            await exchange.write(_last_words(pump), False)
+
+    async def _pump(self, exchange: Exchange, feed: AsyncIterator[Sequence[Frame]], lines: Lines) -> None:
+        clock, flushed = self._clock, 0.0
+        async for frames in feed:
+            data = lines.of(frames)
+            if data:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await exchange.write(data, True)
+            now = clock.monotonic()
+            if now - flushed < BUSY_SECONDS:
+                await self._pace.tick(len(self._open))
+                now = clock.monotonic()
+            flushed = now
+
+
+def _last_words(pump: asyncio.Task[None]) -> bytes:
+    """What a watch ends with: the error that ended it, or nothing."""
+    if pump.cancelled() or (error := pump.exception()) is None:
+        return b""
+    if isinstance(error, TimeoutError):
+        raise error
+    if isinstance(error, ApiError):
+        return line("ERROR", error.status())
+    raise InternalError("the watch failed") from error

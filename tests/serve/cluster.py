@@ -1,0 +1,124 @@
+"""A server made small: the real rooms over a log in memory, spoken to without a socket or over HTTPS."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ksql.auth import pki as keys
+from ksql.auth.authenticate import Authenticator, admin_tokens
+from ksql.auth.authorize import AdminAuthorizer
+from ksql.auth.identity import User
+from ksql.base.clock import Clock, SystemClock
+from ksql.log.protocol import EventLog
+from ksql.log.store import open_log
+from ksql.schema import catalogue as catalogues
+from ksql.schema.catalogue import Catalogue
+from ksql.serve.app import Door, create_app
+from ksql.serve.listen import Listener
+from ksql.serve.rest import Limits
+from ksql.state.objects import Objects
+from ksql.verbs.pipeline import Pipeline
+from ksql.verbs.request import Request
+
+TOKEN = "the-admin's-token"
+BOB = "bob's-token"
+NODE = "a-node's-token"
+
+
+@dataclass
+class Rooms:
+    """What a server is made of."""
+
+    clock: Clock
+    log: EventLog
+    objects: Objects
+    catalogue: Catalogue
+    pipeline: Pipeline
+    door: Door
+
+    async def make(self, resource: str, document: dict[str, Any]) -> None:
+        """Create an object past the door, as the administrator."""
+        type = self.catalogue.by_key(resource)
+        metadata = document["metadata"]
+        body = {"apiVersion": type.api_version, "kind": type.kind, **document}
+        request = Request(
+            ADMIN, "create", type, metadata.get("namespace", ""), metadata.get("name", ""), body=body
+        )
+        await self.pipeline.perform(request)
+
+
+ADMIN = next(iter(admin_tokens(TOKEN).values()))
+
+
+@contextlib.asynccontextmanager
+async def rooms(
+    clock: Clock | None = None,
+    url: str = "sqlite://",
+    tokens: dict[str, User] | None = None,
+    **options: Any,
+) -> AsyncIterator[Rooms]:
+    clock = clock or SystemClock(seed=1)
+    catalogue = catalogues.load("1.35")
+    log = open_log(url, clock)
+    objects = Objects(clock)
+    log.fold_into(objects.fold)
+    await log.open()
+    await objects.load(log)
+    pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock)
+    known = {
+        **admin_tokens(TOKEN),
+        BOB: User("bob", ("system:authenticated",)),
+        NODE: User("system:node:node-1", ("system:nodes", "system:authenticated")),
+        **(tokens or {}),
+    }
+    door = create_app(
+        pipeline, objects, log, catalogue, Authenticator(clock, known), clock,
+        limits=options.pop("limits", Limits()), **options,
+    )  # fmt: skip
+    try:
+        found = Rooms(clock, log, objects, catalogue, pipeline, door)
+        for name in ("default", "kube-system"):
+            await found.make("namespaces", {"metadata": {"name": name}})
+        yield found
+    finally:
+        door.close()
+        await log.aclose()
+
+
+def in_process(door: Door, token: str | None = TOKEN) -> httpx.AsyncClient:
+    """A client of the app itself."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(door, raise_app_exceptions=False),
+        base_url="http://ksql",
+        headers=headers,
+    )
+
+
+@contextlib.asynccontextmanager
+async def listening(found: Rooms, directory: Path) -> AsyncIterator[tuple[Listener, keys.Pki]]:
+    """The same over HTTPS, with certificates in `directory` and a kubeconfig beside them."""
+    made = keys.establish(directory / "pki", "127.0.0.1", found.clock)
+    listener = Listener(found.door, "127.0.0.1", 0, made.server_context(), found.door.close)
+    await listener.start()
+    keys.write_kubeconfig(directory / "kubeconfig", made, listener.url)
+    try:
+        yield listener, made
+    finally:
+        await listener.aclose()
+
+
+def client_context(made: keys.Pki, pair: keys.Pair | None = None, directory: Path | None = None) -> ssl.SSLContext:
+    """TLS for a client that trusts the cluster, with the certificate of `pair`."""
+    context = ssl.create_default_context(cadata=made.authority.certificate.decode())
+    if pair is not None:
+        assert directory is not None
+        file = directory / "client.pem"
+        file.write_bytes(pair.certificate + pair.key)
+        context.load_cert_chain(file)
+    return context
