@@ -107,7 +107,8 @@ class PostgreSQLHold:
                 {"lock": ADVISORY_LOCK},
             ).first()
             connection.close()
-            who = f"{said[0]!r} from {said[1] or 'a local socket'} since {said[2]}" if said else "another process"
+            where = (said[1] or "a local socket") if said else ""
+            who = f"{said[0]!r} from {where} since {said[2]}" if said else "another process"
             raise HeldError(f"the database is held by {who}")
         self._connection = connection
         return self

@@ -1,0 +1,187 @@
+"""Wiring only: from settings to a running cluster in one process, and back down in order.
+
+Log, state and pipeline come first and are enough to serve reads; the door opens next; controllers,
+scheduler and nodes last, since they are clients like any other. Closing walks the same way back, so
+that the last writes of the worker wing still find a log.
+"""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ksql.auth import pki
+from ksql.auth.authenticate import Authenticator, admin_tokens
+from ksql.auth.authorize import AdminAuthorizer
+from ksql.base.clock import Clock, rfc3339
+from ksql.control.supervisor import Controllers
+from ksql.hold import FileHold, Holder, PostgreSQLHold
+from ksql.log.migrate import migrate
+from ksql.log.protocol import EventLog
+from ksql.log.store import open_log
+from ksql.node import machine
+from ksql.node.fleet import Fleet
+from ksql.schema import catalogue as catalogues
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.derive import minors
+from ksql.serve.app import create_app
+from ksql.serve.gql import graphql_app
+from ksql.serve.listen import Listener
+from ksql.state.objects import Objects
+from ksql.verbs import bootstrap
+from ksql.verbs.local import connect
+from ksql.verbs.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DATA = Path(".ksql")
+DEFAULT_LISTEN = "127.0.0.1:6443"
+DEFAULT_NODES = 3
+NODES_MAX = machine.NODES_MAX
+DEFAULT_MINOR = "1.35"
+DATABASES = ("sqlite", "postgresql+psycopg")
+
+# Producers, the log's writer and the loop share one interpreter. CPython hands it over every 5 ms by
+# default, which is longer than a whole commit; a tenth of that shortens the tails a little.
+SWITCH_SECONDS = 0.0005
+
+
+class SettingsError(ValueError):
+    """A setting cannot be; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a cluster was asked to be. Making one checks it: `SettingsError` names what cannot be."""
+
+    data: Path = DEFAULT_DATA
+    database: str = ""  # SQLAlchemy URL; empty: SQLite in `data`
+    listen: str = DEFAULT_LISTEN
+    nodes: int = DEFAULT_NODES
+    minor: str = DEFAULT_MINOR
+    migrate: bool | None = None  # None: yes for SQLite, no for PostgreSQL
+
+    def __post_init__(self) -> None:
+        _ = self.address
+        try:
+            driver = sa.make_url(self.url).drivername
+        except sa.exc.ArgumentError:
+            raise SettingsError(f"--database {self.database!r}: not a database URL") from None
+        if driver not in DATABASES:
+            raise SettingsError(f"--database {driver}: expected one of {', '.join(DATABASES)}")
+        if self.file is None and self.is_sqlite:
+            raise SettingsError("--database sqlite: a log in memory would be lost; name a file")
+        if self.minor not in minors():
+            known = ", ".join(minors())
+            raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on; `[::1]:6443` for IPv6, port 0 for any free one."""
+        host, colon, port = self.listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"--listen {self.listen!r}: expected HOST:PORT, such as {DEFAULT_LISTEN}")
+        return host, int(port)
+
+    @property
+    def url(self) -> str:
+        return self.database or f"sqlite:///{(self.data / 'ksql.db').resolve()}"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return sa.make_url(self.url).get_backend_name() == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None on another database."""
+        name = sa.make_url(self.url).database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
+
+    @property
+    def migrates(self) -> bool:
+        return self.is_sqlite if self.migrate is None else self.migrate
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data / "kubeconfig"
+
+
+@contextmanager
+def holding(settings: Settings, clock: Clock) -> Iterator[None]:
+    """Hold the data directory and the database against a second server; `HeldError` says who has them."""
+    holder = Holder.of_this_process(settings.listen, rfc3339(clock.now()))
+    with ExitStack() as stack:
+        stack.enter_context(FileHold(settings.data / "lock", holder))
+        if settings.file is None:
+            stack.enter_context(PostgreSQLHold(settings.url, holder))
+        elif settings.database:
+            stack.enter_context(FileHold(settings.file.with_name(settings.file.name + ".lock"), holder))
+        yield
+
+
+@asynccontextmanager
+async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
+    """Bring a cluster up, yield its URL once it is ready, and bring it down again."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    async with AsyncExitStack() as stack:
+        catalogue = catalogues.load(settings.minor)
+        log, objects = await _opened(settings, clock, stack)
+        pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock)
+        await bootstrap.establish(pipeline)
+        keys = pki.establish(settings.data / "pki", settings.address[0], clock)
+        authenticator = Authenticator(clock, admin_tokens(keys.token))
+        graphql = graphql_app(pipeline, objects, log, catalogue, clock)
+        door = create_app(pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql)
+        listener = Listener(door, *settings.address, keys.server_context(), on_stop=door.close)
+        await listener.start()
+        stack.push_async_callback(listener.aclose)
+        pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
+        await _workers(settings, clock, catalogue, pipeline, keys, stack)
+        # What start-up made lives as long as the process: the collector need never look at it again.
+        gc.collect()
+        gc.freeze()
+        yield listener.url
+        logger.info("stopping")
+
+
+async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects]:
+    """The log, its schema as this version wants it, and the state folded from it."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    if settings.migrates:
+        await asyncio.to_thread(migrate, settings.url)
+    log, objects = open_log(settings.url, clock), Objects(clock)
+    log.fold_into(objects.fold)
+    await log.open()
+    stack.push_async_callback(log.aclose)
+    started = clock.monotonic()
+    await objects.load(log)
+    seconds = round(clock.monotonic() - started, 3)
+    logger.info("state loaded", extra={"revision": log.head, "seconds": seconds})
+    return log, objects
+
+
+async def _workers(
+    settings: Settings,
+    clock: Clock,
+    catalogue: Catalogue,
+    pipeline: Pipeline,
+    keys: pki.Pki,
+    stack: AsyncExitStack,
+) -> None:
+    """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
+    doors = connect(pipeline)
+    authority = keys.authority.certificate.decode()
+    listed = tuple(dict.fromkeys(type.key for type in catalogue.types if "list" in type.verbs))
+    controllers = Controllers(doors, clock, resources=listed, root_ca=authority)
+    await controllers.start()
+    stack.push_async_callback(controllers.aclose)
+    fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), doors, clock)
+    await fleet.start()
+    stack.push_async_callback(fleet.aclose)
