@@ -255,6 +255,13 @@ class Window:
         found.watchers += 1
         return watcher
 
+    def unchanged_since(self, resource: str, revision: int) -> bool:
+        """Whether it is certain that nothing of this resource changed after `revision`."""
+        ring = self._rings.get(resource)
+        if ring is None:
+            return revision >= self._base
+        return revision >= ring.floor and ring.position_after(revision) == ring.end
+
     def _leave(self, resource: str, path: str, value: str) -> None:
         paths = self._slices.get(resource, {})
         parts = paths.get(path, {})

@@ -33,8 +33,8 @@ class Options:
 class Request:
     """Who wants what done to which object.
 
-    `body` is the parsed document (create, update), the patch (patch, apply) or None. `patch_type` is json, merge,
-    strategic or apply. `cause` is believed only from controllers and nodes; the door checks that.
+    `body` is the parsed document (create, update), the patch (patch, apply) or None. `patch_type` is json,
+    merge, strategic or apply. `cause` is believed only from controllers and nodes; the door checks that.
     """
 
     user: User
@@ -71,7 +71,7 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Result:
     """The object after the request. `document` stands for answers that are no stored object (Scale, Status,
-    dry runs); otherwise `entry` holds the bytes. `created` tells 201 from 200; `deleted` that it is gone now."""
+    dry runs); otherwise `entry` holds the bytes. `created` tells 201 from 200; `deleted` that it is gone."""
 
     entry: Entry | None = None
     document: Document | None = None

@@ -1,0 +1,167 @@
+"""Admission: what the cluster itself adds to an object and what it refuses, before anything is decided.
+
+A list of pure functions per resource: mutators complete the document, validators raise. They see exact
+enough state through the `View` and nothing else; what must be exact under the head lock (does the
+namespace still live, is the address free) is asked again there. `pods.py` holds what concerns pods,
+`allocation.py` addresses and ports; plain defaults of a schema belong to `ksql/schema`.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ksql.auth.identity import User
+from ksql.base.documents import Document, lookup, replaced
+from ksql.schema.errors import Cause, ForbiddenError
+from ksql.schema.resources import ResourceType
+from ksql.verbs import pods, refusals
+from ksql.verbs.decider import with_metadata
+from ksql.verbs.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One object on its way in: `old` is None for a create."""
+
+    type: ResourceType
+    user: User
+    view: View
+    old: Document | None = None
+
+
+Mutator = Callable[[Admission, Document], Document]
+
+# What a new object's status is, where Kubernetes prints more than nothing. Nodes are not here: a kubelet
+# registers its node together with its status.
+INITIAL_STATUS: Mapping[str, Document] = {
+    "namespaces": {"phase": "Active"},
+    "services": {"loadBalancer": {}},
+    "ingresses.networking.k8s.io": {"loadBalancer": {}},
+    "persistentvolumes": {"phase": "Pending"},
+    "persistentvolumeclaims": {"phase": "Pending"},
+    "replicationcontrollers": {"replicas": 0},
+    "replicasets.apps": {"replicas": 0},
+    "statefulsets.apps": {"replicas": 0, "availableReplicas": 0},
+    "daemonsets.apps": {
+        "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+    },
+    "poddisruptionbudgets.policy": {
+        "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+    },
+    "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
+}  # fmt: skip
+
+KEEPS_STATUS = frozenset({"nodes", "customresourcedefinitions.apiextensions.k8s.io"})
+
+
+def check_namespace(type: ResourceType, namespace: str, name: str, view: View) -> None:
+    """Nothing new in a namespace that is not there or that is going."""
+    if not namespace:
+        return
+    found = view.get("namespaces", "", namespace)
+    if found is None:
+        raise _namespace_not_found(namespace)
+    if "deletionTimestamp" in found.document["metadata"]:
+        said = f"namespace {namespace} is being terminated"
+        cause = Cause("NamespaceTerminating", said, "metadata.namespace")
+        named = f'{type.qualified} "{name}"' if name else type.qualified
+        raise ForbiddenError(
+            f"{named} is forbidden: unable to create new content in namespace {namespace} "
+            "because it is being terminated",
+            group=type.group, kind=type.resource, name=name, causes=[cause],
+        )  # fmt: skip
+
+
+def _namespace_not_found(namespace: str) -> Exception:
+    namespaces = ResourceType("", "v1", "namespaces", "namespace", "Namespace", False, ())
+    return refusals.not_found(namespaces, namespace)
+
+
+def admit(admission: Admission, document: Document) -> Document:
+    """The document with all that the cluster adds; refusals are `ApiError`s."""
+    if admission.old is None:
+        document = _initial_status(admission, document)
+    for mutate in MUTATORS.get(admission.type.key, ()):
+        document = mutate(admission, document)
+    return document
+
+
+def _initial_status(admission: Admission, document: Document) -> Document:
+    key = admission.type.key
+    if key in KEEPS_STATUS or "status" not in admission.type.subresources:
+        return document
+    return {**document, "status": INITIAL_STATUS.get(key, {})}
+
+
+def _namespace(admission: Admission, document: Document) -> Document:
+    """The label that selectors name a namespace by, and the finalizer that empties it before it goes."""
+    name = document["metadata"]["name"]
+    labels = document["metadata"].get("labels") or {}
+    if labels.get("kubernetes.io/metadata.name") != name:
+        document = with_metadata(document, labels={**labels, "kubernetes.io/metadata.name": name})
+    if admission.old is None:
+        return replaced(document, ("spec", "finalizers"), ["kubernetes"])
+    # Only /finalize changes these.
+    return replaced(document, ("spec", "finalizers"), lookup(admission.old, "spec", "finalizers", default=[]))
+
+
+def _secret(admission: Admission, document: Document) -> Document:
+    """`stringData` is only a way of writing `data`."""
+    plain = document.get("stringData")
+    if not isinstance(plain, dict):
+        return document
+    encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+    kept = {key: value for key, value in document.items() if key != "stringData"}
+    return {**kept, "data": {**(document.get("data") or {}), **encoded}}
+
+
+def _job(admission: Admission, document: Document) -> Document:
+    """A Job that names no selector finds its pods by its own uid."""
+    if admission.old is not None or lookup(document, "spec", "manualSelector"):
+        return document
+    metadata = document["metadata"]
+    uid, name = metadata["uid"], metadata["name"]
+    labels = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
+    ours = lookup(document, "spec", "template", "metadata", "labels", default=None) or {}
+    document = replaced(document, ("spec", "template", "metadata", "labels"), {**ours, **labels})
+    selector = lookup(document, "spec", "selector", default=None) or {}
+    matched = {**(selector.get("matchLabels") or {}), "batch.kubernetes.io/controller-uid": uid}
+    return replaced(document, ("spec", "selector"), {**selector, "matchLabels": matched})
+
+
+def _signing_request(admission: Admission, document: Document) -> Document:
+    """Who asks for a certificate is what authentication said, never what the request claims."""
+    if admission.old is not None:
+        return document
+    user = admission.user
+    spec = {key: value for key, value in (document.get("spec") or {}).items() if key not in _CLAIMS}
+    spec |= {"username": user.name, "groups": list(user.groups)}
+    if user.uid:
+        spec["uid"] = user.uid
+    if user.extra:
+        spec["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return {**document, "spec": spec}
+
+
+_CLAIMS = ("username", "groups", "uid", "extra")
+
+
+def _pod(mutate: Callable[[Document, Document | None, View], Document]) -> Mutator:
+    return lambda admission, document: mutate(document, admission.old, admission.view)
+
+
+MUTATORS: Mapping[str, Sequence[Mutator]] = {
+    "namespaces": (_namespace,),
+    "secrets": (_secret,),
+    "jobs.batch": (_job,),
+    "certificatesigningrequests.certificates.k8s.io": (_signing_request,),
+    "pods": tuple(
+        _pod(mutate)
+        for mutate in (pods.service_account, pods.priority, pods.tolerate_short_outages, pods.initial_status)
+    ),
+}

@@ -1,0 +1,71 @@
+"""What a cluster contains before anybody has asked for anything: its first namespaces and the rest.
+
+Written through the pipeline as `system:apiserver`, like everything else, so that the log's first events
+say where these objects come from. Idempotent: what is there already is left as it is, and a restart of a
+settled cluster appends nothing.
+"""
+
+from ksql.auth.identity import ADMIN_GROUP, User
+from ksql.base.documents import Document
+from ksql.verbs.pipeline import Pipeline
+from ksql.verbs.request import Request
+
+APISERVER = User("system:apiserver", (ADMIN_GROUP,))
+APISERVER_AGENT = "ksql-apiserver"
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+# name, value, description: the two classes that Kubernetes reserves for its own.
+_PRIORITY_CLASSES = (
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if "
+        "necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+)
+
+# Where clients inside the cluster expect the API server; the door behind it is the server's own port.
+SERVICE_PORT = 443
+
+
+async def bootstrap(pipeline: Pipeline, *, target_port: int = 6443) -> None:
+    """Write what is missing. `target_port` is where the API server listens."""
+    for name in NAMESPACES:
+        await _ensure(pipeline, "namespaces", {"metadata": {"name": name}})
+    for name, value, description in _PRIORITY_CLASSES:
+        document = {"metadata": {"name": name}, "value": value, "description": description}
+        await _ensure(pipeline, "priorityclasses.scheduling.k8s.io", document)
+    await _ensure(pipeline, "services", _kubernetes_service(pipeline, target_port))
+
+
+def _kubernetes_service(pipeline: Pipeline, target_port: int) -> Document:
+    """The service `kubernetes`, at the first address of the range."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": pipeline.first_service_address,
+            "type": "ClusterIP",
+            "ports": [{"name": "https", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": target_port}],
+        },
+    }
+
+
+async def _ensure(pipeline: Pipeline, resource: str, document: Document) -> None:
+    type = pipeline.catalogue.by_key(resource)
+    metadata = document["metadata"]
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    if pipeline.objects.get(type.key, namespace, name) is not None:
+        return
+    body = {"apiVersion": type.api_version, "kind": type.kind, **document}
+    request = Request(APISERVER, "create", type, namespace, "", body=body, user_agent=APISERVER_AGENT)
+    await pipeline.perform(request)

@@ -1,0 +1,163 @@
+"""Lists in pages: every page of one list is of the same moment.
+
+A continue token carries the revision of the first page and where the next begins. The listing of that
+revision is kept for a while, since nearly every list is read on within seconds; when it has gone, the log
+knows it still. Beyond the window the token expires as kube-apiserver's do, with another one that goes on
+from the present. Keeps promise four: an ordinary list never reads history.
+"""
+
+import base64
+import binascii
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from ksql.base.clock import Clock
+from ksql.base.documents import Document, DocumentError, decode, encode, lookup
+from ksql.log.protocol import EventFilter, EventLog, HorizonError
+from ksql.schema.errors import BadRequestError, GoneError
+from ksql.state.entry import Entry
+from ksql.state.objects import Objects
+from ksql.verbs import freshness
+from ksql.verbs.request import Page, Selection
+from ksql.verbs.selection import Matcher
+
+# How long a list waits for a revision that has not come yet; kube-apiserver's watch cache waits as long.
+FRESHNESS_SECONDS = 3.0
+# Listings kept for lists that are being read page by page. Each holds references only; what it keeps
+# from being freed are the objects that changed since.
+LISTINGS_MAX = 64
+# The key that comes right after "name": nothing sorts between the two.
+_AFTER = "\0"
+# A token's revision when it goes on from the present.
+_INCONSISTENT = -1
+
+_EXPIRED_TOKEN = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new "
+    "list without the continue parameter, or use the continue token in this response to retrieve the "
+    "remainder of the results. Continuing with the provided token results in an inconsistent list - "
+    "objects that were created, modified, or deleted between the time the first chunk was returned and "
+    "now may show up in the list."
+)
+_EXPIRED_VERSION = "The resourceVersion for the provided list is too old."
+
+
+class ExpiredTokenError(GoneError):
+    """410 with a token that goes on from the present state."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(_EXPIRED_TOKEN)
+        self.token = token
+
+    def status(self) -> Document:
+        return {**super().status(), "metadata": {"continue": self.token}}
+
+
+def make_token(revision: int, start: str) -> str:
+    token = encode({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def read_token(text: str) -> tuple[int, str]:
+    """The revision and the start of a token; `BadRequestError` when it is none of ours."""
+    try:
+        token = decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, DocumentError) as error:
+        raise BadRequestError(f"continue key is not valid: {error}") from error
+    revision, start = lookup(token, "rv"), lookup(token, "start")
+    if lookup(token, "v") != "meta.k8s.io/v1" or not isinstance(revision, int) or not isinstance(start, str):
+        raise BadRequestError("continue key is not valid: encoded continue token is of an unknown version")
+    return revision, start
+
+
+class Pager:
+    """Answers lists from memory, and from the log where memory no longer knows."""
+
+    def __init__(self, objects: Objects, log: EventLog, clock: Clock) -> None:
+        self._objects, self._log, self._clock = objects, log, clock
+        self._kept: OrderedDict[tuple[str, str, int], Sequence[Entry]] = OrderedDict()
+
+    async def page(self, resource: str, matcher: Matcher, selection: Selection) -> Page:
+        asked = freshness.of_list(selection)
+        start = ""
+        if selection.continue_token:
+            revision, start = read_token(selection.continue_token)
+            if revision == _INCONSISTENT:
+                revision = self._objects.revision
+            elif revision <= self._objects.window.expired:
+                raise ExpiredTokenError(make_token(_INCONSISTENT, start))
+            entries = await self._at(resource, matcher.namespace, revision)
+        elif asked.exact is not None:
+            await self.wait_for(asked.exact)
+            revision = asked.exact
+            entries = await self._at(resource, matcher.namespace, revision)
+        else:
+            await self.wait_for(asked.least)
+            revision = self._objects.revision
+            entries = self._objects.list(resource, matcher.namespace)
+        return self._cut(resource, matcher, entries, revision, start, max(0, selection.limit))
+
+    async def wait_for(self, revision: int) -> None:
+        """Until memory has come that far; 504 when it does not in time."""
+        if revision <= self._objects.revision:
+            return
+        deadline = self._clock.monotonic() + FRESHNESS_SECONDS
+        while self._objects.revision < revision:
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise freshness.too_large(revision, self._objects.revision)
+            await self._objects.changed.wait(left)
+
+    async def _at(self, resource: str, namespace: str, revision: int) -> Sequence[Entry]:
+        """The listing as it was at a revision."""
+        kept = self._kept.get((resource, namespace, revision))
+        if kept is not None:
+            return kept
+        if revision > self._objects.revision:
+            raise freshness.too_large(revision, self._objects.revision)
+        if self._objects.window.unchanged_since(resource, revision):
+            return self._objects.list(resource, namespace)
+        try:
+            where = EventFilter(resources=(resource,), namespace=namespace or None, transient=True)
+            return [Entry(event) for event in await self._log.at(revision, where)]
+        except HorizonError as error:
+            raise GoneError(_EXPIRED_VERSION) from error
+
+    def _cut(
+        self, resource: str, matcher: Matcher, entries: Sequence[Entry], revision: int, start: str, limit: int
+    ) -> Page:
+        qualified = not matcher.namespace
+        first = bisect_left(entries, start, key=lambda entry: _key(entry, qualified)) if start else 0
+        if not limit:
+            whole = entries if not first else entries[first:]
+            return Page(whole if matcher.everything else list(matcher.of(whole)), revision)
+        if matcher.everything:
+            found, remaining = entries[first : first + limit], max(0, len(entries) - first - limit)
+            more = remaining > 0
+        else:
+            found, remaining = [], 0
+            more = False
+            for index in range(first, len(entries)):
+                if not matcher.selects(entries[index]):
+                    continue
+                if len(found) == limit:
+                    more = True
+                    break
+                found.append(entries[index])
+        if not more:
+            return Page(found, revision)
+        self._keep((resource, matcher.namespace, revision), entries)
+        token = make_token(revision, _key(found[-1], qualified) + _AFTER)
+        return Page(found, revision, token, remaining if matcher.everything else None)
+
+    def _keep(self, key: tuple[str, str, int], entries: Sequence[Entry]) -> None:
+        self._kept[key] = entries
+        self._kept.move_to_end(key)
+        while len(self._kept) > LISTINGS_MAX:
+            self._kept.popitem(last=False)
+
+
+def _key(entry: Entry, qualified: bool) -> str:
+    """Where an entry stands in its list: namespace and name, the name alone within one namespace."""
+    stream = entry.stream
+    return f"{stream.namespace}\x01{stream.name}" if qualified and stream.namespace else stream.name

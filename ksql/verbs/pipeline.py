@@ -1,0 +1,235 @@
+"""The one door for writes, and for reads too: authorize, then answer from memory or walk to the log.
+
+A write is prepared outside the lock against memory (patch, structure, defaults, admission, validation)
+and decided under it against exact state: when the object has moved meanwhile it is prepared once more,
+so concurrent patches all land. A dry run walks the same way against a rehearsal that is never appended.
+`writes.py` holds the plans of the verbs, `paging.py` lists, `watching.py` watches.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from ksql.auth.identity import Authorizer, Question
+from ksql.base.clock import Clock, new_uid
+from ksql.log.event import Actor, Draft, Event
+from ksql.log.protocol import Batch, EventLog, LogUnavailableError
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import NotImplementedYetError, UnavailableError
+from ksql.schema.resources import ResourceType
+from ksql.state.entry import Entry, Frame
+from ksql.state.objects import Objects
+from ksql.verbs import refusals, shaping, subresources
+from ksql.verbs.allocation import SERVICE_RANGE, Allocations
+from ksql.verbs.decider import Author, Outcome
+from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
+from ksql.verbs.paging import Pager
+from ksql.verbs.request import Page, Request, Result, Selection
+from ksql.verbs.selection import Matcher
+from ksql.verbs.view import Rehearsal, View
+from ksql.verbs.watching import open_watch
+from ksql.verbs.writes import Ground, Plan, plan_of
+
+# Objects that one transaction of a deletecollection takes: long enough to spread the cost of a commit,
+# short enough that other writers hardly notice.
+DELETE_COLLECTION_BATCH = 500
+# Different actors kept for reuse; a cluster has a few per component and person.
+ACTORS_MAX = 4096
+
+
+class Pipeline:
+    """Every door's way in. `perform` for one object, `page` for lists, `watch` for feeds."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        objects: Objects,
+        catalogue: Catalogue,
+        authorizer: Authorizer,
+        clock: Clock,
+        *,
+        service_range: str = SERVICE_RANGE,
+    ) -> None:
+        self.log, self.objects, self.catalogue = log, objects, catalogue
+        self.authorizer, self.clock = authorizer, clock
+        self._pager = Pager(objects, log, clock)
+        self._ground = Ground(catalogue, clock, Allocations(objects, service_range))
+        self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
+
+    @property
+    def first_service_address(self) -> str:
+        """The first address of the service range: the API server's own."""
+        return str(self._ground.allocations.network[1])
+
+    # --- single objects
+
+    async def perform(self, request: Request) -> Result:
+        """get, create, update, patch or delete one object or its subresource."""
+        self.authorize(request)
+        if request.verb == "get":
+            return self._get(request)
+        plan = plan_of(request, self._ground)
+        outcome, entry = await self._write(request, plan)
+        return self._answer(request, outcome, entry)
+
+    def authorize(self, request: Request) -> None:
+        """`ForbiddenError` unless the user may."""
+        question = Question(
+            request.user, request.verb, request.type.group, request.type.resource, request.subresource,
+            request.namespace, request.name,
+        )  # fmt: skip
+        verdict = self.authorizer.authorize(question)
+        if not verdict.allowed:
+            raise refusals.not_allowed(question, verdict.reason)
+
+    def _get(self, request: Request) -> Result:
+        type = request.type
+        entry = self.objects.get(type.key, request.namespace, request.name)
+        if entry is None:
+            raise refusals.not_found(type, request.name)
+        if request.subresource == "scale":
+            return Result(document=subresources.scale_of(entry.document, str(entry.revision)))
+        if request.subresource not in subresources.READABLE:
+            raise NotImplementedYetError(f"{type.resource}/{request.subresource} is not implemented yet")
+        return Result(entry=self._served(type, entry))
+
+    def _served(self, type: ResourceType, entry: Entry) -> Entry:
+        if shaping.is_storage(type):
+            return entry
+        return Entry.of(entry.stream, entry.revision, shaping.served(type, entry.document))
+
+    # --- writes
+
+    async def _write(self, request: Request, plan: Plan) -> tuple[Outcome, Entry | None]:
+        """The outcome and, unless nothing was appended, the entry it led to."""
+        plan.prepare(self._rehearsal())
+        if request.options.dry_run:
+            return plan.decide(self._rehearsal(), self.author(request)), None
+        outcome, events = await self._append(plan, self.author(request))
+        if not events:
+            return outcome, outcome.current or self.objects.by_uid(outcome.stream.uid)
+        return outcome, self._entry_of(events[-1])
+
+    def _rehearsal(self) -> View:
+        return View(self.objects, Rehearsal(self.objects.revision + 1, self.clock.now()))
+
+    async def _append(self, plan: Plan, author: Author) -> tuple[Outcome, Sequence[Event]]:
+        outcome: Outcome | None = None
+
+        def decide(batch: Batch) -> Sequence[Draft]:
+            nonlocal outcome
+            outcome = plan.decide(View(self.objects, batch), author)
+            return outcome.drafts
+
+        events = await self._appended(decide)
+        assert outcome is not None
+        return outcome, events
+
+    async def _appended(self, decide: Callable[[Batch], Sequence[Draft]]) -> Sequence[Event]:
+        try:
+            return await self.log.append(decide)
+        except LogUnavailableError as error:
+            raise UnavailableError(f"the event log cannot be written now: {error}") from error
+
+    def _entry_of(self, event: Event) -> Entry:
+        """The kept entry of an event, whose bytes others may want too; another when it has moved on."""
+        entry = self.objects.by_uid(event.stream.uid)
+        return entry if entry is not None and entry.revision == event.revision else Entry(event)
+
+    def author(self, request: Request) -> Author:
+        """Who writes and why, as each event of the request will say."""
+        user = request.user
+        key = (user.name, user.groups, user.impersonator, request.user_agent, request.source)
+        actor = self._actors.get(key)
+        if actor is None:
+            if len(self._actors) >= ACTORS_MAX:
+                self._actors.clear()
+            actor = self._actors[key] = Actor(*key)
+        # Kubernetes' rule: who names no manager manages under the first word of its agent.
+        manager = request.options.field_manager or request.user_agent.partition("/")[0]
+        correlation = request.correlation or new_uid(self.clock)
+        return Author(actor, request.verb, request.subresource, manager, request.cause, correlation)
+
+    def _answer(self, request: Request, outcome: Outcome, entry: Entry | None) -> Result:
+        type = request.type
+        warnings = tuple(request.warnings)
+        if request.subresource in subresources.ANSWERS_STATUS:
+            return Result(document=subresources.CREATED, created=True, warnings=warnings)
+        if request.subresource == "scale":
+            revision = str(entry.revision) if entry else outcome.current_revision
+            document = subresources.scale_of(outcome.document, revision)
+            return Result(document=document, warnings=warnings)
+        if request.verb == "delete" and outcome.deleted and type.key not in ANSWERS_WITH_OBJECT:
+            document = success(type, outcome.stream.name, outcome.stream.uid)
+            return Result(document=document, deleted=True, warnings=warnings)
+        if entry is None:
+            document = shaping.served(type, outcome.image())
+            return Result(None, document, outcome.created, outcome.deleted, warnings)
+        return Result(self._served(type, entry), None, outcome.created, outcome.deleted, warnings)
+
+    # --- many objects
+
+    async def page(self, request: Request, selection: Selection) -> Page:
+        """A list, or one page of it."""
+        self.authorize(request)
+        return await self._page(request, selection)
+
+    async def _page(self, request: Request, selection: Selection) -> Page:
+        type = request.type
+        matcher = Matcher(type, request.namespace, selection)
+        page = await self._pager.page(type.key, matcher, selection)
+        if shaping.is_storage(type):
+            return page
+        entries = [self._served(type, entry) for entry in page.entries]
+        return Page(entries, page.revision, page.continue_token, page.remaining)
+
+    async def delete_collection(self, request: Request, selection: Selection) -> Page:
+        """Delete all that is meant; answers what was asked to go."""
+        self.authorize(request)
+        page = await self._page(request, selection)
+        author = self.author(request)
+        for first in range(0, len(page.entries), DELETE_COLLECTION_BATCH):
+            entries = page.entries[first : first + DELETE_COLLECTION_BATCH]
+            decide = self._deleting(request, author, [entry.stream.uid for entry in entries])
+            if request.options.dry_run:
+                decide(Rehearsal(self.objects.revision + 1, self.clock.now()))
+            else:
+                await self._appended(decide)
+        return page
+
+    def _deleting(
+        self, request: Request, author: Author, uids: Sequence[str]
+    ) -> Callable[[Batch], Sequence[Draft]]:
+        def decide(batch: Batch) -> Sequence[Draft]:
+            view = View(self.objects, batch)
+            drafts: list[Draft] = []
+            for uid in uids:
+                # One that has gone meanwhile is as gone as was asked.
+                entry = self.objects.by_uid(uid)
+                if entry is None:
+                    continue
+                current = view.get(*entry.key)
+                if current is not None and current.stream.uid == uid:
+                    outcome = self._ground.delete(author, request.type, current, request.options, view)
+                    drafts += outcome.drafts
+            return drafts
+
+        return decide
+
+    def watch(self, request: Request, selection: Selection) -> AsyncIterator[Sequence[Frame]]:
+        """Batches of frames; refusals that can be known at once are raised here, not in the iteration."""
+        self.authorize(request)
+        matcher = Matcher(request.type, request.namespace, selection)
+        frames = open_watch(
+            self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for
+        )
+        return frames if shaping.is_storage(request.type) else self._converted(request.type, frames)
+
+    async def _converted(
+        self, type: ResourceType, batches: AsyncIterator[Sequence[Frame]]
+    ) -> AsyncIterator[Sequence[Frame]]:
+        async for frames in batches:
+            yield [
+                frame
+                if frame.entry is None
+                else Frame(frame.revision, frame.change, self._served(type, frame.entry), frame.previous)
+                for frame in frames
+            ]

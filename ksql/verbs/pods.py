@@ -1,0 +1,128 @@
+"""What admission does to pods: service account, priority, tolerations, first status.
+
+Pure functions of the pod, the pod before (None for a create) and the `View`. The rules are those of
+Kubernetes' ServiceAccount, Priority and DefaultTolerationSeconds plugins and of its quality-of-service
+classes (KEP-independent, documented under "Pod Quality of Service Classes").
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ksql.base.documents import Document, lookup, replaced
+from ksql.schema import quantities
+from ksql.schema.resources import ResourceType
+from ksql.verbs import refusals
+from ksql.verbs.view import View
+
+# How long a pod stays bound to a node that is not ready or not reachable when it says nothing itself.
+TOLERATION_SECONDS = 300
+_OUTAGES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+DEFAULT_SERVICE_ACCOUNT = "default"
+_PODS = ResourceType("", "v1", "pods", "pod", "Pod", True, ())
+_QOS_RESOURCES = ("cpu", "memory")
+
+
+def service_account(pod: Document, old: Document | None, view: View) -> Document:
+    """Every pod acts as some account of its namespace."""
+    if old is not None:
+        return pod
+    spec = pod.get("spec") or {}
+    named = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_SERVICE_ACCOUNT
+    namespace, name = pod["metadata"].get("namespace", ""), pod["metadata"]["name"]
+    # The default account is made by a controller moments after its namespace; a pod need not wait for it.
+    if named != DEFAULT_SERVICE_ACCOUNT and not view.exists("serviceaccounts", namespace, named):
+        raise refusals.forbidden(
+            _PODS, name,
+            f'error looking up service account {namespace}/{named}: serviceaccount "{named}" not found',
+        )  # fmt: skip
+    return {**pod, "spec": {**spec, "serviceAccountName": named, "serviceAccount": named}}
+
+
+def priority(pod: Document, old: Document | None, view: View) -> Document:
+    """The number and the preemption policy behind the pod's priority class."""
+    spec = pod.get("spec") or {}
+    if old is not None:
+        kept = {
+            key: old["spec"][key]
+            for key in ("priority", "preemptionPolicy")
+            if spec.get(key) is None and lookup(old, "spec", key) is not None
+        }
+        return {**pod, "spec": {**spec, **kept}} if kept else pod
+    name = pod["metadata"]["name"]
+    chosen = _priority_class(spec, name, view)
+    value = chosen.get("value", 0) if chosen else 0
+    policy = (chosen.get("preemptionPolicy") if chosen else None) or "PreemptLowerPriority"
+    given = spec.get("priority")
+    if given is not None and given != value:
+        raise refusals.forbidden(
+            _PODS, name,
+            f"the integer value of priority ({given}) must not be provided in pod spec; priority admission "
+            f"controller computed {value} from the given PriorityClass name",
+        )  # fmt: skip
+    resolved: dict[str, Any] = {"priority": value, "preemptionPolicy": policy}
+    if chosen:
+        resolved["priorityClassName"] = chosen["metadata"]["name"]
+    return {**pod, "spec": {**spec, **resolved}}
+
+
+def _priority_class(spec: Document, pod: str, view: View) -> Document | None:
+    named = spec.get("priorityClassName")
+    if named:
+        found = view.get("priorityclasses.scheduling.k8s.io", "", named)
+        if found is None:
+            raise refusals.forbidden(_PODS, pod, f"no PriorityClass with name {named} was found")
+        return found.document
+    defaults = [one for one in view.list("priorityclasses.scheduling.k8s.io") if one.get("globalDefault")]
+    # Should two claim to be the default, the lower one is it.
+    return min(defaults, key=lambda one: (one.get("value", 0), one["metadata"]["name"]), default=None)
+
+
+def tolerate_short_outages(pod: Document, old: Document | None, view: View) -> Document:
+    """A pod outlives an outage of its node for a while, unless it says otherwise."""
+    if old is not None:
+        return pod
+    tolerations: list[Document] = lookup(pod, "spec", "tolerations", default=None) or []
+    missing = [key for key in _OUTAGES if not any(_covers(one, key) for one in tolerations)]
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
+        for key in missing
+    ]
+    return replaced(pod, ("spec", "tolerations"), [*tolerations, *added]) if added else pod
+
+
+def _covers(toleration: Document, key: str) -> bool:
+    return toleration.get("key") in (key, None, "") and toleration.get("effect") in ("NoExecute", None, "")
+
+
+def initial_status(pod: Document, old: Document | None, view: View) -> Document:
+    if old is not None:
+        return pod
+    return {**pod, "status": {"phase": "Pending", "qosClass": quality(pod)}}
+
+
+def quality(pod: Document) -> str:
+    """Guaranteed, Burstable or BestEffort, from what its containers ask for and are limited to."""
+    asked = limited = False
+    guaranteed = True
+    for container in _containers(pod):
+        requests = _amounts(container, "requests")
+        limits = _amounts(container, "limits")
+        asked, limited = asked or bool(requests), limited or bool(limits)
+        whole = all(name in limits for name in _QOS_RESOURCES)
+        equal = all(requests.get(name, limit) == limit for name, limit in limits.items())
+        guaranteed = guaranteed and whole and equal
+    if not asked and not limited:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _containers(pod: Document) -> Iterator[Document]:
+    for field in ("initContainers", "containers"):
+        yield from lookup(pod, "spec", field, default=None) or ()
+
+
+def _amounts(container: Document, field: str) -> dict[str, int]:
+    given = lookup(container, "resources", field, default=None) or {}
+    found = {name: quantities.milli(given[name]) for name in _QOS_RESOURCES if name in given}
+    return {name: amount for name, amount in found.items() if amount > 0}

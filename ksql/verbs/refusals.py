@@ -1,0 +1,85 @@
+"""Refusals in kube-apiserver's words: programs match on them, so they are written in one place.
+
+Each function makes the error for one fact about a resource or an object; `ksql/schema/errors.py` knows
+how each becomes a Status, `ksql/schema/faults.py` how the faults of single fields are worded.
+"""
+
+from ksql.auth.identity import Question
+from ksql.schema import errors
+from ksql.schema.resources import ResourceType, group_resource
+
+
+def not_found(type: ResourceType, name: str) -> errors.NotFoundError:
+    return errors.NotFoundError(
+        f'{type.qualified} "{name}" not found', group=type.group, kind=type.resource, name=name
+    )
+
+
+def already_exists(type: ResourceType, name: str) -> errors.AlreadyExistsError:
+    return errors.AlreadyExistsError(
+        f'{type.qualified} "{name}" already exists', group=type.group, kind=type.resource, name=name
+    )
+
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def conflict(type: ResourceType, name: str, reason: str = MODIFIED, *, sub: str = "") -> errors.ConflictError:
+    """`sub` is named in the resource by the few subresources that Kubernetes words so."""
+    resource = f"{type.resource}/{sub}" if sub else type.resource
+    return errors.ConflictError(
+        f'Operation cannot be fulfilled on {group_resource(type.group, resource)} "{name}": {reason}',
+        group=type.group,
+        kind=resource,
+        name=name,
+    )
+
+
+def uid_precondition(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
+    return conflict(
+        type,
+        name,
+        f"the UID in the precondition ({wanted}) does not match the UID in record ({found}). "
+        "The object might have been deleted and then recreated",
+    )
+
+
+def revision_precondition(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
+    return conflict(
+        type,
+        name,
+        f"the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record "
+        f"({found}). The object might have been modified",
+    )
+
+
+def update_uid_mismatch(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
+    return conflict(
+        type, name, f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    )
+
+
+def forbidden(type: ResourceType, name: str, reason: str) -> errors.ForbiddenError:
+    named = f'{type.qualified} "{name}"' if name else type.qualified
+    return errors.ForbiddenError(
+        f"{named} is forbidden: {reason}", group=type.group, kind=type.resource, name=name
+    )
+
+
+def not_allowed(question: Question, reason: str = "") -> errors.ForbiddenError:
+    """Authorization said no."""
+    resource = f"{question.resource}/{question.subresource}" if question.subresource else question.resource
+    where = f'in the namespace "{question.namespace}"' if question.namespace else "at the cluster scope"
+    named = group_resource(question.group, question.resource)
+    if question.name:
+        named = f'{named} "{question.name}"'
+    message = (
+        f'{named} is forbidden: User "{question.user.name}" cannot {question.verb} resource "{resource}" '
+        f'in API group "{question.group}" {where}'
+    )
+    return errors.ForbiddenError(
+        f"{message}: {reason}" if reason else message,
+        group=question.group,
+        kind=question.resource,
+        name=question.name,
+    )

@@ -1,0 +1,120 @@
+"""From what a client sent to what the log stores: structure, defaults, version, metadata.
+
+The shell around `ksql/schema` that every write walks: the body is checked against its kind, completed,
+brought into the version it is kept in, and given the metadata that is the server's to give. Answers walk
+back through `served`. Pure, but for names and uids from the clock's own random numbers.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from ksql.base.clock import Clock, new_uid
+from ksql.base.documents import Document
+from ksql.schema import defaults, faults, structure, validation, versions
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import BadRequestError, Cause
+from ksql.schema.resources import ResourceType
+from ksql.verbs import refusals
+from ksql.verbs.request import Request
+
+# Kubernetes' alphabet for generated names: no vowels and no look-alikes, so that no words come out.
+NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+NAME_SUFFIX = 5
+NAME_BASE_MAX = 63 - NAME_SUFFIX
+
+# What a client may send but the server alone decides.
+_SERVER_FIELDS = ("resourceVersion", "managedFields", "selfLink")
+_IDENTITY = (
+    "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "generation",
+)  # fmt: skip
+_OURS = frozenset((*_SERVER_FIELDS, *_IDENTITY))
+
+
+def storage_type(catalogue: Catalogue, type: ResourceType) -> ResourceType:
+    """The resource in the version its objects are kept in."""
+    if is_storage(type):
+        return type
+    group, _, version = type.storage_version.rpartition("/")
+    found = catalogue.find(group, version, type.key.partition(".")[0])
+    assert found is not None, f"the catalogue lacks {type.storage_version} of {type.key}"
+    return found
+
+
+def is_storage(type: ResourceType) -> bool:
+    return not type.storage_version or type.storage_version == type.api_version
+
+
+def served(type: ResourceType, document: Document) -> Document:
+    """A stored document in the version that was asked for."""
+    return document if is_storage(type) else versions.convert(document, type.api_version)
+
+
+def accepted(catalogue: Catalogue, request: Request, body: Any) -> Document:
+    """The body as a complete document of the stored version; `BadRequestError` when it is none."""
+    type = request.type
+    document, warnings = structure.check(catalogue, type, body, request.options.field_validation)
+    if warnings:
+        request.warnings.extend(one for one in warnings if one not in request.warnings)
+    if not document.get("metadata"):
+        document = {**document, "metadata": {}}
+    document = defaults.apply_defaults(type, document)
+    return document if is_storage(type) else versions.convert(document, type.storage_version)
+
+
+def newborn(request: Request, document: Document, clock: Clock) -> Document:
+    """A new object's document with the identity that the server gives it; its time comes with the append."""
+    metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_FIELDS}
+    for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        metadata.pop(field, None)
+    _check_namespace(request, metadata)
+    if request.type.namespaced:
+        metadata["namespace"] = request.namespace
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generated_name(metadata["generateName"], clock.random)
+    metadata["uid"] = new_uid(clock)
+    front = {key: metadata[key] for key in ("name", "generateName", "namespace", "uid") if key in metadata}
+    return {**document, "metadata": {**front, **metadata}}
+
+
+def _check_namespace(request: Request, metadata: Document) -> None:
+    given = metadata.get("namespace")
+    if not request.type.namespaced:
+        metadata.pop("namespace", None)
+        given = ""
+    if given and given != request.namespace:
+        raise BadRequestError(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def generated_name(base: str, random: Random) -> str:
+    suffix = "".join(random.choices(NAME_ALPHABET, k=NAME_SUFFIX))
+    return base[:NAME_BASE_MAX] + suffix
+
+
+def grown(request: Request, document: Document, current: Document) -> Document:
+    """A changed document with the identity of the current one; refuses to be another object's."""
+    metadata, before = document["metadata"], current["metadata"]
+    name = before["name"]
+    given = metadata.get("name") or name
+    if given != name and request.verb == "update":
+        raise BadRequestError(f"the name of the object ({given}) does not match the name on the URL ({name})")
+    if given != name:
+        raise faults.invalid(request.type, name, [faults.wrong("metadata.name", given, faults.IMMUTABLE)])
+    _check_namespace(request, dict(metadata))
+    if metadata.get("uid") not in (None, "", before["uid"]):
+        raise refusals.update_uid_mismatch(request.type, name, metadata["uid"], before["uid"])
+    kept = {key: value for key, value in metadata.items() if key not in _OURS}
+    # In the order of the current one, so that the same content gives the same bytes.
+    identity = {key: before[key] for key in before if key in _IDENTITY}
+    rest = {key: kept[key] for key in before if key in kept}
+    return {**document, "metadata": {**identity, **rest, **kept}}
+
+
+def check(type: ResourceType, document: Document, old: Document | None) -> None:
+    """`InvalidError` naming every fault of the document."""
+    causes: Sequence[Cause] = validation.validate(type, document, old)
+    if causes:
+        raise faults.invalid(type, document["metadata"].get("name", ""), causes)

@@ -1,0 +1,271 @@
+"""The plans of the writing verbs: what to prepare before the lock, what to decide under it.
+
+A `Plan` is prepared once against memory and decided against exact state. What was prepared stands only as
+long as the object it was prepared from; when that has moved, `decide` prepares again from the exact one.
+The parts are pure (`shaping`, `admission`, `patching`, `decider`, `deletion`, `subresources`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ksql.base.clock import Clock
+from ksql.base.documents import Document, lookup
+from ksql.schema import structure
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import BadRequestError, NotImplementedYetError
+from ksql.schema.resources import ResourceType
+from ksql.verbs import decider, deletion, refusals, shaping, subresources
+from ksql.verbs.admission import Admission, admit, check_namespace
+from ksql.verbs.allocation import Allocations, allocate
+from ksql.verbs.decider import Author, Outcome
+from ksql.verbs.patching import patched
+from ksql.verbs.request import Options, Request
+from ksql.verbs.view import Current, View
+
+# Attempts to find a free name for `generateName`: 27^5 names make a second one a rarity.
+NAME_ATTEMPTS_MAX = 8
+
+
+class Plan(Protocol):
+    def prepare(self, view: View) -> None:
+        """All that needs no lock; refuses early what cannot succeed."""
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        """The drafts, under the head lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every plan stands on."""
+
+    catalogue: Catalogue
+    clock: Clock
+    allocations: Allocations
+
+    def allocated(self, type: ResourceType, document: Document, old: Document | None, view: View) -> Document:
+        """Addresses and ports, for the kind that has them."""
+        if type.key != "services":
+            return document
+        metadata = document["metadata"]
+        taken = self.allocations.taken_in(view, (metadata["namespace"], metadata["name"]))
+        return allocate(document, old, taken, self.allocations.network, self.clock.random)
+
+    def delete(
+        self, author: Author, type: ResourceType, current: Current, options: Options, view: View
+    ) -> Outcome:
+        return deletion.delete(author, shaping.storage_type(self.catalogue, type), current, options, view)
+
+
+class Create:
+    """A new object from a body."""
+
+    def __init__(self, request: Request, ground: Ground) -> None:
+        self._request, self._ground = request, ground
+        self._type = shaping.storage_type(ground.catalogue, request.type)
+        self._document: Document = {}
+        self._generated = False
+
+    def prepare(self, view: View) -> None:
+        request, ground = self._request, self._ground
+        document = shaping.accepted(ground.catalogue, request, request.body)
+        self._generated = not document["metadata"].get("name")
+        document = shaping.newborn(request, document, ground.clock)
+        name = document["metadata"].get("name", "")
+        check_namespace(request.type, request.namespace, name, view)
+        if name:
+            document = admit(Admission(self._type, request.user, view), document)
+        shaping.check(self._type, document, None)
+        self._document = document
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        request, type = self._request, self._type
+        name = self._document["metadata"]["name"]
+        check_namespace(request.type, request.namespace, name, view)
+        document = self._renamed(view) if self._generated else self._document
+        document = self._ground.allocated(type, document, None, view)
+        return decider.create(author, type, document, view)
+
+    def _renamed(self, view: View) -> Document:
+        """Another generated name as long as somebody has this one."""
+        metadata = self._document["metadata"]
+        for _ in range(NAME_ATTEMPTS_MAX):
+            if not view.exists(self._type.key, self._request.namespace, metadata["name"]):
+                break
+            name = shaping.generated_name(metadata["generateName"], self._ground.clock.random)
+            metadata = {**metadata, "name": name}
+        return {**self._document, "metadata": metadata}
+
+
+class Change:
+    """An existing object changed: by a body that replaces it or by a patch."""
+
+    def __init__(self, request: Request, ground: Ground) -> None:
+        self._request, self._ground = request, ground
+        self._type = shaping.storage_type(ground.catalogue, request.type)
+        self._from: Current | None = None
+        self._document: Document = {}
+
+    def prepare(self, view: View) -> None:
+        self._from = self._current(view)
+        self._document = self._wanted(self._from, view)
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        current = self._current(view)
+        before, document = self._from, self._document
+        # A draft of this very transaction has no entry yet: whoever comes after it prepares again. What
+        # was prepared first stays as it is, since a transaction that fails is decided once more.
+        if before is None or current.entry is None or current.entry is not before.entry:
+            document = self._wanted(current, view)
+        document = self._ground.allocated(self._type, document, current.document, view)
+        return decider.update(author, self._type, current, document)
+
+    def _current(self, view: View) -> Current:
+        request = self._request
+        current = view.get(request.type.key, request.namespace, request.name)
+        if current is None:
+            raise refusals.not_found(request.type, request.name)
+        return current
+
+    def _wanted(self, current: Current, view: View) -> Document:
+        """The whole object as it shall be, complete and checked."""
+        request, ground, type = self._request, self._ground, self._type
+        if request.subresource == "scale":
+            document = self._scaled(current)
+        else:
+            body = self._body(current)
+            self._expect(body, current)
+            document = shaping.accepted(ground.catalogue, request, body)
+            document = shaping.grown(request, document, current.document)
+            document = subresources.blended(type, request.subresource, document, current.document)
+        if request.subresource == "":
+            document = admit(Admission(type, request.user, view, current.document), document)
+        shaping.check(type, document, current.document)
+        return document
+
+    def _body(self, current: Current) -> Any:
+        request = self._request
+        if request.verb == "update":
+            return request.body
+        # A patch is written against what a client sees, resourceVersion included.
+        base = current.document if current.entry is None else current.entry.document
+        base = shaping.served(request.type, base)
+        return patched(self._ground.catalogue, request.type, base, request.body, request.patch_type)
+
+    def _expect(self, body: Any, current: Current) -> None:
+        """A resourceVersion in the body must be the current one."""
+        wanted = lookup(body, "metadata", "resourceVersion")
+        if wanted and not current.is_at(wanted):
+            raise refusals.conflict(self._request.type, self._request.name)
+
+    def _scaled(self, current: Current) -> Document:
+        request = self._request
+        body = request.body
+        if request.verb == "patch":
+            base = subresources.scale_of(current.document, current.revision)
+            body = patched(self._ground.catalogue, request.type, base, body, _scale_patch(request.patch_type))
+        scale, _ = structure.check_kind(
+            self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
+        )
+        self._expect(scale, current)
+        return subresources.scaled(current.document, scale)
+
+
+def _scale_patch(kind: str) -> str:
+    """A Scale has no lists: what a strategic patch says of it, a merge patch says too."""
+    return "merge" if kind == "strategic" else kind
+
+
+class Delete:
+    """An object asked to go."""
+
+    def __init__(self, request: Request, ground: Ground) -> None:
+        self._request, self._ground = request, ground
+
+    def prepare(self, view: View) -> None:
+        policy = self._request.options.propagation_policy
+        if policy is not None and policy not in tuple(deletion.Policy):
+            known = ", ".join(deletion.Policy)
+            raise BadRequestError(f'invalid propagationPolicy "{policy}": must be one of {known}')
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        request = self._request
+        current = view.get(request.type.key, request.namespace, request.name)
+        if current is None:
+            raise refusals.not_found(request.type, request.name)
+        return self._ground.delete(author, request.type, current, request.options, view)
+
+
+class Ask:
+    """A POST to a subresource of a pod: bind it, or evict it."""
+
+    def __init__(self, request: Request, ground: Ground, act: "Act") -> None:
+        self._request, self._ground, self._act = request, ground, act
+        self._body: Document = {}
+
+    def prepare(self, view: View) -> None:
+        request = self._request
+        kind = subresources.BINDING if request.subresource == "binding" else subresources.EVICTION
+        body, _ = structure.check_kind(
+            self._ground.catalogue, kind, request.body, request.options.field_validation
+        )
+        given = lookup(body, "metadata", "name", default="")
+        if given and given != request.name:
+            raise BadRequestError(
+                f"the name of the object ({given}) does not match the name on the URL ({request.name})"
+            )
+        self._body = body
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        request = self._request
+        current = view.get(request.type.key, request.namespace, request.name)
+        if current is None:
+            raise refusals.not_found(request.type, request.name)
+        return self._act(self._ground, request, author, current, self._body, view)
+
+
+Act = Callable[[Ground, Request, Author, Current, Document, View], Outcome]
+
+
+def _bind(
+    ground: Ground, request: Request, author: Author, current: Current, body: Document, view: View
+) -> Outcome:
+    pod = subresources.bound(request.type, current, body, view)
+    return decider.update(author, request.type, current, pod)
+
+
+def _evict(
+    ground: Ground, request: Request, author: Author, current: Current, body: Document, view: View
+) -> Outcome:
+    budgets = ground.catalogue.by_key("poddisruptionbudgets.policy")
+    options = request.options
+    asked = body.get("deleteOptions") or {}
+    given = asked.get("preconditions") or {}
+    options = replace(
+        options,
+        grace_period_seconds=asked.get("gracePeriodSeconds", options.grace_period_seconds),
+        propagation_policy=asked.get("propagationPolicy", options.propagation_policy),
+        precondition_uid=given.get("uid", options.precondition_uid),
+        precondition_resource_version=given.get("resourceVersion", options.precondition_resource_version),
+    )
+    deletion.check_preconditions(request.type, current, options)
+    return subresources.evicted(author, request.type, budgets, current, options, view)
+
+
+def plan_of(request: Request, ground: Ground) -> Plan:
+    """The plan of a request; what ksql cannot do yet says so here."""
+    subresource = request.subresource
+    if request.verb == "create":
+        if subresource == "binding":
+            return Ask(request, ground, _bind)
+        if subresource == "eviction":
+            return Ask(request, ground, _evict)
+        if not subresource and "get" in request.type.verbs:
+            return Create(request, ground)
+    elif request.verb in ("update", "patch"):
+        if subresource in ("", "scale") or subresource in subresources.PARTIAL:
+            return Change(request, ground)
+    elif request.verb == "delete" and not subresource:
+        return Delete(request, ground)
+    what = f"{request.type.resource}/{subresource}" if subresource else request.type.qualified
+    raise NotImplementedYetError(f"{request.verb} of {what} is not implemented yet")
