@@ -1,0 +1,169 @@
+"""Watches over nodes: notices silence, taints, evicts, and clears away what belongs to no node any more.
+
+What to do is decided in `nodelifecycle_plan`; here are the signs of life, the queue and the writes. The
+time since a node spoke is measured from when its lease was seen to change, never by comparing its clock
+with ours; after a restart every node has its full grace again. Leases are no history, so what follows from
+their silence names the node's own last revision as its cause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ksql.auth.identity import controller_user
+from ksql.base.documents import Document
+from ksql.control.controller import Kit, write
+from ksql.control.informer import Update, revision_of
+from ksql.control.nodelifecycle_plan import GRACE_SECONDS, judge, orphaned, surplus
+from ksql.control.plan import Change
+from ksql.control.pods import condition, is_terminal
+from ksql.control.queue import QueueClosedError, WorkQueue
+from ksql.recorder import Note, Recorder
+from ksql.schema.errors import ApiError, ConflictError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+NAME = "node-controller"
+WORKERS = 4
+# Writes of one node's pods side by side.
+WRITES_MAX = 32
+# A pod bound to a node that was never seen waits that long for it to register.
+ORPHAN_SECONDS = 40.0
+# Pods that have ended and are kept for people to look at, as kube-controller-manager's default.
+TERMINATED_PODS_MAX = 12_500
+
+LEASES = "leases.coordination.k8s.io"
+LEASE_NAMESPACE = "kube-node-lease"
+_TERMINATED = "\0terminated"  # the one key of the queue that is no node's name
+
+
+class NodeLifecycle:
+    """One queue of node names. `run` works until cancelled."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.queue = WorkQueue(kit.clock)
+        self._clock = kit.clock
+        self._client = kit.connect(controller_user(NAME), NAME)
+        self._recorder = Recorder(self._client, NAME, kit.clock)
+        self._spoke: dict[str, float] = {}  # when each node's sign of life was last seen to change
+        self._deleted: dict[str, int] = {}  # revision of the deletion, for nodes that were seen to go
+        self._terminated = 0
+        self._nodes, self._leases = kit.informers.of("nodes"), kit.informers.of(LEASES)
+        self._pods = kit.informers.of("pods")
+        self._pods.add_index("node", lambda pod: [pod["spec"].get("nodeName") or ""])
+        self._nodes.add_handler(self._on_node)
+        self._leases.add_handler(self._on_lease)
+        self._pods.add_handler(self._on_pod)
+
+    async def run(self) -> None:
+        for informer in (self._nodes, self._leases, self._pods):
+            await informer.synced()
+        async with asyncio.TaskGroup() as group:
+            for number in range(WORKERS):
+                group.create_task(self._work(), name=f"{NAME} {number}")
+
+    async def aclose(self) -> None:
+        self.queue.close()
+        await self._recorder.aclose()
+
+    # Signs of life, and reasons to look.
+
+    def _on_node(self, update: Update) -> None:
+        name = update.document["metadata"]["name"]
+        if update.new is None:
+            self._deleted[name] = update.revision
+            self._spoke.pop(name, None)
+        else:
+            self._deleted.pop(name, None)
+            if _heartbeat(update.old) != _heartbeat(update.new):
+                self._spoke[name] = self._clock.monotonic()
+        self.queue.add(name)
+
+    def _on_lease(self, update: Update) -> None:
+        metadata = update.document["metadata"]
+        if metadata.get("namespace") == LEASE_NAMESPACE and update.new is not None:
+            self._spoke[metadata["name"]] = self._clock.monotonic()
+
+    def _on_pod(self, update: Update) -> None:
+        self._terminated += _ended(update.new) - _ended(update.old)
+        if self._terminated > TERMINATED_PODS_MAX:
+            self.queue.add(_TERMINATED)
+        if update.new is None:
+            return
+        node = update.new["spec"].get("nodeName")
+        if not node or (update.old is not None and update.old["spec"].get("nodeName") == node):
+            return
+        if self._nodes.get("", node) is None:
+            self.queue.add_after(node, 0.0 if node in self._deleted else ORPHAN_SECONDS)
+        elif self._is_ending(node):
+            self.queue.add(node)
+
+    def _is_ending(self, name: str) -> bool:
+        """Whether the node has taints that end pods: a new pod on it has its time running."""
+        node = self._nodes.get("", name) or {}
+        taints = (node.get("spec") or {}).get("taints") or ()
+        return any(taint.get("effect") == "NoExecute" for taint in taints)
+
+    # Work.
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except QueueClosedError:
+                return
+            try:
+                await self._look(key)
+                self.queue.forget(key)
+            except (ConflictError, NotFoundError) as error:
+                logger.debug("%s: %s: %s", NAME, key, error)
+                self.queue.retry(key)
+            except ApiError as error:
+                logger.info("%s: %s: %s, again in %.3g s", NAME, key, error, self.queue.retry(key))
+            except Exception:
+                logger.exception("%s: %s failed, again in %.3g s", NAME, key, self.queue.retry(key))
+            finally:
+                self.queue.done(key)
+
+    async def _look(self, key: str) -> None:
+        if key == _TERMINATED:
+            oldest = surplus(self._pods.list(), TERMINATED_PODS_MAX)
+            await self._write(oldest, None)
+            return
+        node = self._nodes.get("", key)
+        pods = self._pods.indexed("node", key)
+        if node is None:
+            # Nothing is written of a vanished node's pods twice: each names its uid.
+            await self._write(orphaned(pods), self._deleted.get(key))
+            return
+        silent = self._clock.monotonic() - self._spoke.setdefault(key, self._clock.monotonic())
+        verdict = judge(node, pods, silent, self._clock.now())
+        if verdict.again_seconds is not None:
+            self.queue.add_after(key, min(verdict.again_seconds, GRACE_SECONDS))
+        await self._write(verdict.changes, revision_of(node))
+
+    async def _write(self, changes: Sequence[Change], cause: int | None) -> None:
+        for first in range(0, len(changes), WRITES_MAX):
+            group = changes[first : first + WRITES_MAX]
+            writes = (self._write_one(one, cause) for one in group)
+            answers = await asyncio.gather(*writes, return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException) and not isinstance(answer, NotFoundError):
+                    raise answer
+
+    async def _write_one(self, change: Change, cause: int | None) -> None:
+        await write(self._client, change, cause)
+        remark = change.remark
+        if remark is not None:
+            self._recorder.say(Note(remark.regarding, remark.type, remark.reason, remark.message, cause))
+
+
+def _heartbeat(node: Document | None) -> str:
+    ready = condition(node, "Ready") if node is not None else None
+    if ready is None or ready.get("status") == "Unknown":
+        return ""
+    return str(ready.get("lastHeartbeatTime"))
+
+
+def _ended(pod: Document | None) -> int:
+    return 1 if pod is not None and is_terminal(pod) else 0
