@@ -25,7 +25,7 @@ from ksql.control.plan import ERROR, NAME, Amend, Burst, Change, Create, Plan, R
 from ksql.control.queue import QueueClosedError, WorkQueue
 from ksql.control.trigger import Trigger
 from ksql.recorder import Note, Recorder
-from ksql.schema.errors import ApiError, ConflictError, NotFoundError
+from ksql.schema.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,22 @@ BURST_MAX = 500
 SETTLE_SECONDS_MAX = 30.0
 
 Think = Callable[[str], Awaitable[Plan]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the last attempt at a key failed with: the change and the server's words."""
+
+    change: Change
+    message: str
+
+
+class RefusedError(Exception):
+    """The server refused a change whose refusal somebody wants to know of."""
+
+    def __init__(self, change: Change, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.change, self.error = change, error
 
 
 class SettleError(Exception):
@@ -79,6 +95,8 @@ class Controller:
         self._needs = needs
         self.clock, self.informers = kit.clock, kit.informers
         self.queue = WorkQueue(kit.clock)
+        # By key, until an attempt goes well: some reconcilers report it in their object's status.
+        self.refusals: dict[str, Refusal] = {}
         self._think, self._workers = think, workers
         self._meter = kit.metrics.meter(name, self.queue)
 
@@ -118,6 +136,9 @@ class Controller:
         try:
             plan = await self._think(key)
             await self.execute(plan, self.queue.trigger(key))
+        except RefusedError as refused:
+            self.refusals[key] = Refusal(refused.change, refused.error.message)
+            logger.info("%s: %s: %s, again in %.3g s", self.name, key, refused.error, self._put_back(key))
         except ConflictError as error:
             # Somebody else wrote in between: ordinary, and the fresh state is on its way.
             logger.debug("%s: %s: %s", self.name, key, error.message)
@@ -127,6 +148,7 @@ class Controller:
         except Exception:
             logger.exception("%s: %s failed, again in %.3g s", self.name, key, self._put_back(key))
         else:
+            self.refusals.pop(key, None)
             self.queue.forget(key)
             if plan.again_seconds is not None:
                 self.queue.add_after(key, plan.again_seconds, self.queue.trigger(key))
@@ -174,9 +196,10 @@ class Controller:
             written.gone(change)
             return
         except ApiError as error:
-            if change.refused is not None:
-                self._say(change.refused, cause, error=error.message)
-            raise
+            if change.refused is None or isinstance(error, (ConflictError, AlreadyExistsError)):
+                raise
+            self._say(change.refused, cause, error=error.message)
+            raise RefusedError(change, error) from error
         written.note(change, stored)
         if change.remark is not None:
             said_of = revision_of(stored) if stored is not None else cause

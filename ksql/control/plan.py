@@ -114,10 +114,31 @@ def removal(resource: str, document: Document, **more: Any) -> Remove:
 
 
 def with_status(resource: str, document: Document, status: Document) -> list[Change]:
-    """The change that makes `status` the object's; none when it is already."""
-    if document.get("status", {}) == status:
+    """The change that makes `status` the object's; none when it is already.
+
+    A patch and no replacement: whoever computes a status is its only author, so that a spec or an annotation
+    changed meanwhile is no conflict, and is not reverted either. The uid keeps it from a namesake's.
+    """
+    difference = patch_between(document.get("status") or {}, status)
+    if not difference:
         return []
-    return [Replace(resource, {**document, "status": status}, subresource="status")]
+    metadata = document["metadata"]
+    patch = {"metadata": {"uid": metadata["uid"]}, "status": difference}
+    return [Amend(resource, metadata.get("namespace", ""), metadata["name"], patch, subresource="status")]
+
+
+def patch_between(old: Document, new: Document) -> Document:
+    """The merge patch (RFC 7386) that makes `new` of `old`; empty when they are equal."""
+    patch: Document = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if key in old and before == value:
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            patch[key] = patch_between(before, value)
+        else:
+            patch[key] = value
+    return patch
 
 
 def soonest(*seconds: float | None) -> float | None:

@@ -1,0 +1,56 @@
+"""RollingUpdate: up within the surge, down within the availability, one side at a time.
+
+The sum of all sizes never exceeds replicas + surge, and pods are only taken from old ReplicaSets while
+what is available stays at replicas - maxUnavailable or above. New pods that are not available yet count
+against what may be taken, so that a revision that never comes up stops the rollout by itself.
+"""
+
+from ksql.control.deployment_scaling import Scene, counted, scaled, size_of, sizes, total
+from ksql.control.plan import Change
+
+
+def roll_up(scene: Scene) -> list[Change]:
+    """Bring the current ReplicaSet as near to its size as the surge allows."""
+    assert scene.current is not None
+    size = size_of(scene.current)
+    target = scene.replicas if size > scene.replicas else size + room(scene)
+    return [] if target == size else [scaled(scene, scene.current, target)]
+
+
+def room(scene: Scene) -> int:
+    """How many pods the current ReplicaSet may grow by now (all of them under Recreate)."""
+    size = size_of(scene.current) if scene.current is not None else 0
+    missing = max(0, scene.replicas - size)
+    if scene.strategy == "Recreate":
+        return missing
+    return max(0, min(missing, scene.replicas + scene.surge - sizes(scene.all)))
+
+
+def roll_down(scene: Scene) -> list[Change]:
+    """Take from the old ReplicaSets what availability lets go: first what is not available anyway."""
+    assert scene.current is not None
+    if sizes(scene.old) == 0:
+        return []
+    least = scene.replicas - scene.unavailable
+    coming = size_of(scene.current) - counted(scene.current, "availableReplicas")
+    spare = sizes(scene.all) - least - coming
+    if spare <= 0:
+        return []
+    targets = [size_of(each) for each in scene.old]
+    spent = 0
+    for index, each in enumerate(scene.old):
+        broken = max(0, targets[index] - counted(each, "availableReplicas"))
+        taken = min(broken, spare - spent)
+        targets[index] -= taken
+        spent += taken
+    healthy = total(scene.all, "availableReplicas") - least
+    for index in range(len(targets)):
+        taken = max(0, min(targets[index], healthy, spare - spent))
+        targets[index] -= taken
+        healthy -= taken
+        spent += taken
+    return [
+        scaled(scene, each, target)
+        for each, target in zip(scene.old, targets, strict=True)
+        if target != size_of(each)
+    ]
