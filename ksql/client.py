@@ -1,9 +1,9 @@
 """The door between the wings: how controllers, nodes and the command line reach the API server.
 
 Inside one process the pipeline itself stands behind it (`ksql/verbs/local.py`), across machines HTTPS
-(`HttpClient` below); the suite `tests/contracts/test_client.py` holds both to the same claims. Resources
-are named by their key (`pods`, `deployments.apps`), objects are documents as the API server prints them,
-errors are `ksql.schema.errors.ApiError`.
+(`HttpClient` in `ksql/https.py`); the suite `tests/contracts/test_client.py` holds both to the same claims.
+Resources are named by their key (`pods`, `deployments.apps`), objects are documents as the API server
+prints them, errors are `ksql.schema.errors.ApiError`.
 """
 
 from collections.abc import AsyncIterator, Sequence
