@@ -312,7 +312,7 @@ def _raise_for(code: int, data: bytes) -> None:
 
 
 def connecting(connection: Connection) -> Connect:
-    """Clients of a server for several users, each in its user's name, which the connection's must be let to."""
+    """Clients for several users: the connection's own must be allowed to act in their names."""
 
     def connect(user: User, component: str) -> Client:
         acting = replace(connection, impersonate_user=user.name, impersonate_groups=user.groups)

@@ -12,6 +12,7 @@ import orjson
 import yaml
 
 from ksql.base.documents import dotted
+from ksql.schema import protobuf
 from ksql.schema.errors import BadRequestError
 from ksql.serve.gojson import fault
 from ksql.serve.negotiation import JSON, YAML
@@ -40,8 +41,6 @@ def parse(data: bytes, media: str) -> Any:
         return parse_json(data)
     if media == YAML:
         return parse_yaml(data)
-    from ksql.schema import protobuf
-
     return protobuf.decode_body(data)
 
 

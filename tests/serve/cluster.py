@@ -14,6 +14,7 @@ from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import User
 from ksql.base.clock import Clock, SystemClock
+from ksql.kubeconfig import Connection
 from ksql.log.protocol import EventLog
 from ksql.log.store import open_log
 from ksql.schema import catalogue as catalogues
@@ -113,12 +114,7 @@ async def listening(found: Rooms, directory: Path) -> AsyncIterator[tuple[Listen
         await listener.aclose()
 
 
-def client_context(made: keys.Pki, pair: keys.Pair | None = None, directory: Path | None = None) -> ssl.SSLContext:
+def client_context(made: keys.Pki, pair: keys.Pair | None = None) -> ssl.SSLContext:
     """TLS for a client that trusts the cluster, with the certificate of `pair`."""
-    context = ssl.create_default_context(cadata=made.authority.certificate.decode())
-    if pair is not None:
-        assert directory is not None
-        file = directory / "client.pem"
-        file.write_bytes(pair.certificate + pair.key)
-        context.load_cert_chain(file)
-    return context
+    certificate, key = (pair.certificate, pair.key) if pair else (None, None)
+    return Connection("", made.authority.certificate, certificate, key).ssl_context()
