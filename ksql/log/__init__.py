@@ -1,1 +1,29 @@
-"""(design note to come with the room)"""
+"""What happened: the append-only, totally ordered record that all else is computed from.
+
+The problem is to give every change one place in one order, durably, at tens of thousands a second, in a
+database anybody can run. The decision: a one-row table `head` that each append moves inside its own
+transaction, and group commit, so that many callers share one such move and one flush of the disk. Numbers
+from a sequence were rejected: transactions commit in another order than they drew them, and a reader that
+follows the sequence misses events (595 of 1,076 in a trial with eight writers; following `head` none).
+
+A caller hands over not events but a decision. It runs on the event loop against state that is exact, since
+the write goes through only if the head is still where the decision saw it; conflicts, quotas and unique
+names need no second mechanism, with one server or with ten.
+
+Invariants
+1. Revisions are gapless and in commit order; a refused request uses none.
+2. A caller that was answered finds its event after a crash; of a request all events are stored or none.
+3. Rows of `events` are never changed or deleted; triggers refuse it.
+4. Every committed event is folded once, in order, before its caller is answered or a follower is woken.
+5. Time never runs backwards as revisions rise, whatever the machine's clock does.
+6. A lost wake-up, a failed checkpoint or an old dictionary costs time or space, never an event.
+7. Heartbeats (retention `latest`) take their revisions from the same head but leave only a short tail;
+   `events.skipped` accounts for the numbers, so that a missing event is told from a dropped heartbeat.
+
+Words: a *draft* is a decided change without a revision; a *decision* makes drafts; a *fold* takes events
+into state; the *tail* is the newest events in memory; *news* is what other servers appended.
+
+Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and
+its failures), `sqlite.py` and `postgresql.py` (the dialects), `queries.py` (reading), `store.py` (all of it
+together), `verify.py` (the proof).
+"""

@@ -22,7 +22,7 @@ class Dialect(Protocol):
     def snapshot(self, connection: sa.Connection) -> None: ...
 
     def insert(
-        self, connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded]
+        self, connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], writer: str
     ) -> bool: ...
 
 

@@ -6,7 +6,7 @@ Python thinks. Numbers travel as array texts and payloads as one binary array, b
 adaptation of each element would cost more than the insert.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -112,12 +112,14 @@ WITH moved AS (
 ), gone AS (
   DELETE FROM objects USING moved WHERE stream = ANY (%s::bigint[])
 )
-SELECT pg_notify('{CHANNEL}', '') FROM moved
+SELECT pg_notify('{CHANNEL}', %s) FROM moved
 """
 _TRANSIENT = f"{INSERT_TRANSIENT} SELECT * FROM unnest({_IMAGES})"
 
 
-def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded]) -> bool:
+def insert(
+    connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], writer: str
+) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
     after, ended, born = transaction.after, transaction.ended, transaction.born
     rows = list(zip(transaction.rows, encoded, strict=True))
@@ -134,7 +136,7 @@ def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequenc
         ByteaArray([pack(s.uid) for s in streams]),
         *_images(rows),
         numbers(list(living)), numbers(list(living.values())),
-        numbers(list(dying)), numbers(list(dying.values())), numbers(list(dying)),
+        numbers(list(dying)), numbers(list(dying.values())), numbers(list(dying)), writer,
     )  # fmt: skip
     if connection.exec_driver_sql(_APPEND, parameters).rowcount != 1:
         return False
@@ -154,3 +156,18 @@ def _images(rows: Sequence[tuple[Sequence[Any], Encoded]]) -> tuple[Any, ...]:
         numbers(revision), numbers(time), numbers(stream), numbers(cause), numbers(skipped), numbers(actor),
         numbers(action), numbers(codec), numbers(dictionary), ByteaArray(correlation), ByteaArray(payload),
     )  # fmt: skip
+
+
+async def notifications(url: sa.URL) -> AsyncIterator[str]:
+    """The name of each writer whenever it has appended, for ever; raises when the connection is lost."""
+    import psycopg
+
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with await psycopg.AsyncConnection.connect(
+        plain, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="ksql wake-ups"
+    ) as connection:
+        await connection.execute(f"LISTEN {CHANNEL}")
+        # Something may have been appended while nobody listened.
+        yield ""
+        async for notification in connection.notifies():
+            yield notification.payload

@@ -71,7 +71,7 @@ class Rows:
 
     def number_of(self, uid: str) -> int:
         """The stream with this uid."""
-        query = sa.select(streams.c.id).where(streams.c.uid == pack(uid))
+        query = sa.select(streams.c.id).where(streams.c.uid == pack(uid), streams.c.ended == 0)
         number: int = self.connection.execute(query).scalar_one()
         return number
 
@@ -215,6 +215,8 @@ class Rows:
 
     def _numbered(self, where: EventFilter) -> Sequence[int]:
         """The streams that a uid or a name means: few, so that the index on (stream, revision) serves."""
+        if where.uid is not None and (living := self.registry.living.get(where.uid)) is not None:
+            return [living]
         query = sa.select(streams.c.id).where(*_stream_clauses(where)).limit(_STREAMS_LISTED_MAX + 1)
         return self.connection.execute(query).scalars().all()
 
@@ -266,10 +268,15 @@ def dictionary(connection: sa.Connection, number: int) -> bytes | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def newest_dictionary(connection: sa.Connection) -> tuple[int, bytes] | None:
-    query = sa.select(dictionaries.c.id, dictionaries.c.data).order_by(dictionaries.c.id.desc()).limit(1)
+def newest_dictionary(connection: sa.Connection) -> tuple[int, bytes, int] | None:
+    """Its number, its bytes, and the newest event it was trained from."""
+    query = (
+        sa.select(dictionaries.c.id, dictionaries.c.data, dictionaries.c.trained_to)
+        .order_by(dictionaries.c.id.desc())
+        .limit(1)
+    )
     row = connection.execute(query).first()
-    return (row[0], row[1]) if row else None
+    return (row[0], row[1], row[2]) if row else None
 
 
 def up_to(where: EventFilter, revision: int) -> EventFilter:

@@ -71,7 +71,8 @@ streams = sa.Table(
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("uid", sa.LargeBinary, nullable=False),
-    sa.Index("ix_streams_uid", "uid", unique=True),
+    # No index on uid: uids are chance, so each new one would rewrite a page of its own. Those of living
+    # objects are in memory (`registry.py`); the dead are found by name, or by a scan.
     sa.Index("ix_streams_resource_namespace_name", "resource", "namespace", "name"),
 )
 

@@ -6,6 +6,7 @@ After the latter `settle` asks the database itself: revisions are never used twi
 the transaction's first revision is ours tells the outcome.
 """
 
+import os
 from collections.abc import Callable
 
 import sqlalchemy as sa
@@ -47,9 +48,13 @@ class Session:
     ) -> None:
         self.engine, self.dialect, self.registry = engine, dialect, registry
         self.codec = Codec(self._fetch)
+        # Tells our own wake-ups from others'. Never stored.
+        self.name = f"{os.getpid()}/{id(self)}"
         self._probe = probe or _silent
         self._connection: sa.Connection | None = None
         self._heartbeats = 0
+        # Bytes given and bytes stored since the process began: how well the dictionary still does.
+        self.plain_bytes = self.packed_bytes = 0
 
     def rows(self) -> queries.Rows:
         """Reads through the appender's connection, within whatever transaction it holds."""
@@ -143,7 +148,7 @@ class Session:
             if not held:
                 self.dialect.begin(connection)
             self._probe("held")
-            if not self.dialect.insert(connection, transaction, encoded):
+            if not self.dialect.insert(connection, transaction, encoded, self.name):
                 connection.rollback()
                 return False
             self._introduce(connection, transaction)
@@ -152,6 +157,8 @@ class Session:
             committing = True
             connection.commit()
             self._probe("committed")
+            self.plain_bytes += transaction.payload_bytes
+            self.packed_bytes += sum([len(e[2]) for e in encoded])
             return True
         except Exception as error:
             if committing:

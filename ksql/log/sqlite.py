@@ -80,7 +80,7 @@ _ENDED = "UPDATE streams SET ended = ? WHERE id = ?"
 _GONE = "DELETE FROM objects WHERE stream = ?"
 
 
-def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded]) -> bool:
+def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], _: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
     after = transaction.after
     moved = connection.exec_driver_sql(

@@ -35,6 +35,7 @@ from ksql.log.schema import checkpoints, metadata
 from ksql.log.session import OutageError, Probe, Session
 from ksql.log.tail import Tail
 from ksql.log.transaction import Head
+from ksql.log.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -44,8 +45,6 @@ READER_THREADS = 4
 SUBSCRIPTION_EVENTS = 500
 # Living objects per page while state is loaded.
 CURRENT_OBJECTS = 2000
-# How often other processes' events are looked for when no wake-up comes.
-POLL_SECONDS = 0.25
 
 
 def open_log(url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None) -> EventLog:
@@ -74,6 +73,7 @@ class SqlEventLog:
         self._tasks = Tasks()
         self._local = threading.local()
         self._running: asyncio.Task[None] | None = None
+        self._upkeep: Upkeep | None = None
 
     @property
     def head(self) -> int:
@@ -87,16 +87,17 @@ class SqlEventLog:
         self._appender.folds.append(fold)
 
     async def open(self) -> None:
-        head, living, (number, data) = await self._writing.run(self._prepare)
+        head, living, (number, data, trained_to) = await self._writing.run(self._prepare)
         self.registry.living.update(living)
         self._session.codec.use(number, data)
         self._appender.head = head
         self.tail.start(head.revision)
         self._running = self._tasks.start("log appender", self._appender.run())
         if not self.inline:
-            self._tasks.start("log poll", self._poll())
+            self._upkeep = Upkeep(self.engine, self.clock, self._appender, self._session, self._writing)
+            self._upkeep.start(self._tasks, trained_to)
 
-    def _prepare(self) -> tuple[Head, dict[str, int], tuple[int, bytes]]:
+    def _prepare(self) -> tuple[Head, dict[str, int], tuple[int, bytes, int]]:
         """Check the schema, read what the appender must know. On the writer's thread."""
         with self.engine.connect() as connection:
             if is_memory(self.url):
@@ -118,15 +119,12 @@ class SqlEventLog:
                 await self._running
         self.tail.close()
         await self._tasks.aclose()
+        if self._upkeep is not None:
+            self._upkeep.close()
         await self._writing.run(self._session.close)
         self._writing.close()
         self._reading.close()
         self.engine.dispose()
-
-    async def _poll(self) -> None:
-        while True:
-            await self.clock.sleep(POLL_SECONDS)
-            self._appender.nudge()
 
     async def append(self, decide: Decide) -> Sequence[Event]:
         return await self._appender.submit(decide)
@@ -139,6 +137,19 @@ class SqlEventLog:
             if is_outage(error):
                 raise LogUnavailableError(f"the log cannot be read: {sentence(error)}") from error
             raise
+
+    async def inspect(self, call: Callable[[queries.Rows], T]) -> T:
+        """Run a read that sees one state of the database from beginning to end, however long it takes."""
+        return await self._read(partial(self._on_snapshot, call))
+
+    def _on_snapshot(self, call: Callable[[queries.Rows], T], rows: queries.Rows) -> T:
+        self.dialect.snapshot(rows.connection)
+        # A run of its own learns names of its own: the appender's registry changes with the folds.
+        own = queries.Rows(rows.connection, Registry(), rows.codec)
+        try:
+            return call(own)
+        finally:
+            rows.connection.rollback()
 
     def _with_rows(self, call: Callable[[queries.Rows], T]) -> T:
         with self.engine.connect() as connection:

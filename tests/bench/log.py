@@ -1,0 +1,224 @@
+"""The log's figures: appends per second, bytes per event, tails; with etcd on the same disk in the same run.
+
+    .venv/bin/python -m tests.bench.log [--seconds 5] [--producers 64] [--only sqlite,postgresql,etcd] [--dir DIR]
+
+Producers write the lives of pods, rollouts and node reports (mean about 1.8 KB of JSON), each waiting for
+one answer before the next write. etcd's producers do what kube-apiserver does: a transaction that compares
+the key's revision and puts the same JSON.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import orjson
+import sqlalchemy as sa
+
+from ksql.base.clock import SystemClock
+from ksql.log import migrate, samples
+from ksql.log.event import Actor, Change, Draft, Stream
+from ksql.log.protocol import EventLog
+from ksql.log.store import open_log
+from tests.support import postgresql
+
+ACTORS = tuple(
+    Actor(f"system:serviceaccount:kube-system:{name}-controller", ("system:serviceaccounts",), user_agent="ksql")
+    for name in ("deployment", "replicaset", "node")
+)
+
+
+@dataclass
+class Figures:
+    name: str
+    writes: int
+    seconds: float
+    latencies: list[float]
+    bytes_per_event: float = 0.0
+    note: str = ""
+
+    @property
+    def rate(self) -> float:
+        return self.writes / self.seconds
+
+    def quantile(self, q: float) -> float:
+        ordered = sorted(self.latencies)
+        return 1000 * ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def lives(seed: int) -> Iterator[list[tuple[str, str, str, str, bytes]]]:
+    """Object lives without end: (resource, namespace, name, uid, payload) for each write."""
+    maker = samples._Maker(seed)
+    nodes = [samples.node(maker) for _ in range(5)]
+    while True:
+        for documents in (
+            list(samples.pod_life(maker)), list(samples.pod_life(maker)), list(samples.workload(maker)),
+            list(samples.small_things(maker)), [nodes[maker.random.randrange(5)]],
+        ):  # fmt: skip
+            yield [
+                (d["kind"].lower() + "s", d["metadata"].get("namespace", ""), d["metadata"]["name"],
+                 d["metadata"]["uid"], orjson.dumps(d))
+                for d in documents
+            ]  # fmt: skip
+
+
+def drafts_of(seed: int, count: int) -> list[Draft]:
+    """The writes of one producer, made beforehand: what is measured is the log."""
+    out: list[Draft] = []
+    seen: dict[str, None] = {}
+    random = Random(seed)
+    for life in lives(seed):
+        for index, (resource, namespace, name, uid, payload) in enumerate(life):
+            change = Change.MODIFIED if uid in seen else Change.ADDED
+            if resource == "pods" and index == len(life) - 1:
+                change = Change.DELETED
+            seen[uid] = None
+            out.append(
+                Draft(
+                    Stream(resource, namespace, name, uid), change, change.value.lower(), random.choice(ACTORS),
+                    {}, payload, field_manager="bench", cause=None,
+                    correlation=samples._Maker(random.getrandbits(60)).uid(),
+                )
+            )  # fmt: skip
+        if len(out) >= count:
+            return out[:count]
+    raise AssertionError
+
+
+async def producer(log: EventLog, drafts: Sequence[Draft], until: float, latencies: list[float]) -> int:
+    clock = time.perf_counter
+    done = 0
+    for draft in drafts:
+        start = clock()
+        if start > until:
+            break
+        await log.append(lambda batch, draft=draft: (caused(draft, batch.revision),))
+        latencies.append(clock() - start)
+        done += 1
+    return done
+
+
+def caused(draft: Draft, revision: int) -> Draft:
+    """Most writes of a cluster answer another write: three of four name a cause, shortly before."""
+    if revision % 4 == 0 or revision < 100:
+        return draft
+    return Draft(
+        draft.stream, draft.change, draft.verb, draft.actor, draft.document, draft.payload, draft.subresource,
+        draft.field_manager, revision - revision % 97 - 1, draft.correlation,
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[EventLog]:
+    migrate.migrate(url)
+    log = open_log(url, SystemClock(seed=1))
+    await log.open()
+    try:
+        yield log
+    finally:
+        await log.aclose()
+
+
+async def measure(name: str, url: str, work: list[list[Draft]], seconds: float, profile: str = "") -> Figures:
+    async with opened(url) as log:
+        latencies: list[float] = []
+        gc.collect()
+        gc.freeze()
+        start = time.perf_counter()
+        done = await asyncio.gather(*[producer(log, drafts, start + seconds, latencies) for drafts in work])
+        took = time.perf_counter() - start
+    return Figures(name, sum(done), took, latencies)
+
+
+def sqlite_bytes(path: Path) -> tuple[int, dict[str, int]]:
+    """The file's size after everything is in it, and each table's and index's share."""
+    with contextlib.closing(sa.create_engine(f"sqlite:///{path}").raw_connection()) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shares = dict(connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
+    return path.stat().st_size, shares
+
+
+def postgresql_bytes(url: str) -> tuple[int, dict[str, int]]:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+                " AND relkind IN ('r', 'i')"
+            )
+        )
+        shares = {name: int(size) for name, size in rows}
+    engine.dispose()
+    return sum(shares.values()), shares
+
+
+def report(shares: dict[str, int], events: int) -> str:
+    top = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {size / events:.0f}" for name, size in top if size / events >= 1)
+
+
+def run_sqlite(work: list[list[Draft]], seconds: float, folder: Path) -> Figures:
+    path = folder / "sqlite" / "ksql.db"
+    figures = asyncio.run(measure("SQLite", f"sqlite:///{path}", work, seconds))
+    size, shares = sqlite_bytes(path)
+    figures.bytes_per_event = (size - shares.get("dictionaries", 0)) / figures.writes
+    figures.note = report(shares, figures.writes)
+    return figures
+
+
+def run_postgresql(work: list[list[Draft]], seconds: float) -> Figures | None:
+    with postgresql.running() as server:
+        if isinstance(server, str):
+            print(server, file=sys.stderr)
+            return None
+        with server.database() as url:
+            figures = asyncio.run(measure("PostgreSQL", url, work, seconds))
+            size, shares = postgresql_bytes(url)
+            figures.bytes_per_event = size / figures.writes
+            figures.note = report(shares, figures.writes)
+            return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--producers", type=int, default=64)
+    parser.add_argument("--only", default="sqlite,postgresql,etcd")
+    parser.add_argument("--dir", default=None)
+    arguments = parser.parse_args()
+    each = int(arguments.seconds * 60_000 / arguments.producers)
+    folder = Path(tempfile.mkdtemp(prefix="ksql-bench-", dir=arguments.dir))
+    print("making the writes …", file=sys.stderr)
+    work = [drafts_of(seed, each) for seed in range(arguments.producers)]
+    mean = sum(len(d.payload) for d in work[0]) / len(work[0])
+    print(f"{arguments.producers} producers, mean payload {mean:.0f} bytes", file=sys.stderr)
+    results: list[Figures] = []
+    try:
+        for name in arguments.only.split(","):
+            figures = {
+                "sqlite": lambda: run_sqlite(work, arguments.seconds, folder),
+                "postgresql": lambda: run_postgresql(work, arguments.seconds),
+            }[name]()
+            if figures is not None:
+                results.append(figures)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{'':12} {'writes/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'bytes/event':>12}")
+    for f in results:
+        print(
+            f"{f.name:12} {f.rate:10,.0f} {f.quantile(0.5):8.2f} {f.quantile(0.99):8.2f} {f.quantile(1):8.1f}"
+            f" {f.bytes_per_event:12.0f}   {f.note}"
+        )
+
+
+if __name__ == "__main__":
+    main()
