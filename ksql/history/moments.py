@@ -64,11 +64,10 @@ def zone_called(name: str) -> tzinfo:
     """UTC, an offset such as +02:00, or a name such as Europe/Berlin; `MomentError` when it is none."""
     if name.upper() in ("", "Z", "UTC"):
         return UTC
-    if re.fullmatch(r"[+-]\d{2}:?\d{2}", name):
-        zone = datetime.strptime(name, "%z").tzinfo
-        assert zone is not None
-        return zone
     try:
+        if re.fullmatch(r"[+-]\d{2}:?\d{2}", name):
+            # A date in that zone, since the library reads offsets only beside one.
+            return datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo or UTC
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise MomentError(

@@ -261,8 +261,13 @@ def graphql_app(
     return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log)))
 
 
+def sdl() -> str:
+    """The schema as it is printed, the same in every run."""
+    return schema.as_str() + "\n"
+
+
 def main() -> None:
-    SDL.write_text(schema.as_str() + "\n")
+    SDL.write_text(sdl(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -104,14 +104,17 @@ class Limits(SchemaExtension):
         fragments = {
             d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)
         }
+        operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+        if len(operations) > 1 and not self.execution_context._provided_operation_name:
+            raise refusal(
+                f"say which of the {len(operations)} operations to run: operationName",
+                "GRAPHQL_VALIDATION_FAILED",
+            )
         name = self.execution_context.operation_name
-        for operation in document.definitions:
-            if not isinstance(operation, OperationDefinitionNode):
-                continue
-            if name and (operation.name is None or operation.name.value != name):
-                continue
-            counter = _Counter(fragments, self.execution_context.variables or {})
-            _refuse(*counter.count(operation.selection_set))
+        for operation in operations:
+            if len(operations) == 1 or (operation.name is not None and operation.name.value == name):
+                counter = _Counter(fragments, self.execution_context.variables or {})
+                _refuse(*counter.count(operation.selection_set))
         yield
 
 

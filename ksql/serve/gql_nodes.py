@@ -53,6 +53,12 @@ FieldPath = Annotated[
     ),
 ]
 
+Depth = Annotated[
+    int,
+    about(f"How many links forward to go, at most {links.EFFECTS_DEPTH_MAX}."
+    ),
+]
+
 
 @strawberry.interface(description="Anything with an id of its own (Relay).")
 class Node:
@@ -278,16 +284,9 @@ class EventNode(Node):
 
     @resolved("The events that name this one as their cause.")
     async def effects(
-        self, info: Info, depth: "Depth" = 1, first: First = None, after: After = None
+        self, info: Info, depth: Depth = 1, first: First = None, after: After = None
     ) -> "EffectConnection":
         return await effect_connection(info.context, self.event.revision, depth, first, after)
-
-
-Depth = Annotated[
-    int,
-    about(f"How many links forward to go, at most {links.EFFECTS_DEPTH_MAX}."
-    ),
-]
 
 
 @strawberry.type(description="The way back from an event to its beginning.")

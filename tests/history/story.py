@@ -6,16 +6,20 @@ makes again a config map.
 """
 
 import base64
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from ksql.base.clock import SystemClock, new_uid
 from ksql.base.documents import Document, encode, merged
 from ksql.log.event import Actor, Change, Draft, Event, Stream
+from ksql.log.migrate import migrate
 from ksql.log.protocol import Batch, EventLog
 from ksql.log.store import open_log
 from ksql.state.objects import Objects
@@ -124,9 +128,62 @@ def ready(phase: str, status: str) -> Document:
 
 
 @asynccontextmanager
-async def empty(url: str = "sqlite://", seed: int = 1) -> AsyncIterator[Story]:
-    clock = SteppedClock(seed)
-    log, objects = open_log(url, clock), Objects(clock)
+async def empty() -> AsyncIterator[Story]:
+    """A story that has not begun."""
+    async with _opened(await _template(False), SteppedClock()) as story:
+        yield story
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[Story]:
+    """The tale of `rollout`, in a log of its own that may be written to."""
+    original = await _template(True)
+    clock = SteppedClock()
+    clock.instant = original.clock.instant
+    clock.random.setstate(original.clock.random.getstate())
+    async with _opened(original, clock) as story:
+        story.marks |= original.marks
+        yield story
+
+
+@dataclass
+class Template:
+    """A log's file that was written once, since a log's first start trains its dictionary."""
+
+    path: Path
+    clock: SteppedClock
+    marks: dict[str, int]
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="ksql-story-")
+_TEMPLATES: dict[bool, Template] = {}
+
+
+async def _template(with_rollout: bool) -> Template:
+    if with_rollout in _TEMPLATES:
+        return _TEMPLATES[with_rollout]
+    found = Template(Path(_FOLDER.name) / f"{with_rollout}.db", SteppedClock(), {})
+    migrate(f"sqlite:///{found.path}")
+    async with _at(found.path, found.clock) as story:
+        if with_rollout:
+            await rollout(story)
+        found.marks = story.marks
+    _TEMPLATES[with_rollout] = found
+    return found
+
+
+@asynccontextmanager
+async def _opened(template: Template, clock: SteppedClock) -> AsyncIterator[Story]:
+    with tempfile.TemporaryDirectory(prefix="ksql-story-") as folder:
+        path = Path(folder) / "log.db"
+        shutil.copyfile(template.path, path)
+        async with _at(path, clock) as story:
+            yield story
+
+
+@asynccontextmanager
+async def _at(path: Path, clock: SteppedClock) -> AsyncIterator[Story]:
+    log, objects = open_log(f"sqlite:///{path}", clock, inline=True), Objects(clock)
     log.fold_into(objects.fold)
     await log.open()
     try:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import Authorizer, User
+from ksql.log.event import Actor
 from ksql.schema import catalogue
 from ksql.serve.gql import graphql_app
 from tests.history import story
@@ -25,6 +26,7 @@ class Door:
     story: story.Story
     app: ASGIApp
     http: httpx.AsyncClient
+    story_actor: Actor = story.BOB
 
     async def post(self, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Any:
         """The whole answer: data, errors."""
@@ -64,8 +66,7 @@ def app_of(told: story.Story, authorizer: Authorizer | None = None) -> ASGIApp:
 async def opened(
     user: User | None = ADMIN, authorizer: Authorizer | None = None
 ) -> AsyncIterator[Door]:
-    async with story.empty() as told:
-        await story.rollout(told)
+    async with story.told() as told:
         app = as_user(app_of(told, authorizer), user)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ksql") as http:
