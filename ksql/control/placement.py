@@ -31,7 +31,7 @@ class Decision:
     nodes: int
     candidates: int
     refused: Mapping[str, int] = field(default_factory=dict)  # nodes by reason; one node may have several
-    scores: tuple[tuple[str, int], ...] = ()  # the best few, best first
+    scores: tuple[tuple[str, float], ...] = ()  # the best few, best first
     chosen: str | None = None
 
     @property
@@ -104,10 +104,11 @@ def fitting(demand: Demand, cluster: Cluster) -> tuple[list[tuple[NodeView, Verd
 
 def _scored(
     demand: Demand, cluster: Cluster, feasible: list[tuple[NodeView, Verdict]]
-) -> tuple[list[tuple[str, int]], int]:
+) -> tuple[list[tuple[str, float]], float]:
     preferred = preferences(demand, cluster, feasible)
     scores = [
-        (node.name, int(room_and_balance(demand, node) + preferred[index]))
+        # Hundredths: a small pod on a large node must still tell the emptier node from the fuller.
+        (node.name, round(room_and_balance(demand, node) + preferred[index], 2))
         for index, (node, _) in enumerate(feasible)
     ]
     return scores, max(score for _, score in scores)

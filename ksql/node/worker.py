@@ -123,7 +123,9 @@ class Worker:
         try:
             while self._reports:
                 self._take(self._reports.popleft())
-            self._advance()
+                if not self._reports:
+                    # What is commanded now may be reported on at once.
+                    self._advance()
         finally:
             self._handling = False
 
