@@ -1,0 +1,163 @@
+"""Starts every controller, and starts again the one that dies.
+
+All share one set of informers and one metrics registry; each acts under an identity of its own, so that
+the log tells who did what. A controller that crashes takes nobody with it: it is started anew after a
+growing pause, and its queue, which it finds as it left it, loses no key.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from ksql.auth.identity import AUTHENTICATED, User
+from ksql.base.clock import Clock
+from ksql.base.tasks import Tasks
+from ksql.client import Connect
+from ksql.control.controller import Controller, Kit
+from ksql.control.deployment import Deployments
+from ksql.control.endpoints import EndpointsObjects
+from ksql.control.endpointslice import EndpointSlices
+from ksql.control.events import KubeEvents
+from ksql.control.garbage import GarbageCollector
+from ksql.control.informer import Informers, retry_seconds
+from ksql.control.metrics import Metrics
+from ksql.control.namespace import Namespaces
+from ksql.control.nodelifecycle import NodeLifecycle
+from ksql.control.replicaset import ReplicaSets
+from ksql.control.rootca import RootCertificates
+from ksql.control.scheduler import Scheduler
+from ksql.control.serviceaccount import ServiceAccounts
+from ksql.schema import catalogue as catalogues
+from ksql.schema.catalogue import Catalogue
+from ksql.schema.resources import ResourceType
+
+logger = logging.getLogger(__name__)
+
+# Who reads for all of them; each writes under its own name.
+READER = User("system:kube-controller-manager", (AUTHENTICATED,))
+READER_COMPONENT = "kube-controller-manager"
+# A resource that cannot be followed and deleted is nobody's garbage (componentstatuses, reviews).
+VERBS_NEEDED = ("list", "watch", "delete")
+# A controller that ran for this long without dying is well again: its next pause is the shortest.
+WELL_AFTER_SECONDS = 60.0
+
+
+class Part(Protocol):
+    """What the supervisor runs: `run` works until cancelled."""
+
+    async def run(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+Build = Callable[[Kit], Part]
+
+
+@dataclass(slots=True)
+class Standing:
+    """How one controller is doing."""
+
+    name: str
+    part: Part
+    is_running: bool = False
+    deaths: int = 0
+    last_error: str = ""
+
+
+def types_of(resources: Sequence[str], catalogue: Catalogue) -> list[ResourceType]:
+    """The resource types that can be followed and deleted, each stored collection once."""
+    found: dict[str, ResourceType] = {}
+    for resource in resources:
+        type = catalogue.by_key(resource)
+        if all(verb in type.verbs for verb in VERBS_NEEDED):
+            found.setdefault(type.key, type)
+    return list(found.values())
+
+
+class Controllers:
+    """All controllers of a cluster.
+
+    `resources` are the keys of everything that garbage collection and namespace deletion look after;
+    `root_ca` is the certificate (PEM) that every namespace is given; `more` adds parts to the built-in ones.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        clock: Clock,
+        *,
+        resources: Sequence[str],
+        root_ca: str,
+        catalogue: Catalogue | None = None,
+        registry: CollectorRegistry | None = None,
+        more: Sequence[tuple[str, Build]] = (),
+    ) -> None:
+        self.clock = clock
+        self.informers = Informers(connect(READER, READER_COMPONENT), clock)
+        self.kit = Kit(connect, clock, self.informers, Metrics(registry))
+        types = types_of(resources, catalogue or catalogues.load())
+        built: list[tuple[str, Part]] = [
+            *((each.name, each) for each in self._reconcilers(types, root_ca)),
+            ("garbage-collector", GarbageCollector(self.kit, types)),
+            ("node-lifecycle-controller", NodeLifecycle(self.kit)),
+            ("scheduler", Scheduler(self.kit)),
+            *((name, build(self.kit)) for name, build in more),
+        ]
+        self.standings = [Standing(name, part) for name, part in built]
+        self._tasks = Tasks()
+
+    def _reconcilers(self, types: Sequence[ResourceType], root_ca: str) -> list[Controller]:
+        kit = self.kit
+        return [
+            Namespaces(kit, types).controller,
+            ServiceAccounts(kit).controller,
+            RootCertificates(kit, root_ca).controller,
+            Deployments(kit).controller,
+            ReplicaSets(kit).controller,
+            EndpointsObjects(kit).controller,
+            EndpointSlices(kit).controller,
+            KubeEvents(kit).controller,
+        ]
+
+    async def start(self) -> None:
+        """Let all run; returns at once, each begins as soon as its informers have listed."""
+        self.informers.start()
+        for standing in self.standings:
+            self._tasks.start(standing.name, self._keep_running(standing))
+
+    async def aclose(self) -> None:
+        """Stop all. What they had not written yet they find to do again at the next start."""
+        await self._tasks.aclose()
+        for standing in self.standings:
+            await standing.part.aclose()
+        await self.informers.aclose()
+
+    async def synced(self) -> None:
+        """Return once every informer has listed."""
+        await self.informers.synced()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every controller is running."""
+        return all(standing.is_running for standing in self.standings)
+
+    async def _keep_running(self, standing: Standing) -> None:
+        failures = 0
+        while True:
+            started = self.clock.monotonic()
+            standing.is_running = True
+            try:
+                await standing.part.run()
+                return
+            except Exception as error:
+                standing.deaths += 1
+                standing.last_error = repr(error)
+                logger.exception("controller %s died; it is started anew", standing.name)
+            finally:
+                standing.is_running = False
+            self.kit.metrics.restarts.labels(standing.name).inc()
+            failures = 0 if self.clock.monotonic() - started > WELL_AFTER_SECONDS else failures + 1
+            await self.clock.sleep(retry_seconds(failures, self.clock))
