@@ -62,14 +62,11 @@ def plan(observed: Observed) -> Plan:
     for each in sorted(observed.slices, key=lambda each: str(each["metadata"]["name"])):
         there.setdefault(_group_of(each), []).append(each)
     changes: list[Change] = []
-    kept = 0
     # A Service without endpoints keeps one empty slice per family: that there are none is an answer too.
     for family in (service["spec"].get("ipFamilies") or ["IPv4"]) if not wanted else ():
         wanted[(family, ())] = {}
     for group in dict.fromkeys([*there, *wanted]):
-        step, remain = _arranged(service, group, there.get(group, []), wanted.get(group), kept)
-        changes += step
-        kept += remain
+        changes += _arranged(service, group, there.get(group, []), wanted.get(group))
     return Plan(changes)
 
 
@@ -92,11 +89,32 @@ def endpoint(service: Document, backend: Backend) -> Document:
 
 
 def _arranged(
-    service: Document, group: Group, slices: Sequence[Document], wanted: dict[str, Document] | None, kept: int
-) -> tuple[list[Change], int]:
-    """The changes for one group, and how many of its slices remain."""
+    service: Document, group: Group, slices: Sequence[Document], wanted: dict[str, Document] | None
+) -> list[Change]:
+    """The changes for one group; None wanted: the Service has no such group any more."""
     if wanted is None:
-        return [removal(RESOURCE, each) for each in slices], 0
+        return [removal(RESOURCE, each) for each in slices]
+    filled, newcomers = _filled(slices, wanted)
+    changes: list[Change] = []
+    remains = False
+    for each, entries in zip(slices, filled, strict=True):
+        if not entries and (wanted or remains):
+            changes.append(removal(RESOURCE, each))
+            continue
+        remains = True
+        fresh = _slice(service, group, entries, each)
+        if fresh != each:
+            changes.append(Replace(RESOURCE, fresh))
+    batches = [newcomers[start : start + ENDPOINTS_MAX] for start in range(0, len(newcomers), ENDPOINTS_MAX)]
+    if not wanted and not remains:
+        batches = [[]]
+    return [*changes, *(Create(RESOURCE, _slice(service, group, batch)) for batch in batches)]
+
+
+def _filled(
+    slices: Sequence[Document], wanted: dict[str, Document]
+) -> tuple[list[list[Document]], list[Document]]:
+    """The new entries of each slice, and those for which there is no room in any."""
     left = dict(wanted)
     filled: list[list[Document]] = []
     for each in slices:
@@ -111,23 +129,7 @@ def _arranged(
         if not slices[index]["metadata"].get("deletionTimestamp"):
             filled[index] += newcomers[:room]
             newcomers = newcomers[room:]
-    changes: list[Change] = []
-    remain = 0
-    for each, entries in zip(slices, filled, strict=True):
-        if not entries and (wanted or remain):
-            changes.append(removal(RESOURCE, each))
-            continue
-        remain += 1
-        fresh = _slice(service, group, entries, each)
-        if fresh != each:
-            changes.append(Replace(RESOURCE, fresh))
-    for start in range(0, len(newcomers), ENDPOINTS_MAX):
-        changes.append(Create(RESOURCE, _slice(service, group, newcomers[start : start + ENDPOINTS_MAX])))
-        remain += 1
-    if not wanted and not remain and not kept:
-        changes.append(Create(RESOURCE, _slice(service, group, [])))
-        remain += 1
-    return changes, remain
+    return filled, newcomers
 
 
 def _slice(service: Document, group: Group, entries: list[Document], old: Document | None = None) -> Document:
@@ -140,11 +142,9 @@ def _slice(service: Document, group: Group, entries: list[Document], old: Docume
     if is_headless(service):
         labels[HEADLESS_LABEL] = ""
     if old is not None:
-        return {
-            **old,
-            "metadata": {**old["metadata"], "labels": labels},
-            "endpoints": entries or (old.get("endpoints", []) and []),
-        }
+        same = not entries and not old.get("endpoints")
+        fresh = {**old, "metadata": {**old["metadata"], "labels": labels}}
+        return fresh if same else {**fresh, "endpoints": entries}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -169,7 +169,9 @@ def _port(port: Port) -> Document:
 
 def _group_of(each: Document) -> Group:
     ports = tuple(
-        Port(port.get("name") or "", port["port"], port.get("protocol") or "TCP", port.get("appProtocol") or "")
+        Port(
+            port.get("name") or "", port["port"], port.get("protocol") or "TCP", port.get("appProtocol") or ""
+        )
         for port in each.get("ports") or ()
     )
     return (str(each.get("addressType", "")), ports)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from ksql.auth.identity import AUTHENTICATED, User
+from ksql.auth.identity import controller_user
 from ksql.base.clock import Clock
 from ksql.base.tasks import Tasks
 from ksql.client import Connect
@@ -37,7 +37,6 @@ from ksql.schema.resources import ResourceType
 logger = logging.getLogger(__name__)
 
 # Who reads for all of them; each writes under its own name.
-READER = User("system:kube-controller-manager", (AUTHENTICATED,))
 READER_COMPONENT = "kube-controller-manager"
 # A resource that cannot be followed and deleted is nobody's garbage (componentstatuses, reviews).
 VERBS_NEEDED = ("list", "watch", "delete")
@@ -81,7 +80,8 @@ class Controllers:
     """All controllers of a cluster.
 
     `resources` are the keys of everything that garbage collection and namespace deletion look after;
-    `root_ca` is the certificate (PEM) that every namespace is given; `more` adds parts to the built-in ones.
+    `root_ca` is the certificate (PEM) that every namespace is given, if there is one (a simulation has none);
+    `more` adds parts to the built-in ones.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Controllers:
         clock: Clock,
         *,
         resources: Sequence[str],
-        root_ca: str,
+        root_ca: str = "",
         catalogue: Catalogue | None = None,
         registry: CollectorRegistry | None = None,
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
-        self.informers = Informers(connect(READER, READER_COMPONENT), clock)
+        self.informers = Informers(connect(controller_user(READER_COMPONENT), READER_COMPONENT), clock)
         self.kit = Kit(connect, clock, self.informers, Metrics(registry))
         types = types_of(resources, catalogue or catalogues.load())
         built: list[tuple[str, Part]] = [
@@ -111,10 +111,11 @@ class Controllers:
 
     def _reconcilers(self, types: Sequence[ResourceType], root_ca: str) -> list[Controller]:
         kit = self.kit
+        certificates = [RootCertificates(kit, root_ca).controller] if root_ca else []
         return [
+            *certificates,
             Namespaces(kit, types).controller,
             ServiceAccounts(kit).controller,
-            RootCertificates(kit, root_ca).controller,
             Deployments(kit).controller,
             ReplicaSets(kit).controller,
             EndpointsObjects(kit).controller,
