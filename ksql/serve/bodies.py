@@ -14,6 +14,7 @@ import yaml
 from ksql.base.documents import dotted
 from ksql.schema import protobuf
 from ksql.schema.errors import BadRequestError
+from ksql.schema.resources import GroupVersionKind
 from ksql.serve.gojson import fault
 from ksql.serve.negotiation import JSON, YAML
 
@@ -31,17 +32,20 @@ DUPLICATES_MAX = 25
 _INT64 = (-(2**63), 2**64 - 1)
 
 
+_DELETE_OPTIONS = GroupVersionKind("", "v1", "DeleteOptions")
+
+
 class MalformedError(ValueError):
     """The text is none of its format; the message is the decoder's."""
 
 
-def parse(data: bytes, media: str) -> Any:
-    """What the body says. Raises `MalformedError`; protobuf that is none is an `ApiError` of its own."""
+def parse(data: bytes, media: str, gvk: GroupVersionKind) -> Any:
+    """What the body says; protobuf is read as `gvk` where it names no kind, and refused in its own words."""
     if media == JSON:
         return parse_json(data)
     if media == YAML:
         return parse_yaml(data)
-    return protobuf.decode_body(data)
+    return protobuf.decode_body(data, gvk)
 
 
 def parse_json(data: bytes) -> Any:
@@ -133,21 +137,21 @@ def _key(key: Any) -> str:
     raise ValueError("a key that is neither text nor number")
 
 
-def document(data: bytes, media: str, kind: str) -> dict[str, Any]:
+def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
     """The body of a create or update as an object; `BadRequestError` in kube-apiserver's words."""
     try:
-        found = parse(data, media)
+        found = parse(data, media, gvk)
     except MalformedError as error:
         label = "json parse error: " if media == JSON else ""
-        raise _unrecognized(kind, f"couldn't get version/kind; {label}{error}", data) from None
+        raise _unrecognized(gvk.kind, f"couldn't get version/kind; {label}{error}", data) from None
     if not isinstance(found, dict):
-        raise _unrecognized(kind, f"couldn't get version/kind; json parse error: {_no_object(found)}", data)
+        raise _unrecognized(gvk.kind, f"couldn't get version/kind; json parse error: {_no_object(found)}", data)
     return found
 
 
 def options(data: bytes, media: str) -> dict[str, Any] | None:
     """The DeleteOptions in a body, None without one."""
-    return document(data, media, "DeleteOptions") if data else None
+    return document(data, media, _DELETE_OPTIONS) if data else None
 
 
 def patch(data: bytes, kind: str) -> Any:

@@ -23,6 +23,8 @@ BODY_BYTES_MAX = 3 * 1024 * 1024
 GZIP_BYTES_MIN = 128 * 1024
 # The fastest level: the network is the bottleneck that compression is for, not the disk.
 GZIP_LEVEL = 1
+# How long a client waits that is refused for want of the log: about what a database takes to come back.
+RETRY_SECONDS = 1
 # A user agent is kept with every write of its user; beyond this it says nothing more.
 USER_AGENT_CHARACTERS_MAX = 256
 # Warnings of one answer, together; clients print them, and proxies refuse heads that are too large.
@@ -155,8 +157,9 @@ def too_large(limit: int) -> TooLargeError:
 def error_headers(error: ApiError) -> list[Header]:
     """What an error says outside of its Status."""
     found: list[Header] = []
-    if error.retry_after_seconds:
-        found.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    retry = error.retry_after_seconds or (RETRY_SECONDS if error.code == 503 else 0)
+    if retry:
+        found.append((b"retry-after", b"%d" % retry))
     if error.code == 401:
         found.append((b"www-authenticate", b'Bearer realm="kubernetes-master"'))
     return found

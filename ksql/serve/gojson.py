@@ -12,6 +12,11 @@ _ESCAPES = b'bfnrt\\/"'
 _HEX = b"0123456789abcdefABCDEF"
 _DIGITS = b"0123456789"
 
+_QUOTE, _COMMA, _COLON, _MINUS, _OBJECT = b'",:-{'
+_OPENINGS = b"{["
+# Marks an object or array that has no element yet.
+_FRESH = 0x100
+
 # Go's decoder stops here as well.
 DEPTH_MAX = 10_000
 
@@ -37,13 +42,10 @@ class _Scanner:
 
     def document(self) -> None:
         """One value and nothing after it. A stack of our own: depth is the sender's choice."""
-        stack: list[bytes] = []
+        stack: list[int] = []
         self._value(stack)
         while stack:
-            if stack[-1] == b"{":
-                self._in_object(stack)
-            else:
-                self._in_array(stack)
+            self._go_on(stack)
         if self._peek() is not None:
             self._complain("after top-level value")
 
@@ -53,75 +55,55 @@ class _Scanner:
             self.at += 1
         return self.data[self.at] if self.at < len(self.data) else None
 
-    def _value(self, stack: list[bytes]) -> None:
-        """Read a scalar, or open an object or array."""
+    def _value(self, stack: list[int]) -> None:
+        """Read a scalar whole; of an object or array only its opening, which goes on the stack."""
         found = self._peek()
-        if found in (0x7B, 0x5B):
+        if found is not None and found in _OPENINGS:
             if len(stack) >= DEPTH_MAX:
                 raise _Fault("exceeded max depth")
             self.at += 1
-            stack.append(b"{first" if found == 0x7B else b"[first")
-            self._opened(stack)
-        elif found == 0x22:
+            stack.append(found | _FRESH)
+        elif found == _QUOTE:
             self._string()
-        elif found in _LITERALS:
+        elif found is not None and found in _LITERALS:
             self._literal(_LITERALS[found])
-        elif found is not None and (found == 0x2D or found in _DIGITS):
+        elif found is not None and (found == _MINUS or found in _DIGITS):
             self._number()
         else:
             self._complain("looking for beginning of value")
 
-    def _opened(self, stack: list[bytes]) -> None:
-        kind = stack.pop()
+    def _go_on(self, stack: list[int]) -> None:
+        """The next step inside the innermost object or array: its end, or one more element."""
+        state = stack[-1]
+        kind, is_fresh = state & ~_FRESH, state & _FRESH
         found = self._peek()
-        if kind == b"{first":
-            if found == 0x7D:
-                self.at += 1
-                return
-            stack.append(b"{")
-            self._key(stack)
-        elif found == 0x5D:
+        # In ASCII a closing bracket stands two after its opening.
+        if found == kind + 2:
             self.at += 1
-        else:
-            stack.append(b"[")
-            self._value(stack)
-
-    def _key(self, stack: list[bytes]) -> None:
-        if self._peek() != 0x22:
-            self._complain("looking for beginning of object key string")
-        self._string()
-        if self._peek() != 0x3A:
-            self._complain("after object key")
-        self.at += 1
+            stack.pop()
+            return
+        if not is_fresh:
+            if found != _COMMA:
+                self._complain("after object key:value pair" if kind == _OBJECT else "after array element")
+            self.at += 1
+        stack[-1] = kind
+        if kind == _OBJECT:
+            self._key()
         self._value(stack)
 
-    def _in_object(self, stack: list[bytes]) -> None:
-        found = self._peek()
-        if found == 0x7D:
-            self.at += 1
-            stack.pop()
-        elif found == 0x2C:
-            self.at += 1
-            self._key(stack)
-        else:
-            self._complain("after object key:value pair")
-
-    def _in_array(self, stack: list[bytes]) -> None:
-        found = self._peek()
-        if found == 0x5D:
-            self.at += 1
-            stack.pop()
-        elif found == 0x2C:
-            self.at += 1
-            self._value(stack)
-        else:
-            self._complain("after array element")
+    def _key(self) -> None:
+        if self._peek() != _QUOTE:
+            self._complain("looking for beginning of object key string")
+        self._string()
+        if self._peek() != _COLON:
+            self._complain("after object key")
+        self.at += 1
 
     def _string(self) -> None:
         self.at += 1
         while True:
             found = self._here()
-            if found == 0x22:
+            if found == _QUOTE:
                 self.at += 1
                 return
             if found == 0x5C:
@@ -152,7 +134,7 @@ class _Scanner:
         self.at += 1
 
     def _number(self) -> None:
-        if self.data[self.at] == 0x2D:
+        if self.data[self.at] == _MINUS:
             self.at += 1
             if self._here() not in _DIGITS:
                 self._complain("in numeric literal")

@@ -204,14 +204,14 @@ class Rest:
         kind = "CreateOptions" if verb == "create" else "UpdateOptions"
         options = parameters.writing(query, kind, exchange.user_agent)
         data = await exchange.body(self._limits.body_bytes)
-        expected = target.type.kind
+        expected = target.type.gvk
         if target.subresource:
-            expected = target.type.subresources[target.subresource].kind.kind
+            expected = target.type.subresources[target.subresource].kind
         found = bodies.document(data, media, expected)
         twice = bodies.duplicates(data, media, found) if options.field_validation != "Ignore" else []
         if twice and options.field_validation == "Strict":
             raise BadRequestError(
-                f'{expected} in version "{target.type.version}" cannot be handled as a {expected}: '
+                f'{expected.kind} in version "{expected.version}" cannot be handled as a {expected.kind}: '
                 f"strict decoding error: {', '.join(twice)}"
             )
         request = self._request(exchange, target, verb, found, options=options)

@@ -58,7 +58,8 @@ async def test_reading_works_with_each_minor(at, kubectl):
     assert "deployments" in kinds and "deploy " in kinds
     assert "apps/v1" in (await run("api-versions")).stdout
     assert "Active" in (await run("get", "ns")).stdout
-    assert (await run("get", "ns", "-o", "name")).stdout.split() == ["namespace/default", "namespace/kube-system"]
+    names = (await run("get", "ns", "-o", "name")).stdout.split()
+    assert names == ["namespace/default", "namespace/kube-system"]
 
 
 @pytest.mark.parametrize("kubectl", VALIDATING, ids=str)
@@ -66,7 +67,8 @@ async def test_writing_works_with_each_minor_that_reads_openapi_v3(at, kubectl):
     run = at(kubectl)
     assert "created" in (await run("apply", "-f", "-", input=DEPLOYMENT)).stdout
     assert "unchanged" in (await run("apply", "-f", "-", input=DEPLOYMENT)).stdout
-    assert "configured" in (await run("apply", "-f", "-", input=DEPLOYMENT.replace("nginx:1", "nginx:2"))).stdout
+    newer = DEPLOYMENT.replace("nginx:1", "nginx:2")
+    assert "configured" in (await run("apply", "-f", "-", input=newer)).stdout
     image = "jsonpath={.spec.template.spec.containers[0].image}"
     assert (await run("get", "deploy", "web", "-o", image)).stdout == "nginx:2"
     wide = (await run("get", "deploy", "-o", "wide")).stdout

@@ -36,7 +36,9 @@ class Kubectl:
         home = str(self.kubeconfig.parent / f"home-{self.minor}")
         return {"PATH": os.environ["PATH"], "HOME": home, "KUBECONFIG": str(self.kubeconfig), **more}
 
-    def run(self, *arguments: str, input: str = "", check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, input: str = "", check: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run it to its end; what it said on stderr is shown when it fails."""
         done = subprocess.run(
             [str(self.path), *arguments], input=input, capture_output=True, text=True, timeout=SECONDS,

@@ -1,0 +1,436 @@
+"""The Kubernetes paths: what is answered, in which bytes, and in which words it is refused."""
+
+import gzip
+
+import pytest
+
+from ksql.serve.exchange import BODY_BYTES_MAX, GZIP_BYTES_MIN
+from tests.serve.cluster import BOB, NODE, in_process
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+MERGE = {"content-type": "application/merge-patch+json"}
+TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+
+
+async def make(http, name="a", **data):
+    answer = await http.post(MAPS, json={"metadata": {"name": name}, "data": data or {"x": "y"}})
+    assert answer.status_code == 201
+    return answer.json()
+
+
+async def refused(answer, code, reason, *words):
+    status = answer.json()
+    assert (answer.status_code, status["code"], status["reason"]) == (code, code, reason), status
+    assert status["kind"] == "Status" and status["status"] == "Failure"
+    for word in words:
+        assert word in status["message"], status["message"]
+    return status
+
+
+async def test_an_object_lives_through_the_verbs(http):
+    made = await make(http)
+    path = f"{MAPS}/a"
+    assert (await http.get(path)).json() == made
+    patched = (await http.patch(path, json={"data": {"q": "r"}}, headers=MERGE)).json()
+    assert patched["data"] == {"x": "y", "q": "r"}
+    put = await http.put(path, json={**patched, "data": {"only": "this"}})
+    assert put.status_code == 200 and put.json()["data"] == {"only": "this"}
+    await refused(await http.put(path, json=made), 409, "Conflict", "the object has been modified")
+    deleted = await http.delete(path)
+    assert deleted.json()["status"] == "Success" and deleted.json()["details"]["uid"] == made["metadata"]["uid"]
+    await refused(await http.get(path), 404, "NotFound", 'configmaps "a" not found')
+
+
+async def test_the_bytes_are_those_that_clients_compare(http):
+    await make(http)
+    answer = await http.get(f"{MAPS}/a")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content.endswith(b"}\n") and b": " not in answer.content
+    missing = await http.get(f"{MAPS}/b")
+    assert missing.content == (
+        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
+        b'"message":"configmaps \\"b\\" not found","reason":"NotFound",'
+        b'"details":{"name":"b","kind":"configmaps"},"code":404}\n'
+    )
+
+
+async def test_every_answer_names_its_correlation_and_the_event_has_it(server, http):
+    answer = await http.post(MAPS, json={"metadata": {"name": "a"}})
+    told = answer.headers["ksql-correlation"]
+    assert told == answer.headers["audit-id"]
+    assert (await server.log.event(server.log.head)).correlation == told
+    for path in ("/nope", "/api/v1/nope", "/version", "/api", "/openapi/v3"):
+        assert (await http.get(path)).headers["ksql-correlation"] != told
+
+
+async def test_the_event_says_who_wrote_with_what(server, http):
+    headers = {"user-agent": "tester/1.0 (x)", "impersonate-user": "carol", "impersonate-group": "system:masters"}
+    await http.post(MAPS, json={"metadata": {"name": "a"}}, headers=headers)
+    event = await server.log.event(server.log.head)
+    assert (event.actor.user, event.actor.impersonator) == ("carol", "kubernetes-admin")
+    assert (event.actor.user_agent, event.field_manager) == ("tester/1.0 (x)", "tester")
+    await http.post(f"{MAPS}?fieldManager=kubectl-create", json={"metadata": {"name": "b"}})
+    assert (await server.log.event(server.log.head)).field_manager == "kubectl-create"
+
+
+async def test_a_cause_is_believed_from_components_alone(server, http):
+    await http.post(MAPS, json={"metadata": {"name": "a"}}, headers={"ksql-cause": "1"})
+    assert (await server.log.event(server.log.head)).cause is None
+    async with in_process(server.door, NODE) as node:
+        await node.post(MAPS, json={"metadata": {"name": "b"}}, headers={"ksql-cause": "1"})
+        assert (await server.log.event(server.log.head)).cause == 1
+        for wrong in ("x", "-1", "9" * 30):
+            answer = await node.post(MAPS, json={"metadata": {"name": "c"}}, headers={"ksql-cause": wrong})
+            await refused(answer, 400, "BadRequest")
+
+
+async def test_a_list_holds_the_same_bytes_as_its_objects(http):
+    for name in "abc":
+        await make(http, name)
+    answer = await http.get(MAPS)
+    one = (await http.get(f"{MAPS}/b")).content.strip()
+    assert one in answer.content
+    found = answer.json()
+    assert (found["kind"], found["apiVersion"]) == ("ConfigMapList", "v1")
+    assert [item["metadata"]["name"] for item in found["items"]] == ["a", "b", "c"]
+    empty = (await http.get("/apis/apps/v1/deployments")).content
+    assert empty.startswith(b'{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"')
+    assert empty.endswith(b'"items":[]}\n')
+
+
+async def test_a_list_in_pages_holds_everything_once(http):
+    for n in range(7):
+        await make(http, f"m{n}")
+    seen, token = [], ""
+    while True:
+        page = (await http.get(MAPS, params={"limit": "3", "continue": token})).json()
+        seen += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue", "")
+        if not token:
+            break
+        assert page["metadata"]["remainingItemCount"] == 7 - len(seen)
+    assert seen == [f"m{n}" for n in range(7)]
+
+
+async def test_other_forms_of_a_list(http):
+    await make(http)
+    table = (await http.get(MAPS, headers=TABLE)).json()
+    assert table["kind"] == "Table" and table["rows"][0]["cells"][0] == "a"
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    whole = (await http.get(f"{MAPS}?includeObject=Object", headers=TABLE)).json()
+    assert whole["rows"][0]["object"]["data"] == {"x": "y"}
+    await refused(await http.get(f"{MAPS}?includeObject=All", headers=TABLE), 400, "BadRequest", "includeObject")
+    partial = {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+    found = (await http.get(MAPS, headers=partial)).json()
+    assert found["kind"] == "PartialObjectMetadataList" and "data" not in found["items"][0]
+    partial = {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+    assert (await http.get(f"{MAPS}/a", headers=partial)).json()["kind"] == "PartialObjectMetadata"
+    yaml = await http.get(f"{MAPS}/a", headers={"accept": "application/yaml"})
+    assert yaml.headers["content-type"] == "application/yaml" and "kind: ConfigMap" in yaml.text
+    pretty = await http.get(f"{MAPS}/a?pretty=true")
+    assert '\n  "kind": "ConfigMap"' in pretty.text
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf, */*",
+               "*/*", "", "application/json;q=0.5,text/html"],
+)  # fmt: skip
+async def test_who_takes_json_gets_json(http, accept):
+    assert (await http.get(MAPS, headers={"accept": accept})).headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/vnd.kubernetes.protobuf", "application/json;q=0",
+               "application/json;as=Tabel;v=v1;g=meta.k8s.io", "application/json;as=Table;v=v9;g=meta.k8s.io"],
+)  # fmt: skip
+async def test_who_takes_nothing_we_have_is_told_so(http, accept):
+    answer = await http.get(MAPS, headers={"accept": accept})
+    await refused(answer, 406, "NotAcceptable", "only the following media types are accepted: application/json")
+
+
+async def test_a_large_answer_is_compressed_for_the_network_alone(server, http):
+    await make(http, "big", x="z" * GZIP_BYTES_MIN)
+    asking = {"accept-encoding": "gzip"}
+    assert "content-encoding" not in (await http.get(f"{MAPS}/big", headers=asking)).headers
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        "type": "http", "method": "GET", "path": f"{MAPS}/big", "query_string": b"", "client": ("10.0.0.9", 1),
+        "headers": [(b"authorization", http.headers["authorization"].encode()), (b"accept-encoding", b"gzip")],
+    }  # fmt: skip
+    await server.door(scope, receive, keep)
+    assert (b"content-encoding", b"gzip") in sent[0]["headers"]
+    plain = (await http.get(f"{MAPS}/big")).content
+    assert gzip.decompress(sent[1]["body"]) == plain and len(sent[1]["body"]) < len(plain) / 10
+
+
+# --- what bad input gets
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "json parse error: unexpected end of JSON input (<empty>)"),
+        (b"{nope", "invalid character 'n' looking for beginning of object key string ({nope)"),
+        (b"not json", "invalid character 'o' in literal null (expecting 'u') (6e6f74206a736f6e)"),
+        (b"[]", "json: cannot unmarshal array into Go value of type struct"),
+        (b'"x"', "json: cannot unmarshal string into Go value of type struct"),
+        (b'{"a":1}{"b":2}', "invalid character '{' after top-level value"),
+        (b'{"a":' * 2000, "unexpected end of JSON input"),
+    ],
+)
+async def test_a_body_that_is_no_object_is_shown_where_it_breaks(http, body, words):
+    answer = await http.post(MAPS, content=body, headers={"content-type": "application/json"})
+    await refused(answer, 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap)", words)
+
+
+async def test_a_yaml_body_is_read_and_a_bomb_is_not(http):
+    yaml = {"content-type": "application/yaml"}
+    made = await http.post(MAPS, content=b"metadata: {name: a}\ndata: {when: 2024-01-01, n: '5'}\n", headers=yaml)
+    assert made.json()["data"] == {"when": "2024-01-01", "n": "5"}
+    bomb = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
+        b"%c: &%c [%s]\n" % (n, n, b",".join(b"*%c" % (n - 1) for _ in range(10))) for n in range(98, 108)
+    )
+    for content in (bomb, b"[" * 1_000_000, b"a: &x [*x]", b"{a: b", b"a: *nope", b"a: .nan", b"\x00"):
+        await refused(await http.post(MAPS, content=content, headers=yaml), 400, "BadRequest")
+
+
+async def test_keys_said_twice_are_warned_of_or_refused(http):
+    twice = b'{"metadata":{"name":"%s","labels":{"a":"1","a":"2"}},"data":{},"data":{}}'
+    json = {"content-type": "application/json"}
+    answer = await http.post(f"{MAPS}?fieldValidation=Strict", content=twice % b"a", headers=json)
+    await refused(answer, 400, "BadRequest", 'duplicate field "metadata.labels.a"', 'duplicate field "data"')
+    answer = await http.post(MAPS, content=twice % b"b", headers=json)
+    assert answer.status_code == 201
+    assert answer.headers.get_list("warning") == [
+        '299 - "duplicate field \\"metadata.labels.a\\""', '299 - "duplicate field \\"data\\""'
+    ]  # fmt: skip
+    answer = await http.post(f"{MAPS}?fieldValidation=Ignore", content=twice % b"c", headers=json)
+    assert answer.status_code == 201 and "warning" not in answer.headers
+    yaml = {"content-type": "application/yaml"}
+    answer = await http.post(
+        f"{MAPS}?fieldValidation=Strict", content=b"metadata: {name: d}\ndata: {a: b, a: c}", headers=yaml
+    )
+    await refused(answer, 400, "BadRequest", 'key "a" already set in map')
+
+
+async def test_unknown_fields_are_warned_of(http):
+    answer = await http.post(MAPS, json={"metadata": {"name": "a"}, "dta": {}})
+    assert answer.status_code == 201
+    assert answer.headers["warning"] == '299 - "unknown field \\"dta\\""'
+    strict = await http.post(f"{MAPS}?fieldValidation=Strict", json={"metadata": {"name": "b"}, "dta": {}})
+    await refused(strict, 400, "BadRequest", 'unknown field "dta"')
+
+
+@pytest.mark.parametrize("body", [b"x" * (BODY_BYTES_MAX + 1), [b"x" * 1024] * (BODY_BYTES_MAX // 1024 + 1)])
+async def test_too_large_a_body_is_refused(http, body):
+    async def parts():
+        for part in body:
+            yield part
+
+    content = body if isinstance(body, bytes) else parts()
+    answer = await http.post(MAPS, content=content, headers={"content-type": "application/json"})
+    await refused(answer, 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "media", "accepted"),
+    [
+        ("POST", MAPS, "text/plain", "application/json, application/yaml, application/vnd.kubernetes.protobuf"),
+        ("PUT", f"{MAPS}/a", "application/x-www-form-urlencoded", "application/json, application/yaml"),
+        ("PATCH", f"{MAPS}/a", "application/json",
+         "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"),
+        ("PATCH", f"{MAPS}/a", "application/apply-patch+yaml", "application/json-patch+json"),
+    ],
+)  # fmt: skip
+async def test_a_body_of_another_type_is_told_which_are_taken(http, method, path, media, accepted):
+    answer = await http.request(method, path, content=b"{}", headers={"content-type": media})
+    await refused(
+        answer, 415, "UnsupportedMediaType",
+        f"the body of the request was in an unknown format - accepted media types include: {accepted}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("fieldValidation=Loud", "fieldValidation",
+         'Unsupported value: "Loud": supported values: "", "Ignore", "Strict", "Warn"'),
+        ("dryRun=Some", "dryRun", 'Unsupported value: []string{"Some"}: supported values: "All"'),
+        ("fieldManager=" + "x" * 129, "fieldManager", "Too long: may not be more than 128 bytes"),
+        ("fieldManager=a%00b", "fieldManager", "should only contain printable characters"),
+    ],
+)  # fmt: skip
+async def test_an_option_that_cannot_be_is_named(http, query, field, words):
+    answer = await http.post(f"{MAPS}?{query}", json={"metadata": {"name": "a"}})
+    status = await refused(answer, 422, "Invalid", 'CreateOptions.meta.k8s.io "" is invalid', words)
+    assert [cause["field"] for cause in status["details"]["causes"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "words"),
+    [
+        ("limit=x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        ("limit=99999999999999999999", 400, "value out of range"),
+        ("timeoutSeconds=1.5", 400, "invalid syntax"),
+        ("resourceVersionMatch=Exact", 422, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        ("resourceVersion=1&resourceVersionMatch=Near", 422, "Unsupported value"),
+        ("sendInitialEvents=true", 422, "sendInitialEvents is forbidden for list"),
+        ("watch=1&sendInitialEvents=true", 422, "sendInitialEvents requires setting resourceVersionMatch"),
+        ("labelSelector=a%3D%3D%3Db", 400, ""),
+        ("fieldSelector=nope%3D1", 400, ""),
+        ("resourceVersion=abc", 400, ""),
+        ("continue=abc", 400, ""),
+    ],
+)
+async def test_a_query_that_cannot_be_is_refused(http, query, code, words):
+    await refused(await http.get(f"{MAPS}?{query}"), code, "BadRequest" if code == 400 else "Invalid", words)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"propagationPolicy": "Never"}, 422,
+         'Unsupported value: "Never": supported values: "Foreground", "Background", "Orphan", "nil"'),
+        ({"propagationPolicy": "Orphan", "orphanDependents": True}, 422, "cannot be both set"),
+        ({"dryRun": ["Some"]}, 422, "Unsupported value"),
+        ({"gracePeriodSeconds": "5"}, 400, "cannot unmarshal string into Go struct field DeleteOptions"),
+        ({"preconditions": {"uid": 5}}, 400, "cannot unmarshal number"),
+        ({"kind": "Pod", "apiVersion": "v1"}, 400, "cannot be converted to DeleteOptions"),
+        ({"preconditions": {"uid": "other"}}, 409, "does not match the UID in record"),
+        ({"preconditions": {"resourceVersion": "1"}}, 409, "does not match the ResourceVersion in record"),
+    ],
+)  # fmt: skip
+async def test_delete_options_that_cannot_be_are_refused(http, body, code, words):
+    await make(http)
+    answer = await http.request("DELETE", f"{MAPS}/a", json=body)
+    await refused(answer, code, {422: "Invalid", 400: "BadRequest", 409: "Conflict"}[code], words)
+    assert (await http.get(f"{MAPS}/a")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"{", "merge-patch"), (b"[]", "merge-patch"), (b"{}", "json-patch"), (b"", "strategic-merge-patch"),
+        (b'[{"op":"fly","path":"/a"}]', "json-patch"), (b'"x"', "strategic-merge-patch"), (b"[1]", "json-patch"),
+    ],
+)  # fmt: skip
+async def test_a_patch_that_is_none_is_refused(http, body, media):
+    await make(http)
+    answer = await http.patch(f"{MAPS}/a", content=body, headers={"content-type": f"application/{media}+json"})
+    assert answer.status_code in (400, 422) and answer.json()["kind"] == "Status"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/api/v1/nope", 404), ("GET", "/apis/nope.io/v1/x", 404), ("GET", "/apis/apps/v9/deployments", 404),
+        ("GET", "/nope", 404), ("GET", "/api/v2", 404), ("GET", "/apis/nope.io", 404), ("GET", "/api/v1/pods/x", 404),
+        ("GET", "/api/v1/namespaces/default/nodes", 404), ("GET", f"{MAPS}/a/nope", 404), ("GET", "/apix", 404),
+        ("POST", "/api/v1/configmaps", 405), ("PUT", MAPS, 405), ("PATCH", MAPS, 405), ("POST", f"{MAPS}/a", 405),
+        ("OPTIONS", MAPS, 405), ("TRACE", f"{MAPS}/a", 405), ("POST", "/api", 405), ("DELETE", "/version", 405),
+        ("GET", "/api//v1", 404), ("GET", "/apis//v1/x", 404), ("GET", "/api/v1/namespaces//pods", 404),
+    ],
+)  # fmt: skip
+async def test_what_is_not_served_is_said_in_kubes_words(http, method, path, code):
+    answer = await http.request(method, path)
+    reason, words = {
+        404: ("NotFound", "the server could not find the requested resource"),
+        405: ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
+    }[code]
+    status = await refused(answer, code, reason, words)
+    assert status["details"] == {}
+    if code == 405:
+        assert answer.headers["allow"]
+
+
+async def test_trailing_slashes_are_tolerated(http):
+    for path in ("/version/", "/api/", "/apis/", "/api/v1/", "/apis/apps/", f"{MAPS}/", "/readyz/", "/openapi/v3/"):
+        assert (await http.get(path)).status_code == 200, path
+
+
+async def test_head_has_the_head_of_get(http):
+    assert (await http.head(MAPS)).status_code == 200
+
+
+@pytest.mark.parametrize("sub", ["log", "exec", "attach", "portforward", "proxy"])
+async def test_talking_to_a_container_is_not_served_yet(http, sub):
+    answer = await http.get(f"/api/v1/namespaces/default/pods/x/{sub}")
+    await refused(answer, 501, "NotImplemented", f"pods/{sub}")
+
+
+# --- who
+
+
+async def test_nobody_gets_no_further_than_health_and_version(server):
+    async with in_process(server.door, None) as nobody:
+        for path in ("/healthz", "/livez", "/readyz", "/version", "/readyz/state", "/livez?verbose"):
+            assert (await nobody.get(path)).status_code == 200
+        for path in (MAPS, "/api", "/apis", "/metrics", "/openapi/v3", "/", "/graphql", "/nope"):
+            answer = await nobody.get(path)
+            await refused(answer, 401, "Unauthorized", "Unauthorized")
+
+
+async def test_a_stranger_is_refused_every_verb_but_sees_what_is_served(server, http):
+    await make(http)
+    async with in_process(server.door, BOB) as bob:
+        assert (await bob.get("/apis")).status_code == 200
+        asked = [
+            ("GET", MAPS, "list"), ("GET", f"{MAPS}/a", "get"), ("GET", f"{MAPS}?watch=true", "watch"),
+            ("POST", MAPS, "create"), ("PUT", f"{MAPS}/a", "update"), ("DELETE", f"{MAPS}/a", "delete"),
+            ("DELETE", MAPS, "deletecollection"), ("PATCH", f"{MAPS}/a", "patch"),
+        ]  # fmt: skip
+        for method, path, verb in asked:
+            body = None if method in ("GET", "DELETE") else {"metadata": {"name": "a"}}
+            headers = MERGE if method == "PATCH" else {}
+            answer = await bob.request(method, path, json=body, headers=headers)
+            await refused(answer, 403, "Forbidden", f'User "bob" cannot {verb} resource "configmaps" in API group ""')
+    assert (await http.get(f"{MAPS}/a")).status_code == 200
+
+
+# --- when things go wrong inside
+
+
+async def test_what_nobody_foresaw_is_a_status_without_a_trace(server, http, caplog, monkeypatch):
+    async def broken(*_):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(server.pipeline, "page", broken)
+    answer = await http.get(MAPS)
+    status = await refused(answer, 500, "InternalError", answer.headers["ksql-correlation"])
+    assert "secret" not in status["message"] and "Traceback" not in answer.text
+    assert any("secret detail" in (record.exc_text or str(record.exc_info)) for record in caplog.records)
+
+
+async def test_a_write_that_takes_too_long_is_answered(server, http, monkeypatch):
+    import asyncio
+
+    async def stuck(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(server.pipeline, "perform", stuck)
+    answer = await http.post(f"{MAPS}?timeout=20ms", json={"metadata": {"name": "a"}})
+    await refused(answer, 504, "Timeout")
+    assert answer.headers["retry-after"]
+
+
+async def test_a_log_that_cannot_be_written_refuses_writes_and_not_reads(server, http, monkeypatch):
+    from ksql.log.protocol import LogUnavailableError
+
+    await make(http)
+
+    async def full(*_):
+        raise LogUnavailableError("the disk is full")
+
+    monkeypatch.setattr(server.log, "append", full)
+    answer = await http.post(MAPS, json={"metadata": {"name": "b"}})
+    await refused(answer, 503, "ServiceUnavailable", "the disk is full")
+    assert answer.headers["retry-after"]
+    assert (await http.get(f"{MAPS}/a")).status_code == 200
