@@ -7,7 +7,7 @@ modules of those names. `python -m ksql.serve.gql` prints the SDL to `graphql/sc
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -82,6 +82,16 @@ class Schema(strawberry.Schema):
         return await super().execute(*args, **kwargs)
 
 
+class Parsed(ParserCache):
+    """Documents parsed once. One that does not parse is left to the ordinary way, which tells what is wrong."""
+
+    def on_parse(self) -> Iterator[None]:
+        context = self.execution_context
+        with suppress(GraphQLError):
+            context.graphql_document = self.cached_parse_document(context.query, **context.parse_options)
+        yield
+
+
 def _without_nulls(graphql: GraphQLSchema) -> None:
     """Optional arguments are absent by default, not null: the SDL is shorter and clearer."""
     for found in graphql.type_map.values():
@@ -99,7 +109,7 @@ def _schema() -> Schema:
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[
             Limits,
-            lambda: ParserCache(maxsize=DOCUMENTS_KEPT_MAX),
+            lambda: Parsed(maxsize=DOCUMENTS_KEPT_MAX),
             lambda: ValidationCache(maxsize=DOCUMENTS_KEPT_MAX),
         ],
     )
