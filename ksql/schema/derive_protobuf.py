@@ -60,8 +60,11 @@ _PACKAGES = (
     (re.compile(r"k8s\.io/api/resource/(v1)beta2"), r"resource.\1"),
 )
 
-# What no binary at hand knows as structs, or knows too old: copied by hand from the API's reference.
+# What no binary at hand knows as structs, or knows too old: numbers and names copied by hand from the API's
+# published reference (fields that Kubernetes 1.34 and 1.35 added, and the aggregation API).
 _BY_HAND = {
+    "apiextensions.v1.CustomResourceDefinitionCondition": "6l:observedGeneration",
+    "apiextensions.v1.CustomResourceDefinitionStatus": "4l:observedGeneration",
     "apiextensions.v1.CustomResourceDefinitionVersion": (
         "9[<apiextensions.v1.SelectableField>:selectableFields"
     ),
@@ -80,6 +83,47 @@ _BY_HAND = {
     ),
     "apiregistration.v1.APIServiceStatus": "1[<apiregistration.v1.APIServiceCondition>:conditions",
     "apiregistration.v1.ServiceReference": "1s:namespace 2s:name 3*i:port",
+    "core.v1.Container": "25[<core.v1.ContainerRestartRule>:restartPolicyRules",
+    "core.v1.ContainerExtendedResourceRequest": "1!s:containerName 2!s:resourceName 3!s:requestName",
+    "core.v1.ContainerRestartRule": "1s:action 2*<core.v1.ContainerRestartRuleOnExitCodes>:exitCodes",
+    "core.v1.ContainerRestartRuleOnExitCodes": "1s:operator 2[i:values",
+    "core.v1.EnvVarSource": "5*<core.v1.FileKeySelector>:fileKeyRef",
+    "core.v1.EphemeralContainerCommon": "25[<core.v1.ContainerRestartRule>:restartPolicyRules",
+    "core.v1.FileKeySelector": "1!s:volumeName 2!s:path 3!s:key 4*b:optional",
+    "core.v1.NodeStatus": "14[s:declaredFeatures",
+    "core.v1.PodCertificateProjection": (
+        "1s:signerName 2s:keyType 3*i:maxExpirationSeconds 4s:credentialBundlePath 5s:keyPath "
+        "6s:certificateChainPath 7{s:userAnnotations"
+    ),
+    "core.v1.PodExtendedResourceClaimStatus": (
+        "1![<core.v1.ContainerExtendedResourceRequest>:requestMappings 2!s:resourceClaimName"
+    ),
+    "core.v1.PodSpec": "41*s:hostnameOverride 42*<core.v1.WorkloadReference>:workloadRef",
+    "core.v1.PodStatus": (
+        "18*<core.v1.PodExtendedResourceClaimStatus>:extendedResourceClaimStatus 19{q:allocatedResources "
+        "20*<core.v1.ResourceRequirements>:resources"
+    ),
+    "core.v1.VolumeProjection": "6*<core.v1.PodCertificateProjection>:podCertificate",
+    "core.v1.WorkloadReference": "1!s:name 2!s:podGroup 3s:podGroupReplicaKey",
+    "resource.v1.AllocatedDeviceStatus": "7*s:shareID",
+    "resource.v1.AllocationResult": "5*t:allocationTimestamp",
+    "resource.v1.CapacityRequestPolicy": (
+        "1!*q:default 3[q:validValues 4*<resource.v1.CapacityRequestPolicyRange>:validRange"
+    ),
+    "resource.v1.CapacityRequestPolicyRange": "1*q:min 2*q:max 3*q:step",
+    "resource.v1.CapacityRequirements": "1{q:requests",
+    "resource.v1.Device": (
+        "9*b:bindsToNode 10[s:bindingConditions 11[s:bindingFailureConditions 12*b:allowMultipleAllocations"
+    ),
+    "resource.v1.DeviceCapacity": "2*<resource.v1.CapacityRequestPolicy>:requestPolicy",
+    "resource.v1.DeviceClassSpec": "4*s:extendedResourceName",
+    "resource.v1.DeviceConstraint": "3*s:distinctAttribute",
+    "resource.v1.DeviceRequestAllocationResult": (
+        "7[s:bindingConditions 8[s:bindingFailureConditions 9*s:shareID 10{q:consumedCapacity"
+    ),
+    "resource.v1.DeviceSubRequest": "7*<resource.v1.CapacityRequirements>:capacity",
+    "resource.v1.ExactDeviceRequest": "7*<resource.v1.CapacityRequirements>:capacity",
+    "storage.v1.CSIDriverSpec": "10*b:serviceAccountTokenInSecrets",
     "storage.v1.VolumeAttributesClass": "1<meta.v1.ObjectMeta>:metadata 2!s:driverName 3{s:parameters",
 }
 
