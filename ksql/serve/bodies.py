@@ -145,7 +145,8 @@ def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
         label = "json parse error: " if media == JSON else ""
         raise _unrecognized(gvk.kind, f"couldn't get version/kind; {label}{error}", data) from None
     if not isinstance(found, dict):
-        raise _unrecognized(gvk.kind, f"couldn't get version/kind; json parse error: {_no_object(found)}", data)
+        why = f"couldn't get version/kind; json parse error: {_no_object(found)}"
+        raise _unrecognized(gvk.kind, why, data)
     return found
 
 

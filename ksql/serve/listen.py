@@ -34,6 +34,8 @@ FIRST_REQUEST_SECONDS = 30.0
 HEAD_BYTES_MAX = 128 * 1024
 # How long requests in flight may take to finish once the server stops; watches are ended at once.
 STOP_SECONDS = 5
+# How long connections whose requests have ended may take to close.
+GOODBYE_SECONDS = 0.3
 # What a GraphQL client may send in one WebSocket message.
 WEBSOCKET_BYTES_MAX = 1024 * 1024
 
@@ -43,16 +45,32 @@ def _certificate(transport: asyncio.BaseTransport) -> bytes | None:
     return None if tls is None else cast(bytes | None, tls.getpeercert(True))
 
 
-class HttpProtocol(HttpToolsProtocol):
+def _tell(lost: "asyncio.Future[None]") -> None:
+    if not lost.done():
+        lost.set_result(None)
+
+
+class _Told:
+    """A connection that tells when it is lost."""
+
+    lost: "asyncio.Future[None]"
+
+
+class HttpProtocol(_Told, HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.lost = self.loop.create_future()
         self.certificate = _certificate(transport)
         self.head_bytes = 0
         self.timeout_keep_alive_task = self.loop.call_later(
             FIRST_REQUEST_SECONDS, self.timeout_keep_alive_handler
         )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        _tell(self.lost)
 
     def data_received(self, data: bytes) -> None:
         # The base class calls off the timer at the first byte; a head that trickles in keeps it.
@@ -101,11 +119,16 @@ class HttpProtocol(HttpToolsProtocol):
             raise ValueError("the path is no ASCII") from error
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class WebSocketProtocol(_Told, WebSocketsSansIOProtocol):
     """One WebSocket, taken over from an HTTP connection."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        _tell(self.lost)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.lost = self.loop.create_future()
         certificate = _certificate(transport)
         app = self.app
 
@@ -165,8 +188,29 @@ class Listener:
             self._on_stop()
         await self._loop_task
         self._loop_task = None
-        await self._server.shutdown(sockets=self._sockets)
+        for server in self._server.servers:
+            server.close()
+        for listening in self._sockets:
+            listening.close()
+        await self._finish()
         await self._tasks.aclose()
+
+    async def _finish(self) -> None:
+        """Let requests end in their time, then the connections; break what is left of both."""
+        state = self._server.server_state
+        connections = list(state.connections)
+        for connection in connections:
+            connection.shutdown()
+        if tasks := list(state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        # TLS says goodbye and waits for an answer, which a client that is not reading never gives.
+        lost = [connection.lost for connection in connections if isinstance(connection, _Told)]
+        if lost:
+            await asyncio.wait(lost, timeout=GOODBYE_SECONDS)
+        for connection in list(state.connections):
+            connection.transport.abort()
 
 
 def _configuration(app: Any, tls: ssl.SSLContext | None) -> uvicorn.Config:
@@ -183,6 +227,5 @@ def _configuration(app: Any, tls: ssl.SSLContext | None) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )

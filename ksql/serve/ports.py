@@ -4,6 +4,7 @@ A bind that fails should say what to do about it: Linux tells, for sockets of pr
 into, which process listens on a port.
 """
 
+import contextlib
 import errno
 import socket
 from pathlib import Path
@@ -53,14 +54,20 @@ def holder(port: int) -> str:
     if not inodes:
         return ""
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
+        # It may end while it is looked at, or be another user's.
+        with contextlib.suppress(OSError):
+            links = [_target(entry) for entry in (process / "fd").iterdir()]
             if any(f"socket:[{inode}]" in links for inode in inodes):
                 return f"{(process / 'comm').read_text().strip()}, process {process.name}"
-        except OSError:
-            # It ended meanwhile, or is another user's.
-            continue
     return ""
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        # Closed since the folder was read; the folder's own descriptor always is.
+        return ""
 
 
 def _listening_inodes(port: int) -> list[str]:
