@@ -84,7 +84,8 @@ class Session:
             return
         try:
             connection.rollback()
-            connection.invalidate(error)
+            if not isinstance(self.engine.pool, sa.StaticPool):  # a database in memory is its connection
+                connection.invalidate(error)
             connection.close()
         except Exception:  # a dead connection may fail in any way while it is put away
             connection.invalidate(error)
@@ -155,6 +156,7 @@ class Session:
             self._prune(connection, transaction)
             self._probe("inserted")
             committing = True
+            self._probe("committing")
             connection.commit()
             self._probe("committed")
             self.plain_bytes += transaction.payload_bytes
@@ -171,7 +173,10 @@ class Session:
         if is_outage(error):
             self._abandon(error)
             return OutageError(sentence(error))
-        self._abandon(error)
+        try:
+            self._connected().rollback()
+        except Exception as lost:  # a rollback may fail in any way on a dead connection
+            self._abandon(lost)
         return error
 
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
@@ -210,6 +215,7 @@ class Session:
     def settle(self, transaction: Transaction) -> bool:
         """Whether a transaction of unknown outcome is in the log."""
         try:
+            self._probe("settling")
             connection = self._connected()
             # Holding the head waits for the old connection's transaction to end, one way or the other.
             self.dialect.hold(connection)
