@@ -54,13 +54,15 @@ def which(
 
 async def one(ctx: Context, wanted: Which, instant: Instant) -> Seen | None:
     """The object at a moment, or None when it did not exist then."""
+    if wanted.type is not None:
+        ctx.require("get", wanted.type.key, wanted.namespace, wanted.name)
     seen = await _one(ctx, wanted, instant)
-    if seen is None:
-        if wanted.type is not None:
-            ctx.require("get", wanted.type.key, wanted.namespace, wanted.name)
-        return None
-    ctx.require("get", seen.stream.resource, seen.stream.namespace, seen.stream.name)
-    return seen
+    return seen if seen is None or _may_get(ctx, seen) else None
+
+
+def _may_get(ctx: Context, seen: Seen) -> bool:
+    # Who only has a uid is not told the name that it belongs to: it is as if there were none.
+    return ctx.may("get", seen.stream.resource, seen.stream.namespace, seen.stream.name)
 
 
 async def _one(ctx: Context, wanted: Which, instant: Instant) -> Seen | None:
@@ -93,9 +95,7 @@ async def last_seen(ctx: Context, uid: str) -> Seen | None:
     else:
         found = await ctx.rooms.log.read(0, 1, timeline.of_uid(uid), newest_first=True)
         seen = replace(seen_then(found[0], found[0].revision), gone=found[0]) if found else None
-    if seen is not None:
-        ctx.require("get", seen.stream.resource, seen.stream.namespace, seen.stream.name)
-    return seen
+    return seen if seen is None or _may_get(ctx, seen) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,271 @@
+"""The commands against a real server on loopback, run as a person would type them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+import uvicorn
+import yaml
+from typer.testing import CliRunner, Result
+
+from ksql.commands import door, past
+from tests.history import story
+from tests.serve.gql_door import ADMIN, app_of, as_user
+
+program = typer.Typer()
+past.register(program)
+
+
+@dataclass
+class Shell:
+    """Runs commands on one server."""
+
+    told: story.Story
+    data: Path
+
+    async def run(self, *words: str, **environment: str) -> Result:
+        runner = CliRunner(env={"NO_COLOR": "1", "TZ": "UTC", **environment})
+        return await asyncio.to_thread(runner.invoke, program, [*words, "--data", str(self.data)])
+
+    async def out(self, *words: str) -> str:
+        result = await self.run(*words)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    async def refused(self, *words: str, code: int = 2) -> str:
+        result = await self.run(*words)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        return result.stderr
+
+
+def kubeconfig(folder: Path, server: str, namespace: str = "default") -> Path:
+    path = folder / "kubeconfig"
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@asynccontextmanager
+async def serving(told: story.Story, port: int = 0) -> AsyncIterator[str]:
+    app = as_user(app_of(told), ADMIN)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await running
+
+
+@asynccontextmanager
+async def shell(folder: Path) -> AsyncIterator[Shell]:
+    async with story.told() as told, serving(told) as server:
+        kubeconfig(folder, server)
+        yield Shell(told, folder)
+
+
+async def test_history_tells_each_change_newest_first(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("history", "deploy/web")).splitlines()
+        assert [line.split()[0] for line in lines] == ["r16", "r11", "r3"]
+        assert lines[1] == "r11  2026-11-23 10:00:12  alice scaled deployment default/web from 2 to 3 replicas"
+        diffs = await sh.out("history", "deploy/web", "--diff", "--limit", "2")
+        assert "      ~ spec.replicas: 2 → 3" in diffs.splitlines()
+
+
+async def test_history_reaches_earlier_lives_and_what_is_gone(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        result = await sh.run("history", "configmap/settings")
+        assert len(result.stdout.splitlines()) == 3
+        assert "2 lives" in result.stderr
+        assert "bob deleted pod default/web-abc-1" in await sh.out("history", "pod/web-abc-1")
+        assert "created node node-1" in await sh.out("history", "node/node-1")
+
+
+async def test_history_as_data(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        found = json.loads(await sh.out("history", "secret/login", "-o", "json"))
+        assert [event["change"] for event in found] == ["MODIFIED", "ADDED"]
+        assert found[0]["diff"]["changes"][0]["text"] == "~ data.password: changed, 32 bytes"
+        assert yaml.safe_load(await sh.out("history", "secret/login", "-o", "yaml")) == found
+
+
+async def test_events_are_filtered_and_oldest_first(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("events", "--kind", "pod", "--actor", "scheduler")).splitlines()
+        assert [line.split()[0] for line in lines] == ["r6", "r9", "r14"]
+        lines = (await sh.out("events", "--since", "r20", "--verb", "delete")).splitlines()
+        assert [line.split()[0] for line in lines] == ["r20", "r22"]
+        assert len((await sh.out("events", "--limit", "3")).splitlines()) == 3
+        assert len(json.loads(await sh.out("events", "--limit", "0", "-o", "json"))) == sh.told.log.head
+        assert (await sh.run("events", "--name", "nobody")).stderr == "no events match\n"
+
+
+async def test_pages_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "PAGE", 5)
+    async with shell(tmp_path) as sh:
+        found = json.loads(await sh.out("events", "--limit", "0", "-o", "json"))
+        assert [event["revision"] for event in found] == list(range(1, sh.told.log.head + 1))
+        assert len((await sh.out("events", "--limit", "7")).splitlines()) == 7
+        for n in range(12):
+            await sh.told.create("configmaps", "v1", "ConfigMap", f"c{n}", story.BOB)
+        listed = yaml.safe_load(await sh.out("at", "now", "get", "cm", "-o", "yaml"))
+        assert len(listed["items"]) == 13
+
+
+async def test_diff_of_two_moments(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        assert (await sh.out("diff", "deployment/web", "r3", "r16")).splitlines() == [
+            "~ spec.replicas: 2 → 3",
+            "~ spec.template.spec.containers[web].image: nginx:1.27 → nginx:1.28",
+        ]
+        assert "no difference" in (await sh.run("diff", "deploy/web", "r3", "r4")).stderr
+        found = json.loads(await sh.out("diff", "deploy/web", "r11", "10:00:13", "-o", "json"))
+        assert found["identical"]
+
+
+async def test_why_leads_back_to_the_person(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("why", "pod/web-abc-3")).splitlines()
+        assert lines[0].endswith("node-2 reported pod default/web-abc-3 Running and Ready because of r14")
+        assert lines[-2].endswith("alice scaled deployment default/web from 2 to 3 replicas")
+        assert lines[-1] == "alice started it"
+        assert (await sh.out("why", "pod/web-abc-3@r13")).startswith("r13 ")
+        assert await sh.out("why", "r15") == await sh.out("why", "15") == "\n".join(lines) + "\n"
+        assert "did this on its own" in await sh.out("why", "node/node-1")
+        assert json.loads(await sh.out("why", "r15", "-o", "json"))["root"] == "PERSON"
+
+
+async def test_at_a_moment_get_prints_what_kubectl_would_have(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        result = await sh.run("at", "r10", "get", "pods")
+        assert result.stderr == "as of r10 (2026-11-23 10:00:11 UTC)\n"
+        assert result.stdout.splitlines() == [
+            "NAME        READY   STATUS    RESTARTS   AGE",
+            "web-abc-1   0/1     Running   0          11s",
+            "web-abc-2   0/1     Running   0          11s",
+        ]
+        everywhere = (await sh.out("at", "r10", "get", "pods", "-A", "-o", "wide")).splitlines()
+        assert everywhere[0].startswith("NAMESPACE   NAME        READY")
+        assert "node-1" in everywhere[1]
+        assert (await sh.run("at", "r4", "get", "pods")).stderr.endswith("no pods then in namespace default\n")
+        chosen = await sh.out("at", "now", "get", "pods", "-l", "app=web", "--field-selector", "spec.nodeName=node-1")
+        assert chosen == ""
+
+
+async def test_at_a_moment_get_one_object(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        found = yaml.safe_load(await sh.out("at", "10:00:05", "get", "deploy/web", "-o", "yaml"))
+        assert found["spec"]["replicas"] == 2
+        assert found == json.loads(await sh.out("at", "r4", "get", "deployment", "web", "-o", "json"))
+        assert "node-1" in await sh.out("at", "r4", "get", "node", "node-1")
+
+
+async def test_secrets_are_masked_unless_revealed(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        masked = await sh.out("at", "now", "get", "secret", "login", "-o", "yaml")
+        assert "masked, 32 bytes" in masked
+        revealed = yaml.safe_load(await sh.out("at", "now", "get", "secret", "login", "-o", "yaml", "--reveal"))
+        assert revealed["data"]["password"] == story._encoded(story.SECRET_VALUE[::-1])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("history", "web"), "is not KIND/NAME"),
+        (("history", "deploy/"), "is not KIND/NAME"),
+        (("history", "pdo/web"), "did you mean pod"),
+        (("history", "deploy/wob"), "did you mean web?"),
+        (("why", "deploy/wob"), "the log has never seen one"),
+        (("why", "r999"), "there is no event at r999"),
+        (("why", "deploy/web@soon"), "is no moment"),
+        (("diff", "deploy/web", "r1", "r2"), "existed at neither moment"),
+        (("diff", "deploy/web", "r99"), "r99 is after the head: the newest revision is r22"),
+        (("at", "2020-01-01", "get", "pods"), "is before the first event of the log"),
+        (("at", "r5", "get", "pod", "web-abc-3"), "did not exist at r5"),
+        (("at", "r5", "delete", "pod"), "the past cannot be changed"),
+        (("at", "r5", "get", "pod/a", "b"), "write KIND/NAME or KIND NAME"),
+        (("at", "r5", "get", "pod", "a", "-A"), "no place beside a name"),
+        (("at", "r5", "get", "pods", "-l", "a=b=c"), ""),
+        (("events", "--follow", "--until", "now"), "has no end"),
+        (("events", "-A", "-n", "x"), "not both"),
+        (("events", "--verb", "destroy"), "Invalid value"),
+        (("events", "--since", "9", "--until", "3"), "since is after until"),
+        (("history", "deploy/web", "-o", "xml"), "Invalid value"),
+        (("history", "deploy/web", "--context", "nope"), "no context 'nope'"),
+    ],
+)
+async def test_bad_arguments_get_a_message_and_exit_code_2(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    async with shell(tmp_path) as sh:
+        assert message in await sh.refused(*words)
+
+
+async def test_a_server_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    kubeconfig(tmp_path, "http://127.0.0.1:9")
+    runner = CliRunner()
+    result = await asyncio.to_thread(runner.invoke, program, ["events", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "cannot reach http://127.0.0.1:9" in result.stderr
+
+
+async def test_the_kubeconfig_is_found_as_kubectl_finds_it(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        runner = CliRunner(env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+        result = await asyncio.to_thread(runner.invoke, program, ["history", "deploy/web"])
+        assert result.exit_code == 0
+        other = kubeconfig(tmp_path, "http://127.0.0.1:9", "elsewhere").rename(tmp_path / "other")
+        runner = CliRunner(env={"KUBECONFIG": str(tmp_path / "missing"), "HOME": str(tmp_path)})
+        result = await asyncio.to_thread(runner.invoke, program, ["history", "deploy/web", "--kubeconfig", str(other)])
+        assert result.exit_code == 1
+        assert sh.data == tmp_path
+
+
+async def test_following_goes_on_where_it_was_when_the_server_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "RETRY_SECONDS", 0.02)
+    told_lines: list[str] = []
+    monkeypatch.setattr(past, "_print_event", lambda event: told_lines.append(event["revision"]))
+    async with story.told() as told:
+        async with serving(told) as server:
+            kubeconfig(tmp_path, server)
+            where = past.Where(None, tmp_path, "", "")
+            following = asyncio.create_task(past._events(where, {}, "r20", "", past.Output.text, 50, True))
+            await told_until(told_lines, 22)
+            await told.create("configmaps", "v1", "ConfigMap", "one", story.BOB)
+            await told_until(told_lines, 23)
+        await told.create("configmaps", "v1", "ConfigMap", "while-away", story.BOB)
+        async with serving(told, int(server.rpartition(":")[2])):
+            await told.create("configmaps", "v1", "ConfigMap", "back", story.BOB)
+            await told_until(told_lines, 25)
+        following.cancel()
+    assert told_lines == [20, 21, 22, 23, 24, 25]
+
+
+async def told_until(lines: list[str], revision: int) -> None:
+    while not lines or lines[-1] != revision:
+        await asyncio.sleep(0.01)
+
+
+def test_the_viewers_zone_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = story.SteppedClock()
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert door.viewer_zone(clock) == "Europe/Berlin"
+    monkeypatch.setenv("TZ", ":Asia/Tokyo")
+    assert door.viewer_zone(clock) == "Asia/Tokyo"
