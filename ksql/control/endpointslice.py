@@ -61,13 +61,37 @@ def plan(observed: Observed) -> Plan:
     there: dict[Group, list[Document]] = {}
     for each in sorted(observed.slices, key=lambda each: str(each["metadata"]["name"])):
         there.setdefault(_group_of(each), []).append(each)
-    changes: list[Change] = []
     # A Service without endpoints keeps one empty slice per family: that there are none is an answer too.
     for family in (service["spec"].get("ipFamilies") or ["IPv4"]) if not wanted else ():
         wanted[(family, ())] = {}
-    for group in dict.fromkeys([*there, *wanted]):
-        changes += _arranged(service, group, there.get(group, []), wanted.get(group))
-    return Plan(changes)
+    outcome = _Outcome([], [], [])
+    for each_group in dict.fromkeys([*there, *wanted]):
+        _arrange(service, each_group, there.get(each_group, []), wanted.get(each_group), outcome)
+    return Plan(outcome.changes())
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Slices to rewrite, slices that nobody needs any more, and slices that are still to be made."""
+
+    fresh: list[Document]
+    spare: list[Document]
+    made: list[Document]
+
+    def changes(self) -> list[Change]:
+        """A spare slice becomes one that would be made, where the address family (which is for ever) allows:
+        so a Service whose first pod comes up is never without a slice, nor its history in two objects."""
+        spare = [each for each in self.spare if not is_terminating(each)]
+        out: list[Change] = [Replace(RESOURCE, each) for each in self.fresh]
+        for each in self.made:
+            heir = next((one for one in spare if one["addressType"] == each["addressType"]), None)
+            if heir is None:
+                out.append(Create(RESOURCE, each))
+            else:
+                spare.remove(heir)
+                news = {"endpoints": each["endpoints"], "ports": each["ports"]}
+                out.append(Replace(RESOURCE, {**heir, **news}))
+        return [*out, *(removal(RESOURCE, each) for each in spare)]
 
 
 def endpoint(service: Document, backend: Backend) -> Document:
@@ -88,27 +112,31 @@ def endpoint(service: Document, backend: Backend) -> Document:
     return out
 
 
-def _arranged(
-    service: Document, group: Group, slices: Sequence[Document], wanted: dict[str, Document] | None
-) -> list[Change]:
-    """The changes for one group; None wanted: the Service has no such group any more."""
+def _arrange(
+    service: Document,
+    group: Group,
+    slices: Sequence[Document],
+    wanted: dict[str, Document] | None,
+    outcome: _Outcome,
+) -> None:
+    """Add one group to the outcome; None wanted: the Service has no such group any more."""
     if wanted is None:
-        return [removal(RESOURCE, each) for each in slices]
+        outcome.spare.extend(slices)
+        return
     filled, newcomers = _filled(slices, wanted)
-    changes: list[Change] = []
     remains = False
     for each, entries in zip(slices, filled, strict=True):
         if not entries and (wanted or remains):
-            changes.append(removal(RESOURCE, each))
+            outcome.spare.append(each)
             continue
         remains = True
         fresh = _slice(service, group, entries, each)
         if fresh != each:
-            changes.append(Replace(RESOURCE, fresh))
+            outcome.fresh.append(fresh)
     batches = [newcomers[start : start + ENDPOINTS_MAX] for start in range(0, len(newcomers), ENDPOINTS_MAX)]
     if not wanted and not remains:
         batches = [[]]
-    return [*changes, *(Create(RESOURCE, _slice(service, group, batch)) for batch in batches)]
+    outcome.made.extend(_slice(service, group, batch) for batch in batches)
 
 
 def _filled(
