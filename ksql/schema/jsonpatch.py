@@ -23,7 +23,9 @@ COPIED_PARTS_MAX = 1_000_000
 REJECTED = "the server rejected our request due to an error in our request"
 
 _MISSING = object()
-_POINTERS_CACHED_MAX = 1024  # clients send the same few paths
+# Clients send the same few short paths; long ones are not worth the memory.
+_POINTERS_CACHED_MAX = 1024
+_POINTER_CHARACTERS_CACHED_MAX = 256
 
 
 def apply(document: Document, operations: Any) -> Document:
@@ -87,10 +89,10 @@ def _pointer(operation: Document, member: str = "path") -> tuple[str, ...]:
     text = operation.get(member)
     if not isinstance(text, str):
         raise _unfit("", f"{operation.get('op')} operation does not name its {member}")
-    return _steps(text, member, str(operation.get("op")))
+    split = _known_steps if len(text) <= _POINTER_CHARACTERS_CACHED_MAX else _steps
+    return split(text, member, str(operation.get("op")))
 
 
-@lru_cache(maxsize=_POINTERS_CACHED_MAX)
 def _steps(text: str, member: str, op: str) -> tuple[str, ...]:
     """The reference tokens of a JSON Pointer (RFC 6901)."""
     if not text:
@@ -98,6 +100,9 @@ def _steps(text: str, member: str, op: str) -> tuple[str, ...]:
     if not text.startswith("/"):
         raise _unfit(text, f"{op} operation does not apply: {member} is no JSON pointer")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/"))
+
+
+_known_steps = lru_cache(maxsize=_POINTERS_CACHED_MAX)(_steps)
 
 
 def _value(operation: Document) -> Any:

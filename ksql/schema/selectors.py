@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from ksql.base.documents import Document, canonical, decode
+from ksql.schema import names
 from ksql.schema.errors import BadRequestError
 from ksql.schema.fields_selectable import DEFAULT_FIELDS, Getter, SelectableFields, fields_of
 from ksql.schema.resources import ResourceType
@@ -20,78 +21,17 @@ from ksql.schema.resources import ResourceType
 # How many parsed selectors are kept. A cluster uses one per Service, workload and watcher; beyond this
 # number the oldest are parsed again, which costs microseconds.
 SELECTORS_CACHED_MAX = 4096
+# Longer texts are parsed each time: a few thousand of the longest would fill the memory.
+CACHED_CHARACTERS_MAX = 1024
 # A selector travels in a URL; nothing a server accepts there is longer (uvicorn stops at 64 KiB).
 SELECTOR_CHARACTERS_MAX = 64 * 1024
-
-LABEL_PART_CHARACTERS_MAX = 63
-DNS_SUBDOMAIN_CHARACTERS_MAX = 253
-
-_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
-_NAME_PATTERN = re.compile(_NAME)
-_VALUE_PATTERN = re.compile(f"({_NAME})?")
-_SUBDOMAIN_PATTERN = re.compile(_SUBDOMAIN)
-_NAME_WORDS = (
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-    f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_NAME}')"
-)
-_VALUE_WORDS = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-    f"for validation is '({_NAME})?')"
-)
-_SUBDOMAIN_WORDS = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    f"'{_SUBDOMAIN}')"
-)
-
-
-def label_key_faults(key: str) -> list[str]:
-    """What is wrong with a label's key, in Kubernetes' words; empty when it is good."""
-    prefix, slash, name = key.rpartition("/")
-    if "/" in prefix:
-        optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return [f"a qualified name {_NAME_WORDS} {optional}"]
-    faults = []
-    if slash and not prefix:
-        faults.append("prefix part must be non-empty")
-    elif slash:
-        faults += [f"prefix part {fault}" for fault in _subdomain_faults(prefix)]
-    if not name:
-        faults.append("name part must be non-empty")
-    elif len(name.encode(errors="replace")) > LABEL_PART_CHARACTERS_MAX:
-        faults.append(f"name part must be no more than {LABEL_PART_CHARACTERS_MAX} bytes")
-    if not _NAME_PATTERN.fullmatch(name):
-        faults.append(f"name part {_NAME_WORDS}")
-    return faults
-
-
-def label_value_faults(value: str) -> list[str]:
-    """What is wrong with a label's value, in Kubernetes' words; empty when it is good."""
-    faults = []
-    if len(value.encode(errors="replace")) > LABEL_PART_CHARACTERS_MAX:
-        faults.append(f"must be no more than {LABEL_PART_CHARACTERS_MAX} bytes")
-    if not _VALUE_PATTERN.fullmatch(value):
-        faults.append(_VALUE_WORDS)
-    return faults
-
-
-def _subdomain_faults(text: str) -> list[str]:
-    faults = []
-    if len(text.encode(errors="replace")) > DNS_SUBDOMAIN_CHARACTERS_MAX:
-        faults.append(f"must be no more than {DNS_SUBDOMAIN_CHARACTERS_MAX} bytes")
-    if not _SUBDOMAIN_PATTERN.fullmatch(text):
-        faults.append(_SUBDOMAIN_WORDS)
-    return faults
-
 
 # --- labels
 
 _BINARY = ("in", "notin", "=", "==", "!=", "gt", "lt")
 _PRINTED = {"=": "=", "==": "==", "!=": "!=", "gt": ">", "lt": "<"}
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+# No label's value is longer.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,63}", re.ASCII)
 
 
 def _integer(text: str | None) -> int | None:
@@ -204,7 +144,7 @@ def _invalid(path: str, value: str, faults: Sequence[str]) -> str:
 def _checked(key: str, operator: str, values: Sequence[str]) -> Requirement:
     """A requirement whose key and values obey the rules of labels."""
     words = []
-    if faults := label_key_faults(key):
+    if faults := names.qualified(key):
         words.append(_invalid("key", key, faults))
     if operator in ("in", "notin") and not values:
         words.append("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty")
@@ -212,7 +152,7 @@ def _checked(key: str, operator: str, values: Sequence[str]) -> Requirement:
         if operator in ("gt", "lt") and _integer(value) is None:
             fault = "for 'Gt', 'Lt' operators, the value must be an integer"
             words.append(_invalid(f"values[{index}]", value, [fault]))
-        if faults := label_value_faults(value):
+        if faults := names.label_value(value):
             words.append(_invalid(f"values[{index}][{key}]", value, faults))
     if words:
         raise _Words(words[0] if len(words) == 1 else f"[{', '.join(words)}]")
@@ -265,7 +205,7 @@ class _LabelParser:
             key = self.take()
         if not key or key in _SYMBOLS:
             raise _Words(f"found '{key}', expected: identifier")
-        if faults := label_key_faults(key):
+        if faults := names.qualified(key):
             # Go prints the path it was not given.
             raise _Words(_invalid("<nil>", key, faults))
         if negated:
@@ -324,10 +264,11 @@ def parse_labels(text: str) -> LabelSelector:
 
     `BadRequestError` says what is wrong.
     """
-    return _parsed_labels(text) if text else EVERYTHING
+    if not text:
+        return EVERYTHING
+    return _known_labels(text) if len(text) <= CACHED_CHARACTERS_MAX else _parsed_labels(text)
 
 
-@lru_cache(maxsize=SELECTORS_CACHED_MAX)
 def _parsed_labels(text: str) -> LabelSelector:
     if len(text) > SELECTOR_CHARACTERS_MAX:
         raise BadRequestError(f"label selector is longer than {SELECTOR_CHARACTERS_MAX} characters")
@@ -335,6 +276,9 @@ def _parsed_labels(text: str) -> LabelSelector:
         return _LabelParser(text).selector()
     except _Words as words:
         raise BadRequestError(str(words)) from None
+
+
+_known_labels = lru_cache(maxsize=SELECTORS_CACHED_MAX)(_parsed_labels)
 
 
 def from_labels(labels: Mapping[str, str] | None) -> LabelSelector:
@@ -349,13 +293,15 @@ def from_document(selector: Document | None) -> LabelSelector:
     """
     if selector is None:
         return NOTHING
-    return _from_bytes(canonical(selector)) if selector else EVERYTHING
+    if not selector:
+        return EVERYTHING
+    data = canonical(selector)
+    return _known_document(data) if len(data) <= CACHED_CHARACTERS_MAX else _from_bytes(data)
 
 
 _DOCUMENT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
-@lru_cache(maxsize=SELECTORS_CACHED_MAX)
 def _from_bytes(data: bytes) -> LabelSelector:
     selector = decode(data)
     try:
@@ -367,6 +313,9 @@ def _from_bytes(data: bytes) -> LabelSelector:
     except (AttributeError, TypeError):
         raise BadRequestError("label selector is not of the form {matchLabels, matchExpressions}") from None
     return LabelSelector(requirements)
+
+
+_known_document = lru_cache(maxsize=SELECTORS_CACHED_MAX)(_from_bytes)
 
 
 def _expression(expression: Document) -> Requirement:
@@ -450,10 +399,12 @@ def parse_fields(type: ResourceType, text: str) -> FieldSelector:
 
     `BadRequestError` for a field that objects of this kind cannot be asked about.
     """
-    return _parsed_fields(type.group, type.version, type.kind, text) if text else EVERY_FIELD
+    if not text:
+        return EVERY_FIELD
+    parse = _known_fields if len(text) <= CACHED_CHARACTERS_MAX else _parsed_fields
+    return parse(type.group, type.version, type.kind, text)
 
 
-@lru_cache(maxsize=SELECTORS_CACHED_MAX)
 def _parsed_fields(group: str, version: str, kind: str, text: str) -> FieldSelector:
     if len(text) > SELECTOR_CHARACTERS_MAX:
         raise BadRequestError(f"field selector is longer than {SELECTOR_CHARACTERS_MAX} characters")
@@ -466,6 +417,9 @@ def _parsed_fields(group: str, version: str, kind: str, text: str) -> FieldSelec
         label, value = part[: operator.start()], _unescaped(part[operator.end() :])
         terms.append(_field_term(fields, (group, version, kind), label, value, operator.group() != "!="))
     return FieldSelector(terms)
+
+
+_known_fields = lru_cache(maxsize=SELECTORS_CACHED_MAX)(_parsed_fields)
 
 
 def _field_term(

@@ -197,6 +197,21 @@ def test_a_field_selector_tells_its_exact_terms_and_prints() -> None:
     assert selectors.parse_fields(kind("Pod"), "").empty
 
 
+def test_a_number_of_many_digits_is_refused_like_any_other_text() -> None:
+    with pytest.raises(BadRequestError, match="the value must be an integer"):
+        selectors.parse_labels("a>" + "9" * 5000)
+    assert not selectors.parse_labels("a>5").matches({"a": "9" * 5000})
+
+
+def test_a_long_selector_works_as_a_short_one() -> None:
+    wanted = ",".join(f"v{number}" for number in range(1000))
+    assert selectors.parse_labels(f"a in ({wanted})").matches({"a": "v999"})
+    document = {"matchExpressions": [{"key": "a", "operator": "In", "values": wanted.split(",")}]}
+    assert selectors.from_document(document).matches({"a": "v0"})
+    terms = ",".join(f"metadata.name!=v{number}" for number in range(1000))
+    assert not selectors.parse_fields(kind("Pod"), terms).matches({"metadata": {"name": "v7"}})
+
+
 def test_a_selector_longer_than_any_url_is_refused() -> None:
     with pytest.raises(BadRequestError):
         selectors.parse_labels("a," * selectors.SELECTOR_CHARACTERS_MAX)
