@@ -83,7 +83,7 @@ class Schema(strawberry.Schema):
 
 
 class Parsed(ParserCache):
-    """Documents parsed once. One that does not parse is left to the ordinary way, which tells what is wrong."""
+    """Documents parsed once. One that does not parse is left to the ordinary way, which tells why."""
 
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
-import uvicorn
 import yaml
 from typer.testing import CliRunner, Result
 
 from ksql.commands import door, past
 from tests.history import story
-from tests.serve.gql_door import ADMIN, app_of, as_user
+from tests.serve.gql_door import ADMIN, app_of, as_user, listening, until
 
 program = typer.Typer()
 past.register(program)
@@ -58,17 +57,8 @@ def kubeconfig(folder: Path, server: str, namespace: str = "default") -> Path:
 
 @asynccontextmanager
 async def serving(told: story.Story, port: int = 0) -> AsyncIterator[str]:
-    app = as_user(app_of(told), ADMIN)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = server.force_exit = True
-        await running
+    async with listening(as_user(app_of(told), ADMIN), port) as address:
+        yield f"http://{address}"
 
 
 @asynccontextmanager
@@ -82,7 +72,9 @@ async def test_history_tells_each_change_newest_first(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         lines = (await sh.out("history", "deploy/web")).splitlines()
         assert [line.split()[0] for line in lines] == ["r16", "r11", "r3"]
-        assert lines[1] == "r11  2026-11-23 10:00:12  alice scaled deployment default/web from 2 to 3 replicas"
+        assert (
+            lines[1] == "r11  2026-11-23 10:00:12  alice scaled deployment default/web from 2 to 3 replicas"
+        )
         diffs = await sh.out("history", "deploy/web", "--diff", "--limit", "2")
         assert "      ~ spec.replicas: 2 → 3" in diffs.splitlines()
 
@@ -162,8 +154,12 @@ async def test_at_a_moment_get_prints_what_kubectl_would_have(tmp_path: Path) ->
         everywhere = (await sh.out("at", "r10", "get", "pods", "-A", "-o", "wide")).splitlines()
         assert everywhere[0].startswith("NAMESPACE   NAME        READY")
         assert "node-1" in everywhere[1]
-        assert (await sh.run("at", "r4", "get", "pods")).stderr.endswith("no pods then in namespace default\n")
-        chosen = await sh.out("at", "now", "get", "pods", "-l", "app=web", "--field-selector", "spec.nodeName=node-1")
+        assert (await sh.run("at", "r4", "get", "pods")).stderr.endswith(
+            "no pods then in namespace default\n"
+        )
+        chosen = await sh.out(
+            "at", "now", "get", "pods", "-l", "app=web", "--field-selector", "spec.nodeName=node-1"
+        )
         assert chosen == ""
 
 
@@ -179,7 +175,9 @@ async def test_secrets_are_masked_unless_revealed(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         masked = await sh.out("at", "now", "get", "secret", "login", "-o", "yaml")
         assert "masked, 32 bytes" in masked
-        revealed = yaml.safe_load(await sh.out("at", "now", "get", "secret", "login", "-o", "yaml", "--reveal"))
+        revealed = yaml.safe_load(
+            await sh.out("at", "now", "get", "secret", "login", "-o", "yaml", "--reveal")
+        )
         assert revealed["data"]["password"] == story._encoded(story.SECRET_VALUE[::-1])
 
 
@@ -231,7 +229,9 @@ async def test_the_kubeconfig_is_found_as_kubectl_finds_it(tmp_path: Path) -> No
         assert result.exit_code == 0
         other = kubeconfig(tmp_path, "http://127.0.0.1:9", "elsewhere").rename(tmp_path / "other")
         runner = CliRunner(env={"KUBECONFIG": str(tmp_path / "missing"), "HOME": str(tmp_path)})
-        result = await asyncio.to_thread(runner.invoke, program, ["history", "deploy/web", "--kubeconfig", str(other)])
+        result = await asyncio.to_thread(
+            runner.invoke, program, ["history", "deploy/web", "--kubeconfig", str(other)]
+        )
         assert result.exit_code == 1
         assert sh.data == tmp_path
 
@@ -240,7 +240,7 @@ async def test_following_goes_on_where_it_was_when_the_server_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door, "RETRY_SECONDS", 0.02)
-    told_lines: list[str] = []
+    told_lines: list[int] = []
     monkeypatch.setattr(past, "_print_event", lambda event: told_lines.append(event["revision"]))
     async with story.told() as told:
         async with serving(told) as server:
@@ -258,9 +258,8 @@ async def test_following_goes_on_where_it_was_when_the_server_comes_back(
     assert told_lines == [20, 21, 22, 23, 24, 25]
 
 
-async def told_until(lines: list[str], revision: int) -> None:
-    while not lines or lines[-1] != revision:
-        await asyncio.sleep(0.01)
+async def told_until(lines: list[int], revision: int) -> None:
+    await until(lambda: lines[-1:] == [revision])
 
 
 def test_the_viewers_zone_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,9 @@ from ksql.log.protocol import Batch, EventLog
 from ksql.log.store import open_log
 from ksql.state.objects import Objects
 
-ALICE = Actor("alice", ("developers", "system:authenticated"), user_agent="kubectl/v1.35.0", source="10.0.0.7")
+ALICE = Actor(
+    "alice", ("developers", "system:authenticated"), user_agent="kubectl/v1.35.0", source="10.0.0.7"
+)
 BOB = Actor("bob", ("system:masters",), user_agent="kubectl/v1.35.0")
 SCHEDULER = Actor("system:kube-scheduler")
 SECRET_VALUE = "correct-horse-battery-staple-001"
@@ -75,7 +77,8 @@ class Story:
         return event
 
     async def create(
-        self, resource: str, api_version: str, kind: str, name: str, actor: Actor, *, namespace: str = "default",
+        self, resource: str, api_version: str, kind: str, name: str, actor: Actor, *,
+        namespace: str = "default",
         cause: int | None = None, owner: Event | None = None, labels: dict[str, str] | None = None,
         transient: bool = False, **rest: Any,
     ) -> Event:  # fmt: skip
@@ -94,13 +97,11 @@ class Story:
             ]  # fmt: skip
         document = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **rest}
         stream = Stream(resource, namespace, name, uid)
-        return await self._append(
-            stream, Change.ADDED, "create", actor, document, cause, transient=transient
-        )
+        return await self._append(stream, Change.ADDED, "create", actor, document, cause, transient=transient)
 
     async def patch(
-        self, stream: Stream, actor: Actor, patch: Document, *, cause: int | None = None, subresource: str = "",
-        verb: str = "patch", transient: bool = False,
+        self, stream: Stream, actor: Actor, patch: Document, *, cause: int | None = None,
+        subresource: str = "", verb: str = "patch", transient: bool = False,
     ) -> Event:  # fmt: skip
         entry = self.objects.by_uid(stream.uid)
         assert entry is not None

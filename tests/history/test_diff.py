@@ -17,7 +17,11 @@ def pod(*containers: Document, **metadata: Any) -> Document:
 
 def test_a_container_is_known_by_its_name_wherever_it_stands() -> None:
     old = pod({"name": "web", "image": "nginx:1"}, {"name": "log", "image": "fluent:1"})
-    new = pod({"name": "new", "image": "x"}, {"name": "web", "image": "nginx:2"}, {"name": "log", "image": "fluent:1"})
+    new = pod(
+        {"name": "new", "image": "x"},
+        {"name": "web", "image": "nginx:2"},
+        {"name": "log", "image": "fluent:1"},
+    )
     assert shown(old, new) == [
         "~ spec.containers[web].image: nginx:1 → nginx:2",
         '+ spec.containers[new]: {"name":"new","image":"x"}',
@@ -33,8 +37,16 @@ def test_ports_with_one_number_are_told_apart_by_protocol() -> None:
 
 
 def test_conditions_are_known_by_type() -> None:
-    old = {"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Initialized", "status": "True"}]}}
-    new = {"status": {"conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}]}}
+    old = {
+        "status": {
+            "conditions": [{"type": "Ready", "status": "False"}, {"type": "Initialized", "status": "True"}]
+        }
+    }
+    new = {
+        "status": {
+            "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}]
+        }
+    }
     assert "~ status.conditions[Ready].status: False → True" in shown(old, new)
 
 

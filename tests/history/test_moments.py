@@ -75,7 +75,7 @@ def test_what_means_nothing_is_told_so(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["25:00", "10:61", "2026-13-01", "9999999999999d", "2026-02-30 10:00"])
 def test_times_that_do_not_exist_are_told_so(text: str) -> None:
-    with pytest.raises(MomentError, match="names no time that exists|is no moment"):
+    with pytest.raises(MomentError, match=r"names no time that exists|is no moment"):
         parse(text, NOW)
 
 
@@ -103,7 +103,9 @@ async def test_a_time_means_the_newest_revision_at_or_before_it() -> None:
         assert fifth is not None
         at = await resolve(log, Moment(time=fifth.time), told.clock.instant)
         assert (at.revision, at.live) == (5, False)
-        just_before = await resolve(log, Moment(time=fifth.time - timedelta(microseconds=1)), told.clock.instant)
+        just_before = await resolve(
+            log, Moment(time=fifth.time - timedelta(microseconds=1)), told.clock.instant
+        )
         assert just_before.revision == 4
 
 

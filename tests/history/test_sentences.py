@@ -50,7 +50,10 @@ def test_creation_names_its_cause() -> None:
 
 
 def test_scaling_tells_both_numbers() -> None:
-    assert after(DEPLOYMENT, {"spec": {"replicas": 3}}) == "alice scaled deployment default/web from 2 to 3 replicas"
+    assert (
+        after(DEPLOYMENT, {"spec": {"replicas": 3}})
+        == "alice scaled deployment default/web from 2 to 3 replicas"
+    )
     assert after(DEPLOYMENT, {"spec": {"replicas": 1}}).endswith("from 2 to 1 replica")
 
 
@@ -83,7 +86,11 @@ def test_an_image_is_told_with_its_container() -> None:
         ),
         (
             DEPLOYMENT,
-            {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},
+            {
+                "spec": {
+                    "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
+                }
+            },
             "alice restarted deployment default/web",
         ),
         (POD, {"metadata": {"labels": {"a": "b"}}}, "alice labelled pod default/a with a=b"),

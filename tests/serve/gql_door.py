@@ -1,12 +1,14 @@
 """GraphQL over ASGI in process: the real app on the story of tests/history, asked through httpx."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ksql.auth.authorize import AdminAuthorizer
@@ -63,11 +65,29 @@ def app_of(told: story.Story, authorizer: Authorizer | None = None) -> ASGIApp:
 
 
 @asynccontextmanager
-async def opened(
-    user: User | None = ADMIN, authorizer: Authorizer | None = None
-) -> AsyncIterator[Door]:
+async def opened(user: User | None = ADMIN, authorizer: Authorizer | None = None) -> AsyncIterator[Door]:
     async with story.told() as told:
         app = as_user(app_of(told, authorizer), user)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ksql") as http:
             yield Door(told, app, http)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what only a look can tell; the test's own timeout is the limit."""
+    while not condition():  # noqa: ASYNC110 - nothing there would set an event
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """The app behind a real socket on loopback; yields host:port."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    try:
+        yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await running

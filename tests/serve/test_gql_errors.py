@@ -1,5 +1,7 @@
 """Bad input gets an error with a path and a code, never a trace; the limits say what they are."""
 
+# ruff: noqa: UP031 - queries are full of braces, which only % leaves alone.
+
 import asyncio
 from typing import Any
 
@@ -21,7 +23,7 @@ from tests.serve.gql_door import opened
         ('{object(resource: "pods", namespace: "a"){id}}', "BAD_USER_INPUT", "give a name"),
         ("{object{id}}", "BAD_USER_INPUT", "say which object"),
         ('{objects(resource: "pods", labelSelector: "a=b=c"){totalCount}}', "BAD_USER_INPUT", ""),
-        ('{objects(resource: "pods", fieldSelector: "spec.nope=1"){totalCount}}', "BAD_USER_INPUT", "spec.nope"),
+        ('{objects(resource: "pods", fieldSelector: "nope=1"){totalCount}}', "BAD_USER_INPUT", "nope"),
         ('{objects(resource: "pods", at: "r99"){totalCount}}', "BAD_USER_INPUT", "after the head"),
         ('{objects(resource: "pods", at: "2020-01-01"){totalCount}}', "HORIZON", "before the first event"),
         ('{objects(resource: "pods", at: true){totalCount}}', "BAD_USER_INPUT", "a moment is"),
@@ -35,7 +37,7 @@ from tests.serve.gql_door import opened
         ('{events(filter: {since: 9, until: 3}){head}}', "BAD_USER_INPUT", "since is after until"),
         ('{node(id: "zzz"){id}}', "BAD_USER_INPUT", "is no id"),
         ("{effects(revision: 1, depth: 99){cut}}", "BAD_USER_INPUT", "depth is between"),
-        ('{diff(ref: {resource: "pods", namespace: "d", name: "x"}, from: 1){text}}', "NOT_FOUND", "neither moment"),
+        ('{diff(ref: {resource: "pods", namespace: "d", name: "x"}, from: 1){text}}', "NOT_FOUND", "neither"),
         ('{revisionAt(time: "soon")}', "BAD_USER_INPUT", "is no moment"),
     ],
 )  # fmt: skip
@@ -82,7 +84,8 @@ async def test_a_lost_database_is_unavailable_while_the_present_goes_on() -> Non
 async def test_what_costs_too_much_is_refused_before_it_is_read() -> None:
     async with opened() as door:
         error = await door.error(
-            'query($n: Int){objects(resource: "pods", first: $n){nodes{history(first: $n){nodes{sentence}}}}}', n=1000
+            'query($n: Int){objects(resource: "po", first: $n){nodes{history(first: $n){nodes{id}}}}}',
+            n=1000,
         )
         assert error["extensions"]["code"] == "LIMIT_EXCEEDED"
         assert error["extensions"]["limit"] == gql_limits.COST_MAX
@@ -101,7 +104,9 @@ async def test_what_is_too_deep_or_too_long_is_refused() -> None:
 
 async def test_fragments_are_counted_wherever_they_are_spread() -> None:
     async with opened() as door:
-        bombs = "".join(f"fragment F{n} on Object {{ owners {{ ...F{n + 1} ...F{n + 1} }} }} " for n in range(15))
+        bombs = "".join(
+            f"fragment F{n} on Object {{ owners {{ ...F{n + 1} ...F{n + 1} }} }} " for n in range(15)
+        )
         query = bombs + 'fragment F15 on Object { name } { objects(resource: "pods") { nodes { ...F0 } } }'
         assert (await door.error(query))["extensions"]["code"] == "LIMIT_EXCEEDED"
 
@@ -167,7 +172,9 @@ async def test_other_methods_and_browsers_are_told_what_this_is() -> None:
 
 async def test_a_wrong_zone_is_refused() -> None:
     async with opened() as door:
-        answer = await door.http.post("/graphql", json={"query": "{head}"}, headers={"Ksql-Time-Zone": "Mars/Base"})
+        answer = await door.http.post(
+            "/graphql", json={"query": "{head}"}, headers={"Ksql-Time-Zone": "Mars/Base"}
+        )
         assert answer.status_code == 400
         assert "is no time zone" in answer.text
 

@@ -30,7 +30,9 @@ def test_every_type_field_and_argument_says_what_it_is() -> None:
             for key, field in found.fields.items():
                 if not field.description:
                     silent.append(f"{name}.{key}")
-                silent += [f"{name}.{key}({a})" for a, b in getattr(field, "args", {}).items() if not b.description]
+                silent += [
+                    f"{name}.{key}({a})" for a, b in getattr(field, "args", {}).items() if not b.description
+                ]
     assert silent == []
 
 

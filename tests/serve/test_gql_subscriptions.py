@@ -1,5 +1,7 @@
 """Subscriptions over graphql-transport-ws, with a real client on a real server."""
 
+# ruff: noqa: UP031 - queries are full of braces, which only % leaves alone.
+
 import asyncio
 import json
 from collections.abc import AsyncIterator
@@ -7,8 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -17,34 +17,18 @@ from ksql.auth.identity import User
 from ksql.log.event import Event
 from ksql.serve import gql
 from tests.history import story
-from tests.serve.gql_door import ADMIN, app_of, as_user
+from tests.serve.gql_door import ADMIN, app_of, as_user, listening, until
 
-EVENTS = "subscription($after: Revision, $filter: EventFilterInput){events(after: $after, filter: $filter){revision sentence}}"
+EVENTS = """subscription($after: Revision, $filter: EventFilterInput) {
+  events(after: $after, filter: $filter) { revision sentence } }"""
 PATIENCE_SECONDS = 20.0
 
 
 @asynccontextmanager
 async def serving(told: story.Story, user: User | None = ADMIN) -> AsyncIterator[str]:
-    """The app on a loopback port; yields where to connect."""
-    app = as_user(app_of(told), user)
-    config = uvicorn.Config(_http_only(app), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"ws://127.0.0.1:{port}/graphql"
-    finally:
-        server.should_exit = server.force_exit = True
-        await running
-
-
-def _http_only(app: ASGIApp) -> ASGIApp:
-    async def called(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
-
-    return called
+    """Where the app over this story can be followed."""
+    async with listening(as_user(app_of(told), user)) as address:
+        yield f"ws://{address}/graphql"
 
 
 @asynccontextmanager
@@ -74,7 +58,8 @@ async def following(socket: ClientConnection, count: int) -> list[int]:
 
 async def write(told: story.Story, count: int) -> list[Event]:
     return [
-        await told.create("configmaps", "v1", "ConfigMap", f"w{told.log.head}", story.BOB) for _ in range(count)
+        await told.create("configmaps", "v1", "ConfigMap", f"w{told.log.head}", story.BOB)
+        for _ in range(count)
     ]
 
 
@@ -196,33 +181,32 @@ async def test_a_malformed_frame_closes_with_the_protocols_code(frame: str | byt
 
 
 async def test_a_socket_that_subscribes_before_it_is_known_is_closed() -> None:
-    async with story.told() as told, serving(told) as url:
-        async with connect(url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
-            await subscribe(socket)
-            with pytest.raises(ConnectionClosed) as caught:
-                await socket.recv()
-            assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 4401
+    protocols = [Subprotocol("graphql-transport-ws")]
+    async with story.told() as told, serving(told) as url, connect(url, subprotocols=protocols) as socket:
+        await subscribe(socket)
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4401
 
 
 async def test_a_socket_that_never_says_who_it_is_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gql, "CONNECTION_INIT_SECONDS_MAX", 0.05)
-    async with story.told() as told, serving(told) as url:
-        async with connect(url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
-            with pytest.raises(ConnectionClosed) as caught:
-                await socket.recv()
-            assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 4408
+    protocols = [Subprotocol("graphql-transport-ws")]
+    async with story.told() as told, serving(told) as url, connect(url, subprotocols=protocols) as socket:
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4408
 
 
 @pytest.mark.parametrize("protocols", [["graphql-ws"], None])
 async def test_other_subprotocols_are_not_spoken(protocols: Any) -> None:
-    async with story.told() as told, serving(told) as url:
-        async with connect(url, subprotocols=protocols) as socket:
-            with pytest.raises(ConnectionClosed) as caught:
-                await socket.recv()
-            assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == 4406
+    async with story.told() as told, serving(told) as url, connect(url, subprotocols=protocols) as socket:
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4406
 
 
 async def test_nobody_follows_without_a_name_or_from_a_foreign_page() -> None:
@@ -232,7 +216,9 @@ async def test_nobody_follows_without_a_name_or_from_a_foreign_page() -> None:
     async with story.told() as told, serving(told) as url:
         with pytest.raises(InvalidStatus):
             await connect(
-                url, subprotocols=[Subprotocol("graphql-transport-ws")], origin="https://evil.example"  # type: ignore[arg-type]
+                url,
+                subprotocols=[Subprotocol("graphql-transport-ws")],
+                origin="https://evil.example",  # type: ignore[arg-type]
             )
 
 
@@ -250,8 +236,7 @@ async def test_a_subscriber_that_does_not_read_is_closed(
         # A client that takes nothing after the first frames: its queue is full, then the kernel's, then ours.
         async with socket_to(url, max_queue=1, max_size=None, compression=None) as socket:
             await subscribe(socket, query)
-            while "too slow" not in caplog.text:
-                await asyncio.sleep(0.01)
+            await until(lambda: "too slow" in caplog.text)
             # Whoever reads on is told at the end.
             with pytest.raises(ConnectionClosed) as caught:
                 while True:
@@ -261,8 +246,12 @@ async def test_a_subscriber_that_does_not_read_is_closed(
 
 
 async def test_memory_of_a_slow_subscriber_is_bounded() -> None:
-    """The log is read as the subscriber takes: one that stops is some pages behind, not thousands of events."""
-    async with story.told() as told, serving(told) as url, socket_to(url, max_queue=1, max_size=None, compression=None) as socket:
+    """The log is read as the subscriber takes: nothing is kept for one that stops."""
+    async with (
+        story.told() as told,
+        serving(told) as url,
+        socket_to(url, max_queue=1, max_size=None, compression=None) as socket,
+    ):
         reads = 0
         subscribed = told.log.subscribe
 
