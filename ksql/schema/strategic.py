@@ -180,11 +180,12 @@ def _retained(original: Document, patch: Document) -> Document:
     keys = patch[RETAIN_KEYS]
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise BadRequestError(_BAD_RETAIN_KEYS)
+    retained = frozenset(keys)
     for key, value in patch.items():
         # A field that the patch sets and clears at once is a contradiction.
-        if value is not None and key[:1] != "$" and key not in keys:
+        if value is not None and key[:1] != "$" and key not in retained:
             raise BadRequestError(_BAD_RETAIN_KEYS)
-    return {key: value for key, value in original.items() if key in keys}
+    return {key: value for key, value in original.items() if key in retained}
 
 
 # --- lists
@@ -241,7 +242,8 @@ def _successors(before: Sequence[Any], new: list[Any], key: str) -> list[Any]:
         return []
     known = frozenset(before)
     gone = [item for item in new if item.__class__ is dict and item.get(DIRECTIVE) == "delete"]
-    room = sum(before.count(own) for own in _keys(gone, key))
+    deleted = frozenset(_keys(gone, key))
+    room = sum(own in deleted for own in before)
     plain = _keys([item for item in new if item.__class__ is not dict or DIRECTIVE not in item], key)
     return [own for own in plain if own not in known][:room]
 
@@ -287,19 +289,23 @@ def _merged_list(old: list[Any], new: list[Any], field: Field) -> list[Any]:
 def _without_special(old: list[Any], new: list[Any], key: str) -> tuple[list[Any], list[Any], bool]:
     """The old list without what the patch deletes, the patch's plain elements, whether these replace all."""
     plain, replaced = [], False
+    gone: list[Any] = []
     for item in new:
         directive = item.get(DIRECTIVE)
         if directive is None:
             plain.append(item)
         elif directive == "delete":
-            (gone,) = _keys([item], key)
-            old = [one for one, own in zip(old, _keys(old, key, strict=False), strict=True) if own != gone]
+            gone.append(item)
         elif directive == "replace":
             replaced = True
         elif directive == "merge":
             raise BadRequestError("merging lists cannot yet be specified in the patch")
         else:
             raise _unknown_directive(directive, item)
+    if gone:
+        deleted = frozenset(_keys(gone, key))
+        kept = zip(old, _keys(old, key, strict=False), strict=True)
+        old = [one for one, own in kept if own not in deleted]
     return old, plain, replaced
 
 
