@@ -18,7 +18,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, DocumentError, decode, encode
 from ksql.client import Client, Connect, Listing, Notice
 from ksql.kubeconfig import Connection
-from ksql.schema.errors import InternalError, NotFoundError, UnavailableError, from_status
+from ksql.schema.errors import BadRequestError, InternalError, NotFoundError, UnavailableError, from_status
 from ksql.schema.resources import group_resource
 
 # How long to wait for a connection and for each answer; a write may wait a minute for the log.
@@ -61,6 +61,10 @@ class _Place:
         return f"{self.prefix}{within}/{self.resource}{below}"
 
 
+# Each key with its places, the preferred version first.
+_Places = dict[str, list[_Place]]
+
+
 class HttpClient:
     """One user of one server, with one component as user agent and field manager."""
 
@@ -77,7 +81,7 @@ class HttpClient:
             # A proxy from the environment is for the web, not for one's cluster.
             trust_env=False,
         )
-        self._places: dict[str, _Place] = {}
+        self._places: _Places = {}
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -139,6 +143,9 @@ class HttpClient:
             "allowWatchBookmarks": "true",
             "resourceVersion": str(after),
         }
+        if not after:
+            # To Kubernetes revision 0 means any, state first; here it means after the very beginning.
+            query |= {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
         async with self._streaming(place.path(namespace), query) as chunks:
             async for lines in _lines(chunks):
                 if notices := [_notice(line) for line in lines if line.strip()]:
@@ -160,7 +167,7 @@ class HttpClient:
     async def create(
         self, resource: str, document: Document, *, subresource: str = "", cause: int | None = None
     ) -> Document:
-        place = await self._place(resource)
+        place = await self._place(resource, {} if subresource else document)
         metadata = document.get("metadata") or {}
         namespace = metadata.get("namespace", "")
         # An object is created in its collection, a binding or an eviction below the object it concerns.
@@ -170,7 +177,10 @@ class HttpClient:
     async def update(
         self, resource: str, document: Document, *, subresource: str = "", cause: int | None = None
     ) -> Document:
-        place, metadata = await self._place(resource), document["metadata"]
+        place = await self._place(resource, {} if subresource == "scale" else document)
+        metadata = document.get("metadata") or {}
+        if not metadata.get("name"):
+            raise BadRequestError("name must be provided")
         path = place.path(metadata.get("namespace", ""), metadata["name"], subresource)
         return await self._write("PUT", path, document, cause)
 
@@ -220,22 +230,24 @@ class HttpClient:
         query = {} if method == "DELETE" else {"fieldManager": self._component}
         return _document((await self.request(method, path, query=query, body=body, headers=headers)).content)
 
-    async def _place(self, resource: str) -> _Place:
-        """Where a resource key is served; asks again once, since kinds may come while a client lives."""
+    async def _place(self, resource: str, document: Document | None = None) -> _Place:
+        """Where a resource key is served: in the version that a document speaks, or the preferred one."""
         if resource not in self._places:
+            # Kinds may come while a client lives, so what is not known is asked for again.
             self._places = await self._discovered()
         if resource not in self._places:
-            raise NotFoundError(f'the server doesn\'t have a resource type "{resource}"', kind=resource)
-        return self._places[resource]
+            raise NotFoundError("the server could not find the requested resource")
+        served = self._places[resource]
+        spoken = f"/{(document or {}).get('apiVersion') or ''}"
+        return next((place for place in served if place.prefix.endswith(spoken)), served[0])
 
-    async def _discovered(self) -> dict[str, _Place]:
-        found: dict[str, _Place] = {}
+    async def _discovered(self) -> "_Places":
+        found: _Places = {}
         for root in ("/api", "/apis"):
             answer = await self.request("GET", root, headers={"Accept": _AGGREGATED})
             for group in _document(answer.content).get("items") or ():
                 for key, place in _places(root, group):
-                    # The preferred version comes first.
-                    found.setdefault(key, place)
+                    found.setdefault(key, []).append(place)
         return found
 
     def _unreachable(self, error: httpx.TransportError) -> UnavailableError:
