@@ -231,8 +231,7 @@ class Window:
     def _drop_expired(self) -> None:
         for ring in self._all_rings():
             count = ring.position_after(max(self.expired, ring.floor)) - ring.start
-            if count >= DROP_FRAMES or count == len(ring.frames):
-                ring.drop(count)
+            ring.drop(count)
 
     def _all_rings(self) -> list[Ring]:
         cut = [parts for paths in self._slices.values() for parts in paths.values()]

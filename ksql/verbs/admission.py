@@ -14,7 +14,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, lookup, replaced
 from ksql.schema.errors import Cause, ForbiddenError
 from ksql.schema.resources import ResourceType
-from ksql.verbs import pods, refusals
+from ksql.verbs import allocation, pods, refusals
 from ksql.verbs.decider import with_metadata
 from ksql.verbs.view import View
 
@@ -155,7 +155,13 @@ def _pod(mutate: Callable[[Document, Document | None, View], Document]) -> Mutat
     return lambda admission, document: mutate(document, admission.old, admission.view)
 
 
+def _service(admission: Admission, document: Document) -> Document:
+    """What was allocated stays; new addresses and ports are chosen under the lock (`allocation.py`)."""
+    return document if admission.old is None else allocation.carried(document, admission.old)
+
+
 MUTATORS: Mapping[str, Sequence[Mutator]] = {
+    "services": (_service,),
     "namespaces": (_namespace,),
     "secrets": (_secret,),
     "jobs.batch": (_job,),

@@ -6,7 +6,7 @@ by chance (the clock's) rather than lowest first, so that a freed address is not
 """
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from ksql.base.documents import Document
@@ -105,28 +105,77 @@ def claimed(service: Document) -> Iterator[str | int]:
         yield spec["healthCheckNodePort"]
 
 
-def allocate(
-    service: Document,
-    old: Document | None,
-    taken: Taken,
-    network: Network,
-    random: Random,
-) -> Document:
-    """The service with the address and the ports it is due. Those of `old` stay unless they are given up."""
+def allocate(service: Document, taken: Taken, network: Network, random: Random) -> Document:
+    """The service with the address and the ports it is due and does not name; those it names must be free."""
     spec = dict(service.get("spec") or {})
-    before = (old or {}).get("spec") or {}
-    if old is not None:
-        _carry(spec, before)
     causes: list[Cause] = []
-    if spec.get("type") == "ExternalName":
-        _drop_address(spec, before)
-    else:
+    if spec.get("type") != "ExternalName":
         _address(spec, network, taken, random, causes)
     _ports(spec, taken, random, causes)
-    _health_port(spec, taken, random)
+    if _wants_health_port(spec) and not spec.get("healthCheckNodePort"):
+        used = {port["nodePort"]: "" for port in spec.get("ports") or () if port.get("nodePort")}
+        spec["healthCheckNodePort"] = _free_port(taken, used, random)
     if causes:
         raise faults.invalid(SERVICE, service["metadata"]["name"], causes)
     return service if spec == service.get("spec") else {**service, "spec": spec}
+
+
+def carried(service: Document, old: Document) -> Document:
+    """A changed service with what it keeps of its allocations, and without what its type no longer has.
+
+    A client that replaces a service need not repeat what was allocated to it; one that changes its type
+    need not take away what only the old type had, as long as it did not change that itself.
+    """
+    spec, before = dict(service.get("spec") or {}), old.get("spec") or {}
+    if "ExternalName" not in (spec.get("type"), before.get("type")):
+        for field in _ADDRESS_FIELDS:
+            if not spec.get(field) and before.get(field):
+                spec[field] = before[field]
+    if _wants_node_ports(spec) and _wants_node_ports(before):
+        spec["ports"] = _with_held_ports(spec, before)
+    elif _wants_node_ports(before) and _node_ports(spec) == _node_ports(before):
+        ports = spec.get("ports") or ()
+        spec["ports"] = [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
+    if _wants_health_port(spec) and _wants_health_port(before) and not spec.get("healthCheckNodePort"):
+        spec["healthCheckNodePort"] = before.get("healthCheckNodePort")
+    for had, fields in _FIELDS_OF:
+        if had(before) and not had(spec):
+            for field in fields:
+                if field in spec and spec[field] == before.get(field):
+                    del spec[field]
+    return service if spec == service.get("spec") else {**service, "spec": spec}
+
+
+def _with_held_ports(spec: Document, before: Document) -> list[Document]:
+    """The ports with the node ports that those of the same name had."""
+    held = {port.get("name", ""): port.get("nodePort") for port in before.get("ports") or ()}
+    used = {port.get("nodePort") for port in spec.get("ports") or ()}
+    return [
+        {**port, "nodePort": held[port.get("name", "")]}
+        if not port.get("nodePort") and held.get(port.get("name", "")) not in (None, 0, *used)
+        else port
+        for port in spec.get("ports") or ()
+    ]
+
+
+def _node_ports(spec: Document) -> list[int]:
+    return [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
+
+
+def _has_address(spec: Document) -> bool:
+    return spec.get("type") != "ExternalName"
+
+
+def _is_external(spec: Document) -> bool:
+    return spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
+
+
+def _is_balanced(spec: Document) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
+def _wants_health_port(spec: Document) -> bool:
+    return _is_balanced(spec) and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _wants_node_ports(spec: Mapping[str, object]) -> bool:
@@ -135,35 +184,14 @@ def _wants_node_ports(spec: Mapping[str, object]) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
 
 
-def _carry(spec: Document, before: Document) -> None:
-    """A client that replaces a service need not repeat what was allocated to it."""
-    if "ExternalName" not in (spec.get("type"), before.get("type")):
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if not spec.get(field) and before.get(field):
-                spec[field] = before[field]
-    held = {port.get("name", ""): port.get("nodePort") for port in before.get("ports") or ()}
-    if _wants_node_ports(spec) and _wants_node_ports(before):
-        used = {port.get("nodePort") for port in spec.get("ports") or ()}
-        spec["ports"] = [
-            {**port, "nodePort": held[port.get("name", "")]}
-            if not port.get("nodePort") and held.get(port.get("name", "")) not in (None, 0, *used)
-            else port
-            for port in spec.get("ports") or ()
-        ]
-    elif _wants_node_ports(before) and spec.get("type") in ("ClusterIP", "ExternalName"):
-        # Ports that were ours to give go back; one that the client asks for by number is refused elsewhere.
-        spec["ports"] = [
-            {key: value for key, value in port.items() if key != "nodePort"}
-            if port.get("nodePort") in held.values()
-            else port
-            for port in spec.get("ports") or ()
-        ]
-
-
-def _drop_address(spec: Document, before: Document) -> None:
-    if spec.get("clusterIP") in (None, "", before.get("clusterIP")):
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            spec.pop(field, None)
+_ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+# Fields that only services of some types have.
+_FIELDS_OF: Sequence[tuple[Callable[[Document], bool], tuple[str, ...]]] = (
+    (_has_address, (*_ADDRESS_FIELDS, "internalTrafficPolicy")),
+    (_is_external, ("externalTrafficPolicy",)),
+    (_is_balanced, ("allocateLoadBalancerNodePorts", "loadBalancerClass")),
+    (_wants_health_port, ("healthCheckNodePort",)),
+)
 
 
 def _address(
@@ -260,12 +288,3 @@ def _free_port(taken: Taken, mine: Mapping[int, str], random: Random) -> int:
         if not taken(port) and port not in mine:
             return port
     raise InternalError("Internal error occurred: failed to allocate a nodePort: range is full")
-
-
-def _health_port(spec: Document, taken: Taken, random: Random) -> None:
-    local = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-    if local and not spec.get("healthCheckNodePort"):
-        used = {port["nodePort"]: "" for port in spec.get("ports") or () if port.get("nodePort")}
-        spec["healthCheckNodePort"] = _free_port(taken, used, random)
-    elif not local:
-        spec.pop("healthCheckNodePort", None)

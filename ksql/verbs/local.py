@@ -82,11 +82,8 @@ class LocalClient:
     ) -> AsyncIterator[Sequence[Notice]]:
         request = self._request("watch", self._type(resource), namespace, "")
         selection = Selection(
-            label_selector, field_selector, resource_version=str(after), allow_bookmarks=_BOOKMARKS,
-            # A watch after revision 0 of an empty cluster means everything from now on, not the state first.
-            send_initial_events=None if after else False,
-            resource_version_match="" if after else "NotOlderThan",
-        )  # fmt: skip
+            label_selector, field_selector, resource_version=str(after), allow_bookmarks=_BOOKMARKS
+        )
         async for frames in self._pipeline.watch(request, selection):
             yield [_notice(frame) for frame in frames]
 

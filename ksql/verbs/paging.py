@@ -84,7 +84,7 @@ class Pager:
             revision, start = read_token(selection.continue_token)
             if revision == _INCONSISTENT:
                 revision = self._objects.revision
-            elif revision <= self._objects.window.expired:
+            elif revision < self._objects.window.expired:
                 raise ExpiredTokenError(make_token(_INCONSISTENT, start))
             entries = await self._at(resource, matcher.namespace, revision)
         elif asked.exact is not None:

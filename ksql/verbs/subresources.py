@@ -19,12 +19,15 @@ from ksql.verbs.view import Current, View
 # Subresources whose update is an update of the object itself, restricted to a part.
 PARTIAL = frozenset({"status", "finalize", "approval", "ephemeralcontainers", "resize"})
 
+# Of these, the ones that may change what an update of the whole object may not.
+OWN_RULES = frozenset({"ephemeralcontainers", "resize"})
 # Subresources whose GET shows the object itself.
 READABLE = frozenset({"", *PARTIAL})
 # Subresources that are asked for by a POST and answer with a Status.
 ANSWERS_STATUS = frozenset({"binding", "eviction"})
 CREATED: Document = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
+POD = GroupVersionKind("", "v1", "Pod")
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 BINDING = GroupVersionKind("", "v1", "Binding")
 EVICTION = GroupVersionKind("policy", "v1", "Eviction")
@@ -54,8 +57,7 @@ def blended(type: ResourceType, subresource: str, document: Document, current: D
         finalizers = lookup(document, "spec", "finalizers", default=None) or []
         return replaced({**current, "metadata": metadata}, ("spec", "finalizers"), finalizers)
     if subresource == "ephemeralcontainers":
-        wanted = lookup(document, "spec", "ephemeralContainers", default=None) or []
-        return replaced(current, ("spec", "ephemeralContainers"), wanted)
+        return _with_ephemeral(document, current)
     return _resized(document, current)
 
 
@@ -64,6 +66,18 @@ def _keeping(document: Document, other: Document, key: str) -> Document:
     if key in other:
         return {**document, key: other[key]}
     return {name: value for name, value in document.items() if name != key}
+
+
+def _with_ephemeral(document: Document, current: Document) -> Document:
+    """More ephemeral containers; those that are there can neither change nor go."""
+    wanted = lookup(document, "spec", "ephemeralContainers", default=None) or []
+    present = lookup(current, "spec", "ephemeralContainers", default=None) or []
+    kept = {one["name"]: one for one in wanted if "name" in one}
+    if any(kept.get(one["name"]) != one for one in present):
+        why = "existing ephemeral containers may not be changed or removed"
+        cause = faults.forbidden("spec.ephemeralContainers", why)
+        raise faults.invalid(POD, current["metadata"]["name"], [cause])
+    return replaced(current, ("spec", "ephemeralContainers"), wanted)
 
 
 def _resized(document: Document, current: Document) -> Document:

@@ -1,0 +1,205 @@
+"""The other doors to an object: scale, binding, eviction, and the parts that each may change."""
+
+from typing import Any
+
+import pytest
+
+from ksql.base.documents import Document
+from ksql.schema.errors import ConflictError, InternalError, InvalidError, NotFoundError, TooManyRequestsError
+from tests.verbs.room import Room, deployment, pod, shown
+
+
+async def test_a_scale_shows_replicas_and_selector(room: Room) -> None:
+    made = await room.create("deployments.apps", deployment(replicas=2))
+    scale = await room.get("deployments.apps", "shop", "web", subresource="scale")
+    metadata = made["metadata"]
+    kept = {key: metadata[key] for key in ("name", "namespace", "uid", "creationTimestamp", "resourceVersion")}
+    assert scale == {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": kept,
+        "spec": {"replicas": 2},
+        "status": {"replicas": 0, "selector": "app=web"},
+    }
+
+
+async def test_a_scale_changes_the_replicas_and_nothing_else(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    patch = {"spec": {"replicas": 3}, "metadata": {"labels": {"a": "b"}}}
+    scale = await room.patch("deployments.apps", "shop", "web", patch, subresource="scale")
+    assert scale["spec"] == {"replicas": 3} and scale["metadata"]["resourceVersion"] == str(room.log.head)
+    found = await room.get("deployments.apps", "shop", "web")
+    assert found["spec"]["replicas"] == 3 and "labels" not in found["metadata"]
+    scale["spec"]["replicas"] = 0
+    answer = await room.update("deployments.apps", scale, subresource="scale")
+    assert answer["spec"] == {}
+    assert (await room.get("deployments.apps", "shop", "web"))["spec"]["replicas"] == 0
+
+
+async def test_a_stale_scale_conflicts(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    scale = await room.get("deployments.apps", "shop", "web", subresource="scale")
+    await room.patch("deployments.apps", "shop", "web", {"spec": {"replicas": 3}})
+    with pytest.raises(ConflictError):
+        await room.update("deployments.apps", scale, subresource="scale")
+
+
+async def test_negative_replicas_are_invalid(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    with pytest.raises(InvalidError) as caught:
+        await room.patch("deployments.apps", "shop", "web", {"spec": {"replicas": -1}}, subresource="scale")
+    assert caught.value.status()["details"]["causes"] == [
+        {
+            "reason": "FieldValueInvalid",
+            "message": "Invalid value: -1: must be greater than or equal to 0",
+            "field": "spec.replicas",
+        }
+    ]
+
+
+def binding(node: str = "node-1", **metadata: Any) -> Document:
+    return {"metadata": {"name": "web-1", "namespace": "shop", **metadata}, "target": {"kind": "Node", "name": node}}
+
+
+async def bind(room: Room, body: Document) -> Document:
+    return shown(await room.perform("create", "pods", "shop", "web-1", subresource="binding", body=body))
+
+
+async def test_a_binding_sets_the_node_and_says_so(room: Room) -> None:
+    await room.create("pods", pod(annotations={"a": "1"}))
+    answer = await bind(room, binding(annotations={"why": "fits"}, labels={"zone": "z1"}))
+    assert answer == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    found = await room.get("pods", "shop", "web-1")
+    assert found["spec"]["nodeName"] == "node-1"
+    assert found["metadata"]["annotations"] == {"a": "1", "why": "fits"}
+    assert found["metadata"]["labels"] == {"zone": "z1"}
+    (condition,) = found["status"]["conditions"]
+    assert (condition["type"], condition["status"]) == ("PodScheduled", "True")
+    assert found["status"]["phase"] == "Pending"
+    event = (await room.events(resources=("pods",)))[-1]
+    assert (event.subresource, event.verb) == ("binding", "create")
+
+
+async def test_a_pod_is_bound_once(room: Room) -> None:
+    await room.create("pods", pod())
+    await bind(room, binding())
+    with pytest.raises(ConflictError) as caught:
+        await bind(room, binding("node-2"))
+    assert caught.value.message == (
+        'Operation cannot be fulfilled on pods/binding "web-1": pod web-1 is already assigned to node "node-1"'
+    )
+
+
+async def test_a_pod_that_goes_is_not_bound(room: Room) -> None:
+    await room.create("pods", pod(finalizers=["example.com/a"]))
+    await room.delete("pods", "shop", "web-1")
+    with pytest.raises(ConflictError, match="pod web-1 is being deleted, cannot be assigned to a host"):
+        await bind(room, binding())
+
+
+async def test_a_binding_needs_a_pod_and_a_target(room: Room) -> None:
+    with pytest.raises(NotFoundError):
+        await bind(room, binding())
+    await room.create("pods", pod())
+    with pytest.raises(InvalidError, match=r"target.name: Required value"):
+        await bind(room, {**binding(), "target": {"name": ""}})
+
+
+# --- eviction
+
+
+async def evict(room: Room, **options: Any) -> Document:
+    body = {"metadata": {"name": "web-1", "namespace": "shop"}, "deleteOptions": options}
+    return shown(await room.perform("create", "pods", "shop", "web-1", subresource="eviction", body=body))
+
+
+async def running(room: Room, ready: str = "True") -> None:
+    await room.create("pods", pod(node="node-1", labels={"app": "web"}))
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
+    await room.patch("pods", "shop", "web-1", {"status": status}, subresource="status")
+
+
+async def budget(room: Room, name: str = "web", **status: Any) -> None:
+    spec = {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}
+    await room.create("poddisruptionbudgets.policy", {"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    status = {"observedGeneration": 1, "currentHealthy": 2, "desiredHealthy": 2, "expectedPods": 2, **status}
+    await room.patch("poddisruptionbudgets.policy", "shop", name, {"status": status}, subresource="status")
+
+
+async def test_an_eviction_without_a_budget_deletes(room: Room) -> None:
+    await running(room)
+    assert (await evict(room))["status"] == "Success"
+    found = await room.get("pods", "shop", "web-1")
+    assert found["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert "DisruptionTarget" in [one["type"] for one in found["status"]["conditions"]]
+
+
+async def test_an_eviction_charges_the_budget_in_the_same_transaction(room: Room) -> None:
+    await running(room)
+    await budget(room, disruptionsAllowed=1, currentHealthy=3)
+    head = room.log.head
+    await evict(room, gracePeriodSeconds=0)
+    assert room.log.head == head + 2
+    status = (await room.get("poddisruptionbudgets.policy", "shop", "web"))["status"]
+    assert status["disruptionsAllowed"] == 0 and list(status["disruptedPods"]) == ["web-1"]
+    assert room.objects.get("pods", "shop", "web-1") is None
+
+
+async def test_a_spent_budget_refuses_the_eviction(room: Room) -> None:
+    await running(room)
+    await budget(room, disruptionsAllowed=0)
+    head = room.log.head
+    with pytest.raises(TooManyRequestsError) as caught:
+        await evict(room)
+    assert room.log.head == head
+    status = caught.value.status()
+    assert status["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
+    assert status["details"]["causes"] == [
+        {
+            "reason": "DisruptionBudget",
+            "message": "The disruption budget web needs 2 healthy pods and has 2 currently",
+        }
+    ]
+
+
+async def test_a_budget_that_was_not_counted_yet_asks_for_patience(room: Room) -> None:
+    await running(room)
+    await budget(room, disruptionsAllowed=1, observedGeneration=0)
+    with pytest.raises(TooManyRequestsError) as caught:
+        await evict(room)
+    assert caught.value.status()["details"]["retryAfterSeconds"] == 10
+
+
+async def test_a_pod_under_two_budgets_cannot_be_evicted(room: Room) -> None:
+    await running(room)
+    await budget(room, "one", disruptionsAllowed=1)
+    await budget(room, "two", disruptionsAllowed=1)
+    with pytest.raises(InternalError, match="more than one PodDisruptionBudget"):
+        await evict(room)
+
+
+async def test_a_pod_that_serves_nobody_needs_no_permission(room: Room) -> None:
+    await running(room, ready="False")
+    await budget(room, disruptionsAllowed=0)
+    await evict(room, gracePeriodSeconds=0)
+    assert room.objects.get("pods", "shop", "web-1") is None
+
+
+async def test_an_eviction_in_a_dry_run_leaves_everything(room: Room) -> None:
+    await running(room)
+    await budget(room, disruptionsAllowed=1)
+    head = room.log.head
+    body = {"metadata": {"name": "web-1", "namespace": "shop"}}
+    await room.perform(
+        "create", "pods", "shop", "web-1", subresource="eviction", body=body, options={"dry_run": True}
+    )
+    assert room.log.head == head
+
+
+async def test_only_their_resources_change_when_containers_are_resized(room: Room) -> None:
+    await room.create("pods", pod())
+    container = {"name": "web", "image": "other", "resources": {"requests": {"cpu": "100m"}}}
+    patch = {"spec": {"containers": [container], "hostname": "x"}}
+    changed = await room.patch("pods", "shop", "web-1", patch, kind="strategic", subresource="resize")
+    assert changed["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m"}}
+    assert changed["spec"]["containers"][0]["image"] == "web:1" and "hostname" not in changed["spec"]
