@@ -134,16 +134,19 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         catalogue = catalogues.load(settings.minor)
         log, objects = await _opened(settings, clock, stack)
         pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock)
-        await bootstrap.establish(pipeline)
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
         authenticator = Authenticator(clock, admin_tokens(keys.token))
         graphql = graphql_app(pipeline, objects, log, catalogue, clock)
         door = create_app(pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql)
+        waiting = "the cluster is being brought up"
+        door.add_check("bring-up", lambda: waiting)
         listener = Listener(door, *settings.address, keys.server_context(), on_stop=door.close)
         await listener.start()
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
+        await bootstrap.bootstrap(pipeline, target_port=listener.port)
         await _workers(settings, clock, catalogue, pipeline, keys, stack)
+        waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again.
         gc.collect()
         gc.freeze()
