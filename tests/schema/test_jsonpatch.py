@@ -116,6 +116,24 @@ def test_copies_of_copies_are_limited() -> None:
         jsonpatch.apply({"a": [1, 2, 3, 4]}, doubling)
 
 
+def test_copies_do_not_change_with_each_other() -> None:
+    document = {"a": {"x": 1}}
+    after = run(
+        document,
+        {"op": "add", "path": "/a/y", "value": 2},
+        {"op": "copy", "from": "/a", "path": "/b"},
+        {"op": "replace", "path": "/b/x", "value": 9},
+        {"op": "add", "path": "/a/z", "value": 3},
+    )
+    assert after == {"a": {"x": 1, "y": 2, "z": 3}, "b": {"x": 9, "y": 2}}
+    assert document == {"a": {"x": 1}}
+
+
+def test_the_values_of_a_patch_are_not_changed_by_it() -> None:
+    patch = [{"op": "add", "path": "/a", "value": {}}, {"op": "add", "path": "/a/b", "value": 1}]
+    assert jsonpatch.apply({}, patch) == jsonpatch.apply({}, patch) == {"a": {"b": 1}}
+
+
 def test_a_document_that_a_patch_nests_too_deeply_is_refused() -> None:
     digging = [{"op": "add", "path": "/a" * depth, "value": {}} for depth in range(1, 3000)]
     with pytest.raises(InvalidError):
