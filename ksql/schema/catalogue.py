@@ -52,11 +52,11 @@ class Catalogue:
         return self._by_kind.get((group, version, kind))
 
     def by_key(self, key: str) -> ResourceType:
-        """`pods`, `deployments.apps`: the resource in its preferred version; `KeyError` when there is none."""
+        """The resource of a key (`pods`, `deployments.apps`) in its preferred version, or `KeyError`."""
         return self._by_key[key]
 
     def resolve(self, text: str) -> ResourceType | None:
-        """What a user means, as kubectl reads it: deploy, Deployment, deployments.apps, deployments.v1.apps."""
+        """What a user means, as kubectl reads it: deploy, Deployment, deployments.v1.apps."""
         word, _, rest = text.lower().partition(".")
         candidates = self._words.get(word, ())
         if not rest:

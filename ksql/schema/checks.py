@@ -32,7 +32,13 @@ def not_negative(holder: Structure, path: str, fields: Sequence[str], out: list[
 
 
 def one_of(
-    holder: Structure, path: str, field: str, supported: Collection[str], out: list[Cause], *, needed: bool = False
+    holder: Structure,
+    path: str,
+    field: str,
+    supported: Collection[str],
+    out: list[Cause],
+    *,
+    needed: bool = False,
 ) -> None:
     """A choice; missing is a fault only where it is needed."""
     value = holder.get(field)
@@ -61,12 +67,13 @@ def needed(holder: Structure, path: str, fields: Sequence[str], out: list[Cause]
             out.append(required(f"{path}.{field}" if path else field))
 
 
-def port(value: Any, path: str, out: list[Cause]) -> None:
-    """A port number, or the name of one."""
+def port(value: Any, path: str, out: list[Cause], field: str = "") -> None:
+    """A port number, or the name of one; it stands at `path` + `field`."""
     if isinstance(value, str):
-        out += [wrong(path, value, text) for text in names.port_name(value)]
+        if complaints := names.port_name(value):
+            out += [wrong(path + field, value, text) for text in complaints]
     elif value is None or not 1 <= value <= PORT_MAX:
-        out.append(wrong(path, value or 0, PORT_RANGE))
+        out.append(wrong(path + field, value or 0, PORT_RANGE))
 
 
 def unique(items: Sequence[Structure], path: str, field: str, out: list[Cause]) -> None:

@@ -1,16 +1,16 @@
 """Defaults of every kind that has any, by (group, version, kind).
 
 What needs more than the document itself is not here: addresses and node ports (`clusterIP`, `ipFamilies`,
-`ipFamilyPolicy`, `nodePort`), the labels a Job's controller finds its pods by, a Namespace's finalizers, and the
-status a strategy resets on creation belong to the write path.
+`ipFamilyPolicy`, `nodePort`), the labels a Job's controller finds its pods by, a Namespace's finalizers, and
+the status that is reset on creation belong to the write path.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 from ksql.schema.defaults_pods import (
     CLAIM_SPEC,
-    FIELD_REF,
     POD,
     PORT_PROTOCOL,
     SOURCES,
@@ -34,7 +34,9 @@ def _service_traffic(spec: Structure) -> Structure:
     ):
         out["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}}
     external = kind in ("NodePort", "LoadBalancer")
-    if (external or (kind == "ClusterIP" and spec.get("externalIPs"))) and not spec.get("externalTrafficPolicy"):
+    if (external or (kind == "ClusterIP" and spec.get("externalIPs"))) and not spec.get(
+        "externalTrafficPolicy"
+    ):
         out["externalTrafficPolicy"] = "Cluster"
     if (external or kind == "ClusterIP") and "internalTrafficPolicy" not in spec:
         out["internalTrafficPolicy"] = "Cluster"
@@ -48,8 +50,6 @@ def _target_port(port: Structure) -> Structure:
 
 
 def _secret_data(secret: Structure) -> Structure:
-    import base64
-
     given = secret.get("stringData")
     if not given:
         return {}
@@ -66,7 +66,9 @@ def _namespace_label(namespace: Structure) -> Structure:
 
 
 def _allocatable(status: Structure) -> Structure:
-    return {"allocatable": status["capacity"]} if status.get("capacity") and "allocatable" not in status else {}
+    return (
+        {"allocatable": status["capacity"]} if status.get("capacity") and "allocatable" not in status else {}
+    )
 
 
 def _limit_range_item(item: Structure) -> Structure:
@@ -143,7 +145,10 @@ _PERCENT = {"type": "Percent", "value": 100, "periodSeconds": 15}
 _PODS = {"type": "Pods", "value": 4, "periodSeconds": 15}
 _BEHAVIOR = Fill(
     absent={"scaleUp": {}, "scaleDown": {}},
-    parts={"scaleUp": _scaling_rules(_PODS, _PERCENT, stabilizationWindowSeconds=0), "scaleDown": _scaling_rules(_PERCENT)},
+    parts={
+        "scaleUp": _scaling_rules(_PODS, _PERCENT, stabilizationWindowSeconds=0),
+        "scaleDown": _scaling_rules(_PERCENT),
+    },
 )
 
 
@@ -159,7 +164,9 @@ def _subject_group(subject: Structure) -> Structure:
     return {"apiGroup": RBAC_GROUP}
 
 
-_BINDING = Fill(parts={"roleRef": Fill(empty={"apiGroup": RBAC_GROUP})}, every={"subjects": Fill(steps=[_subject_group])})
+_BINDING = Fill(
+    parts={"roleRef": Fill(empty={"apiGroup": RBAC_GROUP})}, every={"subjects": Fill(steps=[_subject_group])}
+)
 _NETWORK_RULE = Fill(every={"ports": Fill(absent={"protocol": "TCP"})})
 
 # --- extension points ------------------------------------------------------------------------------
@@ -185,7 +192,9 @@ def _webhooks(**more: Any) -> Fill:
 
 
 def _policies(**absent: Any) -> Fill:
-    return Fill(parts={"spec": Fill(absent=absent, parts={"matchConstraints": _MATCH, "matchResources": _MATCH})})
+    return Fill(
+        parts={"spec": Fill(absent=absent, parts={"matchConstraints": _MATCH, "matchResources": _MATCH})}
+    )
 
 
 def _crd_names(names: Structure) -> Structure:
@@ -240,7 +249,9 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
         absent={"status": {}},
         parts={
             "spec": Fill(
-                empty={"persistentVolumeReclaimPolicy": "Retain"}, absent={"volumeMode": "Filesystem"}, parts=SOURCES
+                empty={"persistentVolumeReclaimPolicy": "Retain"},
+                absent={"volumeMode": "Filesystem"},
+                parts=SOURCES,
             ),
             "status": Fill(empty={"phase": "Pending"}),
         },
@@ -249,7 +260,9 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
     ("", "v1", "Pod"): POD,
     ("", "v1", "PodTemplate"): Fill(parts={"template": TEMPLATE}),
     ("", "v1", "ReplicationController"): Fill(
-        parts={"spec": Fill(absent={"replicas": 1}, parts={"template": TEMPLATE}, steps=[_controller_selector])},
+        parts={
+            "spec": Fill(absent={"replicas": 1}, parts={"template": TEMPLATE}, steps=[_controller_selector])
+        },
         steps=[labels_from_template],
     ),
     ("", "v1", "Secret"): Fill(empty={"type": "Opaque"}, steps=[_secret_data]),
@@ -274,12 +287,19 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
     ("apps", "v1", "Deployment"): Fill(
         parts={
             "spec": Fill(
-                absent={"replicas": 1, "strategy": {}, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600},
+                absent={
+                    "replicas": 1,
+                    "strategy": {},
+                    "revisionHistoryLimit": 10,
+                    "progressDeadlineSeconds": 600,
+                },
                 parts={"strategy": _rolling(maxUnavailable="25%", maxSurge="25%"), "template": TEMPLATE},
             )
         }
     ),
-    ("apps", "v1", "ReplicaSet"): Fill(parts={"spec": Fill(absent={"replicas": 1}, parts={"template": TEMPLATE})}),
+    ("apps", "v1", "ReplicaSet"): Fill(
+        parts={"spec": Fill(absent={"replicas": 1}, parts={"template": TEMPLATE})}
+    ),
     ("apps", "v1", "StatefulSet"): Fill(
         parts={
             "spec": Fill(
@@ -358,8 +378,12 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
     ("storage.k8s.io", "v1", "StorageClass"): Fill(
         absent={"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}
     ),
-    ("discovery.k8s.io", "v1", "EndpointSlice"): Fill(every={"ports": Fill(absent={"name": "", "protocol": "TCP"})}),
-    ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"): _webhooks(reinvocationPolicy="Never"),
+    ("discovery.k8s.io", "v1", "EndpointSlice"): Fill(
+        every={"ports": Fill(absent={"name": "", "protocol": "TCP"})}
+    ),
+    ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"): _webhooks(
+        reinvocationPolicy="Never"
+    ),
     ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"): _webhooks(),
     ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy"): _policies(failurePolicy="Fail"),
     ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding"): _policies(),
@@ -404,5 +428,3 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
         parts={"spec": Fill(parts={"spec": _CLAIM_DEVICES})}
     ),
 }
-
-__all__ = ["DEFAULTS", "FIELD_REF"]

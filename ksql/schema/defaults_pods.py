@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ksql.schema.filling import Fill, Structure, Sum
+from ksql.schema.filling import Fill, Structure, combined
 
 # rw-r--r--: what files of config maps, secrets and projections get.
 FILE_MODE = 0o644
@@ -38,8 +38,8 @@ def _image_volume(source: Structure) -> Structure:
 
 def _requests_from_limits(container: Structure) -> Structure:
     """What is limited and not requested is requested up to its limit."""
-    resources = container.get("resources")
-    limits = resources.get("limits") if resources else None
+    resources = container.get("resources") or {}
+    limits = resources.get("limits")
     if not limits:
         return {}
     requests = resources.get("requests") or {}
@@ -66,7 +66,9 @@ def _opened(container: Structure) -> Structure:
     ports = container.get("ports") or []
     if all(port.get("hostPort") for port in ports):
         return container
-    opened = [port if port.get("hostPort") else {**port, "hostPort": port.get("containerPort", 0)} for port in ports]
+    opened = [
+        port if port.get("hostPort") else {**port, "hostPort": port.get("containerPort", 0)} for port in ports
+    ]
     return {**container, "ports": opened}
 
 
@@ -99,7 +101,9 @@ _MODE = Fill(absent={"defaultMode": FILE_MODE})
 
 # Sources that pods and persistent volumes share.
 SOURCES: dict[str, Fill] = {
-    "azureDisk": Fill(absent={"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"}),
+    "azureDisk": Fill(
+        absent={"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"}
+    ),
     "hostPath": Fill(absent={"type": ""}),
     "iscsi": Fill(empty={"iscsiInterface": "default"}),
     "rbd": Fill(empty={"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"}),
@@ -110,7 +114,7 @@ _VOLUME = Fill(
         **SOURCES,
         "configMap": _MODE,
         "secret": _MODE,
-        "downwardAPI": Sum(_MODE, _FIELD_FILES),
+        "downwardAPI": combined(_MODE, _FIELD_FILES),
         "image": Fill(steps=[_image_volume]),
         "ephemeral": Fill(parts={"volumeClaimTemplate": Fill(parts={"spec": CLAIM_SPEC})}),
         "projected": Fill(
@@ -142,19 +146,14 @@ POD_SPEC = Fill(
 TEMPLATE = Fill(parts={"spec": POD_SPEC})
 
 # Only real pods get these; a template is left as its author wrote it.
-_REQUESTS = Fill(steps=[_requests_from_limits])
+_REQUESTING = combined(CONTAINER, Fill(steps=[_requests_from_limits]))
 POD = Fill(
     parts={
-        "spec": Sum(
-            Fill(absent={"enableServiceLinks": True}, steps=POD_SPEC.steps, empty=dict(POD_SPEC.empty)),
+        "spec": combined(
+            POD_SPEC,
             Fill(
-                absent=dict(POD_SPEC.absent),
-                every={
-                    "containers": Sum(CONTAINER, _REQUESTS),
-                    "initContainers": Sum(CONTAINER, _REQUESTS),
-                    "ephemeralContainers": CONTAINER,
-                    "volumes": _VOLUME,
-                },
+                absent={"enableServiceLinks": True},
+                every={"containers": _REQUESTING, "initContainers": _REQUESTING},
             ),
         )
     }

@@ -99,7 +99,7 @@ def read(path: Path) -> Model | None:
 
 
 def write(path: Path, model: Model) -> None:
-    """Keep the model. A reader sees the whole file or none; a place that cannot be written costs time only."""
+    """Keep the model. A reader sees the whole file or none; a place without room costs time only."""
     header = {"format": FORMAT, "crc": zlib.crc32(model.definitions), "rows": model.rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def _package(name: str) -> Path:
 def _definitions(minor: str) -> dict[str, Any]:
     folder = _package("kubernetes_validate") / "kubernetes-json-schema" / f"v{minor}.0-local"
     published = orjson.loads((folder / "_definitions.json").read_bytes())["$defs"]
-    return {name: _restored(schema) for name, schema in published.items()} | _OVERRIDES
+    return {**{name: _restored(schema) for name, schema in published.items()}, **_OVERRIDES}
 
 
 def _restored(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +227,14 @@ def _rows(minor: str, served: Mapping[tuple[str, str, str], str]) -> list[dict[s
     for path, (kind_name, verbs) in facts.CONNECT.items():
         resource, _, action = path.partition("/")
         rows[("", "v1", resource)]["subresources"].append(
-            {"name": action, "group": "", "version": "v1", "kind": kind_name, "verbs": verbs, "definition": ""}
+            {
+                "name": action,
+                "group": "",
+                "version": "v1",
+                "kind": kind_name,
+                "verbs": verbs,
+                "definition": "",
+            }
         )
     for row in rows.values():
         row["subresources"].sort(key=lambda sub: sub["name"])
@@ -240,7 +247,8 @@ def published_rows(folder: Path) -> Iterator[dict[str, Any]]:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and (info := _api_info(node)) is not None:
                 namespaced = any(
-                    isinstance(base, ast.Attribute) and base.attr.startswith("Namespaced") for base in node.bases
+                    isinstance(base, ast.Attribute) and base.attr.startswith("Namespaced")
+                    for base in node.bases
                 )
                 yield {**info, "namespaced": namespaced}
 

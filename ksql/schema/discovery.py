@@ -44,7 +44,9 @@ def api_resource_list(catalogue: Catalogue, group: str, version: str) -> Documen
         raise NotFoundError("the server could not find the requested resource")
     rows = [row for found in _of(catalogue, group, version) for row in _rows(found)]
     # Only the core group's document is written without its own apiVersion.
-    head: Document = {"kind": "APIResourceList"} if not group else {"kind": "APIResourceList", "apiVersion": "v1"}
+    head: Document = (
+        {"kind": "APIResourceList"} if not group else {"kind": "APIResourceList", "apiVersion": "v1"}
+    )
     return {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": rows}
 
 

@@ -58,7 +58,11 @@ def invalid(type: ResourceType | GroupVersionKind, name: str, causes: Sequence[C
     texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return InvalidError(
-        f'{qualified} "{name}" is invalid: {listed}', group=type.group, kind=type.kind, name=name, causes=causes
+        f'{qualified} "{name}" is invalid: {listed}',
+        group=type.group,
+        kind=type.kind,
+        name=name,
+        causes=causes,
     )
 
 

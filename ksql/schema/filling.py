@@ -17,11 +17,11 @@ class Fill:
     """Defaults of one structure.
 
     `empty`: set where the field is missing or holds Go's zero value ("" or 0), as for fields that are no
-    pointers. `absent`: set only where the field is missing. `parts`: inner structures, each, or each of a
-    list, filled before the `steps` run.
+    pointers. `absent`: set only where the field is missing. `parts` and `every`: fields that hold an inner
+    structure or a list of them. Those are filled first, and the `steps` run last.
     """
 
-    __slots__ = ("absent", "empty", "every", "parts", "steps")
+    __slots__ = ("absent", "apply", "empty", "every", "parts", "steps")
 
     def __init__(
         self,
@@ -32,57 +32,99 @@ class Fill:
         every: Mapping[str, "Fill"] | None = None,
         steps: Sequence[Step] = (),
     ) -> None:
-        self.empty = tuple((empty or {}).items())
-        self.absent = tuple((absent or {}).items())
-        self.parts = tuple((parts or {}).items())  # fields that hold one structure
-        self.every = tuple((every or {}).items())  # fields that hold a list of them
+        self.empty = dict(empty or {})
+        self.absent = dict(absent or {})
+        self.parts = dict(parts or {})
+        self.every = dict(every or {})
         self.steps = tuple(steps)
+        # The structure with its defaults; the same object when it has them already.
+        self.apply: Callable[[Structure], Structure] = self._compiled()
 
-    def apply(self, value: Structure) -> Structure:
-        """The structure with its defaults; the same object when it has them already."""
-        added: Structure = {}
-        for key, default in self.empty:
+    def _compiled(self) -> Callable[[Structure], Structure]:
+        """A function for just what this fill has to do: a document passes through dozens of them."""
+        inside: dict[str, Callable[[Any], Any]] = {key: fill.apply for key, fill in self.parts.items()}
+        inside |= {key: _each(fill.apply) for key, fill in self.every.items()}
+        # A default that is a structure may have defaults inside, the same for every document.
+        absent = tuple(
+            (key, self.parts[key].apply(value) if key in self.parts else value)
+            for key, value in self.absent.items()
+        )
+        plain = _constants(tuple(self.empty.items()), absent)
+        if not inside and not self.steps:
+            return plain
+        if not self.empty and not absent and not self.steps:
+            return _inner(inside)
+        return _whole(_inner(inside), plain, self.steps)
+
+
+def _constants(
+    empty: Sequence[tuple[str, Any]], absent: Sequence[tuple[str, Any]]
+) -> Callable[[Structure], Structure]:
+    def fill(value: Structure) -> Structure:
+        result = value
+        for key, default in empty:
             if not value.get(key):
-                added[key] = default
-        for key, default in self.absent:
+                if result is value:
+                    result = value.copy()
+                result[key] = default
+        for key, default in absent:
             if key not in value:
-                added[key] = default
-        for key, fill in self.parts:
-            if key in value:
-                inner = value[key]
-                filled = fill.apply(inner)
+                if result is value:
+                    result = value.copy()
+                result[key] = default
+        return result
+
+    return fill
+
+
+def _inner(inside: Mapping[str, Callable[[Any], Any]]) -> Callable[[Structure], Structure]:
+    def fill(value: Structure) -> Structure:
+        result = value
+        for key, inner in value.items():
+            if key in inside:
+                filled = inside[key](inner)
                 if filled is not inner:
-                    added[key] = filled
-            elif key in added:
-                # A structure that was itself a default has defaults inside.
-                added[key] = fill.apply(added[key])
-        for key, fill in self.every:
-            items = value.get(key)
-            if items:
-                changed = False
-                out = []
-                for item in items:
-                    filled = fill.apply(item)
-                    changed = changed or filled is not item
-                    out.append(filled)
-                if changed:
-                    added[key] = out
-        result = {**value, **added} if added else value
-        for step in self.steps:
+                    if result is value:
+                        result = value.copy()
+                    result[key] = filled
+        return result
+
+    return fill
+
+
+def _each(fill: Callable[[Structure], Structure]) -> Callable[[list[Structure]], list[Structure]]:
+    def fill_each(values: list[Structure]) -> list[Structure]:
+        out = [fill(value) for value in values]
+        for index, value in enumerate(values):
+            if out[index] is not value:
+                return out
+        return values
+
+    return fill_each
+
+
+def _whole(
+    inner: Callable[[Structure], Structure], plain: Callable[[Structure], Structure], steps: Sequence[Step]
+) -> Callable[[Structure], Structure]:
+    def fill(value: Structure) -> Structure:
+        result = plain(inner(value))
+        for step in steps:
             more = step(result)
             if more:
                 result = {**result, **more}
         return result
 
+    return fill
 
-class Sum(Fill):
+
+def combined(*fills: Fill) -> Fill:
     """Several fills of one structure in one."""
-
-    def __init__(self, *fills: Fill) -> None:
-        super().__init__()
-        for fill in fills:
-            self.empty += fill.empty
-            self.absent += fill.absent
-            self.parts += fill.parts
-            self.every += fill.every
-            self.steps += fill.steps
+    out: dict[str, dict[str, Any]] = {"empty": {}, "absent": {}, "parts": {}, "every": {}}
+    steps: tuple[Step, ...] = ()
+    for fill in fills:
+        out["empty"] |= fill.empty
+        out["absent"] |= fill.absent
+        out["parts"] |= fill.parts
+        out["every"] |= fill.every
+        steps += fill.steps
+    return Fill(**out, steps=steps)

@@ -1,4 +1,4 @@
-"""Rules of object metadata, the same for every kind: names, namespaces, labels, annotations, owners, finalizers.
+"""Rules of object metadata, the same for every kind: names, labels, annotations, owners, finalizers.
 
 Names follow the syntax of their kind (`NAME_SYNTAX`); most are DNS subdomains. The suffix of a generated
 name comes from the caller's random numbers, so a replay gives the same names.
@@ -90,7 +90,10 @@ def validate_metadata(type: ResourceType, document: Document, old: Document | No
 def _check_name(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
     prefix = metadata.get("generateName")
     if prefix:
-        out += [wrong("metadata.generateName", prefix, text) for text in name_complaints(type, names.masked(prefix))]
+        out += [
+            wrong("metadata.generateName", prefix, text)
+            for text in name_complaints(type, names.masked(prefix))
+        ]
     name = metadata.get("name")
     if name:
         out += [wrong("metadata.name", name, text) for text in name_complaints(type, name)]
@@ -129,11 +132,15 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
             if not owner.get(field)
         ]
         if owner.get("kind") == "Event" and group in ("", "events.k8s.io"):
-            out.append(wrong(path, owner, f"{owner['apiVersion']}, Kind=Event is disallowed from being an owner"))
+            out.append(
+                wrong(path, owner, f"{owner['apiVersion']}, Kind=Event is disallowed from being an owner")
+            )
         if owner.get("controller"):
             if controller:
-                words = "Only one reference can have Controller set to true. Found \"true\" in references for"
-                out.append(wrong(path, owners, f"{words} {controller} and {owner.get('kind')}/{owner.get('name')}"))
+                words = 'Only one reference can have Controller set to true. Found "true" in references for'
+                out.append(
+                    wrong(path, owners, f"{words} {controller} and {owner.get('kind')}/{owner.get('name')}")
+                )
             controller = f"{owner.get('kind')}/{owner.get('name')}"
 
 
@@ -155,7 +162,9 @@ _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", 
 def _check_update(metadata: Mapping[str, Any], old: Mapping[str, Any], out: list[Cause]) -> None:
     for field in _FIXED:
         if metadata.get(field) != old.get(field):
-            out.append(wrong(f"metadata.{field}", metadata.get(field, "" if field[0] in "nu" else None), IMMUTABLE))
+            out.append(
+                wrong(f"metadata.{field}", metadata.get(field, "" if field[0] in "nu" else None), IMMUTABLE)
+            )
     before, after = old.get("generation") or 0, metadata.get("generation") or 0
     if after < before:
         out.append(wrong("metadata.generation", after, "must not be decremented"))

@@ -35,7 +35,8 @@ _LABEL_1035_WORDS = (
     "character, and end with an alphanumeric character"
 )
 _QUALIFIED_WORDS = (
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+    "must consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character"
 )
 _LABEL_VALUE_WORDS = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
@@ -73,7 +74,9 @@ def label_name(text: str) -> Complaints:
 def label_name_1035(text: str) -> Complaints:
     """A DNS label that starts with a letter (RFC 1035): services."""
     return _sized(text, LABEL_LENGTH_MAX) + (
-        () if _matches(_LABEL_1035, text) else (_mismatch(_LABEL_1035_WORDS, _LABEL_1035, "my-name", "abc-123"),)
+        ()
+        if _matches(_LABEL_1035, text)
+        else (_mismatch(_LABEL_1035_WORDS, _LABEL_1035, "my-name", "abc-123"),)
     )
 
 
@@ -100,7 +103,9 @@ def qualified(text: str) -> Complaints:
     if len(parts) == 2:
         prefix = parts[0]
         complaints += (
-            (f"prefix part {NON_EMPTY}",) if not prefix else tuple(f"prefix part {c}" for c in subdomain(prefix))
+            (f"prefix part {NON_EMPTY}",)
+            if not prefix
+            else tuple(f"prefix part {c}" for c in subdomain(prefix))
         )
     name = parts[-1]
     if not name:
@@ -164,7 +169,9 @@ def variable_name(text: str) -> Complaints:
         return (f"environment variable name {NON_EMPTY}",)
     if _matches("[ -<>-~]+", text):
         return ()
-    return ("a valid environment variable name must consist only of printable ASCII characters other than '='",)
+    return (
+        "a valid environment variable name must consist only of printable ASCII characters other than '='",
+    )
 
 
 def _sized(text: str, limit: int) -> Complaints:

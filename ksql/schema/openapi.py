@@ -9,7 +9,6 @@ OpenAPI v2 is only asked for by clients that find no v3; `document_v2` is its pl
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import orjson
 
@@ -125,7 +124,12 @@ def _document(catalogue: Catalogue, path: str) -> Document:
         "components": {
             "schemas": {name: catalogue.definitions[name] for name in sorted(schemas)},
             "securitySchemes": {
-                "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer token"}
+                "BearerToken": {
+                    "type": "apiKey",
+                    "name": "authorization",
+                    "in": "header",
+                    "description": "Bearer token",
+                }
             },
         },
     }
@@ -202,8 +206,14 @@ def _operation(
         }
     elif verb in ("delete", "deletecollection"):
         operation["requestBody"] = {"content": {"*/*": _schema(f"{_META}DeleteOptions")}}
-    answer = {"list": f"{body}List", "delete": f"{_META}Status", "deletecollection": f"{_META}Status"}.get(verb, body)
-    media = {"application/json": _schema(answer)} if answer and action != "connect" else {"*/*": {"schema": _TEXT}}
+    answer = {"list": f"{body}List", "delete": f"{_META}Status", "deletecollection": f"{_META}Status"}.get(
+        verb, body
+    )
+    media = (
+        {"application/json": _schema(answer)}
+        if answer and action != "connect"
+        else {"*/*": {"schema": _TEXT}}
+    )
     operation["responses"] = {"200": {"description": "OK", "content": media}}
     operation["x-kubernetes-action"] = action
     operation["x-kubernetes-group-version-kind"] = {

@@ -5,6 +5,7 @@ further where something is looked at, and all verdicts on names come from memory
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ksql.schema import names, quantities
@@ -15,6 +16,7 @@ from ksql.schema.faults import duplicate, forbidden, required, unknown, unsuppor
 Structure = Mapping[str, Any]
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
+MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 ID_MAX = 2**31 - 1
 ID_RANGE = f"must be between 0 and {ID_MAX}, inclusive"
@@ -29,10 +31,11 @@ RESOURCE_FIELDS = (
 )  # fmt: skip
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _HOOKS = ("exec", "httpGet", "tcpSocket", "sleep")
-_VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 
 
-def check_container(container: Structure, path: str, volumes: Mapping[str, Any] | None, out: list[Cause]) -> None:
+def check_container(
+    container: Structure, path: str, volumes: Mapping[str, Any] | None, out: list[Cause]
+) -> None:
     """One container. `volumes` are the pod's by name; None where mounts cannot be judged."""
     name = container.get("name")
     if not name:
@@ -50,8 +53,10 @@ def check_container(container: Structure, path: str, volumes: Mapping[str, Any] 
             check(value, f"{path}.{field}", out)
     if container.get("volumeMounts"):
         _check_mounts(container["volumeMounts"], f"{path}.volumeMounts", volumes, out)
-    one_of(container, path, "imagePullPolicy", PULL_POLICIES, out, needed=True)
-    one_of(container, path, "terminationMessagePolicy", ("FallbackToLogsOnError", "File"), out, needed=True)
+    if container.get("imagePullPolicy") not in PULL_POLICIES:
+        one_of(container, path, "imagePullPolicy", PULL_POLICIES, out, needed=True)
+    if container.get("terminationMessagePolicy") not in MESSAGE_POLICIES:
+        one_of(container, path, "terminationMessagePolicy", MESSAGE_POLICIES, out, needed=True)
 
 
 def _check_ports(ports: Sequence[Structure], path: str, out: list[Cause]) -> None:
@@ -89,7 +94,7 @@ def _check_env(variables: Sequence[Structure], path: str, out: list[Cause]) -> N
 
 
 def _check_value_source(source: Structure, has_value: bool, path: str, out: list[Cause]) -> None:
-    given = [field for field in _VALUE_SOURCES if source.get(field) is not None]
+    given = list(source)
     if not given:
         words = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
         out.append(wrong(path, "", words))
@@ -107,7 +112,8 @@ def _check_value_source(source: Structure, has_value: bool, path: str, out: list
 
 
 def check_field_ref(ref: Structure, path: str, supported: Sequence[str], out: list[Cause]) -> None:
-    needed(ref, path, ("apiVersion",), out)
+    if not ref.get("apiVersion"):
+        out.append(required(f"{path}.apiVersion"))
     field = ref.get("fieldPath")
     if not field:
         out.append(required(f"{path}.fieldPath"))
@@ -121,12 +127,15 @@ def check_resource_ref(ref: Structure, path: str, out: list[Cause]) -> None:
     resource = ref.get("resource")
     if not resource:
         out.append(required(f"{path}.resource"))
-    elif resource not in RESOURCE_FIELDS and not resource.startswith(("limits.hugepages-", "requests.hugepages-")):
+    elif resource not in RESOURCE_FIELDS and not resource.startswith(
+        ("limits.hugepages-", "requests.hugepages-")
+    ):
         out.append(unsupported(f"{path}.resource", resource, RESOURCE_FIELDS))
 
 
 def _check_key_ref(ref: Structure, path: str, out: list[Cause]) -> None:
-    needed(ref, path, ("name",), out)
+    if not ref.get("name"):
+        out.append(required(f"{path}.name"))
     key = ref.get("key")
     if not key:
         out.append(required(f"{path}.key"))
@@ -166,7 +175,13 @@ def _check_mounts(
             if mount.get(field):
                 check_descending(mount[field], f"{path}[{index}].{field}", out)
         if mount.get("subPath") and mount.get("subPathExpr"):
-            out.append(wrong(f"{path}[{index}].subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))
+            out.append(
+                wrong(
+                    f"{path}[{index}].subPathExpr",
+                    mount["subPathExpr"],
+                    "subPathExpr and subPath are mutually exclusive",
+                )
+            )
 
 
 def check_descending(text: str, path: str, out: list[Cause]) -> None:
@@ -177,14 +192,20 @@ def check_descending(text: str, path: str, out: list[Cause]) -> None:
         out.append(wrong(path, text, "must not contain '..'"))
 
 
+_PROBE_COUNTS = (
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+)
+
+
 def _check_probe(probe: Structure, path: str, out: list[Cause]) -> None:
     _check_handler(probe, path, _HANDLERS, out)
-    not_negative(
-        probe,
-        path,
-        ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"),
-        out,
-    )
+    for field in _PROBE_COUNTS:
+        if field in probe and probe[field] < 0:
+            not_negative(probe, path, (field,), out)
     grace = probe.get("terminationGracePeriodSeconds")
     if grace is not None and grace <= 0:
         out.append(wrong(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than 0"))
@@ -207,11 +228,13 @@ def _check_handler(holder: Structure, path: str, kinds: Sequence[str], out: list
         if kind == "exec":
             needed(handler, f"{path}.exec", ("command",), out)
         elif kind == "httpGet":
-            needed(handler, f"{path}.httpGet", ("path",), out)
-            port(handler.get("port"), f"{path}.httpGet.port", out)
-            one_of(handler, f"{path}.httpGet", "scheme", ("HTTP", "HTTPS"), out)
+            where = f"{path}.httpGet"
+            if not handler.get("path"):
+                out.append(required(f"{where}.path"))
+            port(handler.get("port"), where, out, ".port")
+            one_of(handler, where, "scheme", ("HTTP", "HTTPS"), out)
         elif kind in ("tcpSocket", "grpc"):
-            port(handler.get("port"), f"{path}.{kind}.port", out)
+            port(handler.get("port"), f"{path}.{kind}", out, ".port")
 
 
 def _check_lifecycle(lifecycle: Structure, path: str, out: list[Cause]) -> None:
@@ -222,30 +245,41 @@ def _check_lifecycle(lifecycle: Structure, path: str, out: list[Cause]) -> None:
 
 def check_resources(resources: Structure, path: str, out: list[Cause]) -> None:
     """Limits and requests: known names, no debts, no more asked for than allowed."""
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    for kind, amounts in (("limits", limits), ("requests", requests)):
-        for name, amount in amounts.items():
-            _check_amount(name, amount, f"{path}.{kind}", out)
+    limits, requests = resources.get("limits"), resources.get("requests")
+    if limits:
+        for name, amount in limits.items():
+            if name not in STANDARD_RESOURCES or amount[:1] == "-":
+                _check_amount(name, amount, f"{path}.limits", out)
+    if not requests:
+        return
     for name, amount in requests.items():
-        limit = limits.get(name)
-        if limit is not None:
-            if limit != amount and quantities.compare(amount, limit) > 0:
+        if name not in STANDARD_RESOURCES or amount[:1] == "-":
+            _check_amount(name, amount, f"{path}.requests", out)
+        limit = limits.get(name) if limits else None
+        if limit is None:
+            if _is_extended(name):
+                out.append(required(f"{path}.limits", "Limit must be set for non overcommitable resources"))
+        elif limit != amount:
+            if _exceeds(amount, limit):
                 words = f"must be less than or equal to {name} limit of {limit}"
                 out.append(wrong(f"{path}.requests", amount, words))
-            elif limit != amount and _is_extended(name):
+            elif _is_extended(name):
                 words = f"must be equal to {name} limit of {limit}"
                 out.append(wrong(f"{path}.requests", amount, words))
-        elif _is_extended(name):
-            out.append(required(f"{path}.limits", "Limit must be set for non overcommitable resources"))
 
 
-def _check_amount(name: str, amount: Any, path: str, out: list[Cause]) -> None:
+@lru_cache(maxsize=names.REMEMBERED_MAX)
+def _exceeds(amount: str, limit: str) -> bool:
+    return quantities.compare(amount, limit) > 0
+
+
+def _check_amount(name: str, amount: str, path: str, out: list[Cause]) -> None:
     if name not in STANDARD_RESOURCES:
         out += [wrong(f"{path}[{name}]", name, text) for text in names.qualified(name)]
         if "/" not in name and not name.startswith("hugepages-"):
             out.append(wrong(f"{path}[{name}]", name, "must be a standard resource type or fully qualified"))
             out.append(wrong(f"{path}[{name}]", name, "must be a standard resource for containers"))
-    if isinstance(amount, str) and amount[:1] == "-":
+    if amount[:1] == "-":
         out.append(wrong(f"{path}[{name}]", amount, NOT_NEGATIVE))
     elif _is_extended(name) and quantities.milli(amount) % 1000:
         out.append(wrong(f"{path}[{name}]", amount, "must be an integer"))
@@ -283,4 +317,3 @@ _PARTS: Sequence[tuple[str, Callable[[Any, str, list[Cause]], None]]] = (
     ("resources", check_resources),
     ("securityContext", _check_security),
 )
-

@@ -14,7 +14,8 @@ from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, unsupported, wrong
 from ksql.schema.metadata import check_labels
 from ksql.schema.rules_containers import PROTOCOLS
-from ksql.schema.rules_pods import ACCESS_MODES, EFFECTS, check_node_selector, host_path, nfs
+from ksql.schema.rules_pods import ACCESS_MODES, host_path, nfs
+from ksql.schema.rules_scheduling import EFFECTS, check_node_selector
 
 Structure = Mapping[str, Any]
 
@@ -95,7 +96,14 @@ def _check_service_ports(ports: Sequence[Structure], kind: Any, headless: bool, 
                 out.append(forbidden(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'"))
         pair = (item.get("protocol"), number)
         if pair in pairs:
-            shown = {"Name": "", "Protocol": pair[0], "AppProtocol": None, "Port": number, "TargetPort": 0, "NodePort": 0}
+            shown = {
+                "Name": "",
+                "Protocol": pair[0],
+                "AppProtocol": None,
+                "Port": number,
+                "TargetPort": 0,
+                "NodePort": 0,
+            }
             out.append(duplicate(path, shown))
         pairs[pair] = None
 
@@ -334,7 +342,9 @@ def check_node(document: Document, out: list[Cause]) -> None:
     for index, taint in enumerate((document.get("spec") or {}).get("taints") or ()):
         path, key = f"spec.taints[{index}]", taint.get("key", "")
         out += [wrong(f"{path}.key", key, text) for text in names.qualified(key)]
-        out += [wrong(f"{path}.value", taint["value"], text) for text in names.label_value(taint.get("value", ""))]
+        out += [
+            wrong(f"{path}.value", taint["value"], text) for text in names.label_value(taint.get("value", ""))
+        ]
         effect = taint.get("effect")
         if not effect:
             out.append(required(f"{path}.effect"))
@@ -421,9 +431,7 @@ def _check_event_namespace(document: Document, field: str, out: list[Cause]) -> 
     about = document.get(field) or {}
     namespace = (document.get("metadata") or {}).get("namespace", "")
     where = about.get("namespace", "")
-    if where and where != namespace:
-        out.append(wrong(f"{field}.namespace", where, "does not match event.namespace"))
-    elif not where and namespace not in ("default", "kube-system", ""):
+    if (where and where != namespace) or (not where and namespace not in ("default", "kube-system", "")):
         out.append(wrong(f"{field}.namespace", where, "does not match event.namespace"))
 
 

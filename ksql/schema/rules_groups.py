@@ -1,4 +1,4 @@
-"""Rules of the smaller groups: networking, policy, autoscaling, RBAC, storage, scheduling, extension points."""
+"""Rules of the smaller groups: networking, policy, scaling, RBAC, storage, scheduling, extension points."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -96,7 +96,10 @@ def _check_backend(backend: Structure, path: str, out: list[Cause]) -> None:
         if not service.get("name"):
             out.append(required(f"{path}.service.name"))
         else:
-            out += [wrong(f"{path}.service.name", service["name"], t) for t in names.label_name_1035(service["name"])]
+            out += [
+                wrong(f"{path}.service.name", service["name"], t)
+                for t in names.label_name_1035(service["name"])
+            ]
         number = service.get("port") or {}
         if not number.get("name") and not number.get("number"):
             out.append(required(path, "port name or number is required"))
@@ -136,7 +139,9 @@ def _check_policy_port(item: Structure, path: str, out: list[Cause]) -> None:
             elif last < item["port"]:
                 out.append(wrong(f"{path}.endPort", last, "must be greater than or equal to `port`"))
     elif "endPort" in item:
-        out.append(wrong(f"{path}.endPort", item["endPort"], "may not be specified when `port` is not specified"))
+        out.append(
+            wrong(f"{path}.endPort", item["endPort"], "may not be specified when `port` is not specified")
+        )
 
 
 def _check_peer(peer: Structure, path: str, out: list[Cause]) -> None:
@@ -410,7 +415,9 @@ def _check_hook(hook: Structure, path: str, out: list[Cause]) -> None:
         words = "the timeout value must not be greater than 30 seconds"
         out.append(wrong(f"{path}.timeoutSeconds", seconds, words))
     elif seconds is not None and seconds < 1:
-        out.append(wrong(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds"))
+        out.append(
+            wrong(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds")
+        )
     client = hook.get("clientConfig") or {}
     if ("url" in client) == ("service" in client):
         words = "exactly one of url or service is required"
@@ -433,7 +440,9 @@ def check_signing_request(document: Document, out: list[Cause]) -> None:
         words = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
         out.append(wrong("spec.signerName", signer, words))
     if not spec.get("request"):
-        out.append(wrong("spec.request", spec.get("request", ""), "PEM block type must be CERTIFICATE REQUEST"))
+        out.append(
+            wrong("spec.request", spec.get("request", ""), "PEM block type must be CERTIFICATE REQUEST")
+        )
 
 
 def check_definition(document: Document, out: list[Cause]) -> None:
@@ -442,10 +451,12 @@ def check_definition(document: Document, out: list[Cause]) -> None:
     plural, group = (spec.get("names") or {}).get("plural", ""), spec.get("group", "")
     name = (document.get("metadata") or {}).get("name", "")
     if name != f"{plural}.{group}":
-        out.append(wrong("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"))
+        out.append(wrong("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     needed(spec, "spec", ("group", "scope"), out)
     one_of(spec, "spec", "scope", ("Cluster", "Namespaced"), out)
     needed(spec.get("names") or {}, "spec.names", ("plural", "singular", "kind", "listKind"), out)
     versions = spec.get("versions") or ()
     if sum(1 for version in versions if version.get("storage")) != 1:
-        out.append(wrong("spec.versions", versions, "must have exactly one version marked as storage version"))
+        out.append(
+            wrong("spec.versions", versions, "must have exactly one version marked as storage version")
+        )

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from ksql.base.documents import Document, differences, dotted
 from ksql.schema import names
-from ksql.schema.checks import named, needed, not_negative, one_of, selector
+from ksql.schema.checks import named, needed, not_negative, one_of
 from ksql.schema.errors import Cause
-from ksql.schema.faults import duplicate, forbidden, required, shown, unsupported, wrong
+from ksql.schema.faults import duplicate, forbidden, required, shown, wrong
 from ksql.schema.metadata import check_annotations, check_labels
 from ksql.schema.rules_containers import (
     ID_MAX,
@@ -17,17 +19,16 @@ from ksql.schema.rules_containers import (
     check_field_ref,
     check_resource_ref,
 )
+from ksql.schema.rules_scheduling import check_affinity, check_spread, check_tolerations
 
 Structure = Mapping[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 FILE_MODE_MAX = 0o777
 MODE_WORDS = "must be a number between 0 and 0777 (octal), both inclusive"
 DEADLINE_WORDS = "must be between 1 and 2147483647, inclusive"
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 HOST_PATH_TYPES = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
@@ -51,8 +52,26 @@ def check_template(template: Structure, path: str, out: list[Cause]) -> None:
     check_pod_spec(template.get("spec") or {}, f"{path}.spec", out)
 
 
+# Specifications found faultless, by their bytes, oldest first: the pods of a ReplicaSet, and it and its
+# Deployment, say the same over and over. At about 2 KB each this is some megabytes at most.
+_FAULTLESS_MAX = 2048
+_faultless: dict[bytes, None] = {}
+
+
 def check_pod_spec(spec: Structure, path: str, out: list[Cause]) -> None:
     """The specification of a pod; `path` is spec or spec.template.spec."""
+    content = orjson.dumps(spec)
+    if content in _faultless:
+        return
+    before = len(out)
+    _check_pod_spec(spec, path, out)
+    if len(out) == before:
+        if len(_faultless) >= _FAULTLESS_MAX:
+            del _faultless[next(iter(_faultless))]
+        _faultless[content] = None
+
+
+def _check_pod_spec(spec: Structure, path: str, out: list[Cause]) -> None:
     volumes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes", out)
     containers = spec.get("containers") or ()
     if not containers:
@@ -71,15 +90,21 @@ def check_pod_spec(spec: Structure, path: str, out: list[Cause]) -> None:
         check_container(container, where, volumes, out)
         _take(container, where, taken, out)
     _check_host_ports(spec, path, out)
-    one_of(spec, path, "restartPolicy", RESTART_POLICIES, out, needed=True)
-    one_of(spec, path, "dnsPolicy", DNS_POLICIES, out, needed=True)
+    if spec.get("restartPolicy") not in RESTART_POLICIES:
+        one_of(spec, path, "restartPolicy", RESTART_POLICIES, out, needed=True)
+    if spec.get("dnsPolicy") not in DNS_POLICIES:
+        one_of(spec, path, "dnsPolicy", DNS_POLICIES, out, needed=True)
     if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        out.append(required(f"{path}.dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"))
+        out.append(
+            required(
+                f"{path}.dnsConfig.nameservers",
+                "must provide at least one DNS nameserver when `dnsPolicy` is None",
+            )
+        )
     not_negative(spec, path, ("terminationGracePeriodSeconds",), out)
     for field, check in _PARTS:
-        value = spec.get(field)
-        if value:
-            check(value, f"{path}.{field}", out)
+        if spec.get(field):
+            check(spec[field], f"{path}.{field}", out)
     for field, syntax in _NAMES:
         if field in spec:
             named(spec, path, field, syntax, out)
@@ -101,9 +126,15 @@ def _check_init(container: Structure, path: str, out: list[Cause]) -> None:
         return
     for probe in _PROBES:
         if probe in container:
-            out.append(forbidden(f"{path}.{probe}", "may not be set for init containers without restartPolicy=Always"))
+            out.append(
+                forbidden(
+                    f"{path}.{probe}", "may not be set for init containers without restartPolicy=Always"
+                )
+            )
     if "lifecycle" in container:
-        out.append(forbidden(f"{path}.lifecycle", "may not be set for init containers without restartPolicy=Always"))
+        out.append(
+            forbidden(f"{path}.lifecycle", "may not be set for init containers without restartPolicy=Always")
+        )
 
 
 def _check_host_ports(spec: Structure, path: str, out: list[Cause]) -> None:
@@ -132,21 +163,29 @@ def _check_volumes(volumes: Sequence[Structure], path: str, out: list[Cause]) ->
         elif name in found:
             out.append(duplicate(f"{path}[{index}].name", name))
         found[name] = volume
-        kinds = [kind for kind in volume if kind != "name"]
-        if not kinds:
-            out.append(required(f"{path}[{index}]", "must specify a volume type"))
-        for kind in kinds[1:]:
-            out.append(forbidden(f"{path}[{index}].{kind}", "may not specify more than 1 volume type"))
-        for kind in kinds[:1]:
-            check = _VOLUMES.get(kind)
-            if check is not None:
-                check(volume[kind], f"{path}[{index}].{kind}", out)
+        _check_source(volume, f"{path}[{index}]", out)
     return found
+
+
+def _check_source(volume: Structure, path: str, out: list[Cause]) -> None:
+    """Exactly one kind of source."""
+    first = ""
+    for kind in volume:
+        if kind == "name":
+            continue
+        if first:
+            out.append(forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
+        else:
+            first = kind
+            if (check := _VOLUMES.get(kind)) is not None:
+                check(volume[kind], f"{path}.{kind}", out)
+    if not first:
+        out.append(required(path, "must specify a volume type"))
 
 
 def _check_files(source: Structure, path: str, out: list[Cause]) -> None:
     """defaultMode and items of config maps and secrets."""
-    _check_mode(source.get("defaultMode"), f"{path}.defaultMode", out)
+    _check_mode(source.get("defaultMode"), path, out, "defaultMode")
     for index, item in enumerate(source.get("items") or ()):
         where = f"{path}.items[{index}]"
         needed(item, where, ("key",), out)
@@ -160,16 +199,17 @@ def _check_file_path(item: Structure, path: str, out: list[Cause]) -> None:
         check_descending(item["path"], f"{path}.path", out)
         if item["path"].startswith("..") and not item["path"].startswith("../"):
             out.append(wrong(f"{path}.path", item["path"], "must not start with '..'"))
-    _check_mode(item.get("mode"), f"{path}.mode", out)
+    _check_mode(item.get("mode"), path, out, "mode")
 
 
-def _check_mode(mode: Any, path: str, out: list[Cause]) -> None:
+def _check_mode(mode: Any, path: str, out: list[Cause], field: str) -> None:
     if mode is not None and not 0 <= mode <= FILE_MODE_MAX:
-        out.append(wrong(path, mode, MODE_WORDS))
+        out.append(wrong(f"{path}.{field}", mode, MODE_WORDS))
 
 
 def _config_map(source: Structure, path: str, out: list[Cause]) -> None:
-    needed(source, path, ("name",), out)
+    if not source.get("name"):
+        out.append(required(f"{path}.name"))
     _check_files(source, path, out)
 
 
@@ -205,7 +245,7 @@ def _empty_dir(source: Structure, path: str, out: list[Cause]) -> None:
 
 
 def _downward(source: Structure, path: str, out: list[Cause]) -> None:
-    _check_mode(source.get("defaultMode"), f"{path}.defaultMode", out)
+    _check_mode(source.get("defaultMode"), path, out, "defaultMode")
     for index, item in enumerate(source.get("items") or ()):
         where = f"{path}.items[{index}]"
         _check_file_path(item, where, out)
@@ -222,7 +262,7 @@ def _downward(source: Structure, path: str, out: list[Cause]) -> None:
 
 
 def _projected(source: Structure, path: str, out: list[Cause]) -> None:
-    _check_mode(source.get("defaultMode"), f"{path}.defaultMode", out)
+    _check_mode(source.get("defaultMode"), path, out, "defaultMode")
     for index, part in enumerate(source.get("sources") or ()):
         where = f"{path}.sources[{index}]"
         if not part:
@@ -242,9 +282,13 @@ def _projected(source: Structure, path: str, out: list[Cause]) -> None:
 def _token(source: Structure, path: str, out: list[Cause]) -> None:
     seconds = source.get("expirationSeconds", 0)
     if seconds < 600:
-        out.append(wrong(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
+        out.append(
+            wrong(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+        )
     if seconds > 1 << 32:
-        out.append(wrong(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
+        out.append(
+            wrong(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+        )
     needed(source, path, ("path",), out)
 
 
@@ -259,115 +303,7 @@ _VOLUMES: Mapping[str, Callable[[Any, str, list[Cause]], None]] = {
     "secret": _secret,
 }
 
-# --- scheduling ------------------------------------------------------------------------------------
-
-
-def _check_node_labels(labels: Mapping[str, str], path: str, out: list[Cause]) -> None:
-    check_labels(labels, path, out)
-
-
-def check_tolerations(tolerations: Sequence[Structure], path: str, out: list[Cause]) -> None:
-    for index, toleration in enumerate(tolerations):
-        where = f"{path}[{index}]"
-        key, operator, value = toleration.get("key"), toleration.get("operator"), toleration.get("value")
-        if key:
-            out += [wrong(f"{where}.key", key, text) for text in names.qualified(key)]
-        elif operator != "Exists":
-            words = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            out.append(wrong(f"{where}.operator", operator or "", words))
-        if "tolerationSeconds" in toleration and toleration.get("effect") != "NoExecute":
-            words = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            out.append(wrong(f"{where}.effect", toleration.get("effect", ""), words))
-        if operator in (None, "", "Equal"):
-            out += [wrong(f"{where}.operator", value, text) for text in names.label_value(value or "")]
-        elif operator == "Exists":
-            if value:
-                out.append(wrong(f"{where}.operator", toleration, "value must be empty when `operator` is 'Exists'"))
-        else:
-            out.append(unsupported(f"{where}.operator", operator, ("Equal", "Exists")))
-        one_of(toleration, where, "effect", EFFECTS, out)
-
-
-def _check_affinity(affinity: Structure, path: str, out: list[Cause]) -> None:
-    node = affinity.get("nodeAffinity") or {}
-    where = f"{path}.nodeAffinity"
-    wanted = node.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if wanted is not None:
-        check_node_selector(wanted, f"{where}.requiredDuringSchedulingIgnoredDuringExecution", out)
-    for index, term in enumerate(node.get("preferredDuringSchedulingIgnoredDuringExecution") or ()):
-        at = f"{where}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
-        _check_weight(term, at, out)
-        _check_node_term(term.get("preference") or {}, f"{at}.preference", out)
-    for kind in ("podAffinity", "podAntiAffinity"):
-        pods = affinity.get(kind) or {}
-        where = f"{path}.{kind}"
-        for index, term in enumerate(pods.get("requiredDuringSchedulingIgnoredDuringExecution") or ()):
-            _check_pod_term(term, f"{where}.requiredDuringSchedulingIgnoredDuringExecution[{index}]", out)
-        for index, term in enumerate(pods.get("preferredDuringSchedulingIgnoredDuringExecution") or ()):
-            at = f"{where}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
-            _check_weight(term, at, out)
-            _check_pod_term(term.get("podAffinityTerm") or {}, f"{at}.podAffinityTerm", out)
-
-
-def _check_weight(term: Structure, path: str, out: list[Cause]) -> None:
-    if not 1 <= term.get("weight", 0) <= 100:
-        out.append(wrong(f"{path}.weight", term.get("weight", 0), "must be in the range 1-100"))
-
-
-def check_node_selector(wanted: Structure, path: str, out: list[Cause]) -> None:
-    terms = wanted.get("nodeSelectorTerms") or ()
-    if not terms:
-        out.append(required(f"{path}.nodeSelectorTerms", "must have at least one node selector term"))
-    for index, term in enumerate(terms):
-        _check_node_term(term, f"{path}.nodeSelectorTerms[{index}]", out)
-
-
-def _check_node_term(term: Structure, path: str, out: list[Cause]) -> None:
-    for index, expression in enumerate(term.get("matchExpressions") or ()):
-        where = f"{path}.matchExpressions[{index}]"
-        operator, values = expression.get("operator", ""), expression.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                out.append(required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                out.append(forbidden(f"{where}.values", words))
-        elif operator in ("Gt", "Lt"):
-            if len(values) != 1:
-                words = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                out.append(required(f"{where}.values", words))
-        else:
-            out.append(wrong(f"{where}.operator", operator, "not a valid selector operator"))
-        key = expression.get("key", "")
-        out += [wrong(f"{where}.key", key, text) for text in names.qualified(key)]
-
-
-def _check_pod_term(term: Structure, path: str, out: list[Cause]) -> None:
-    if term.get("labelSelector"):
-        selector(term["labelSelector"], f"{path}.labelSelector", out)
-    if term.get("namespaceSelector"):
-        selector(term["namespaceSelector"], f"{path}.namespaceSelector", out)
-    key = term.get("topologyKey")
-    if not key:
-        out.append(required(f"{path}.topologyKey", "can not be empty"))
-    else:
-        out += [wrong(f"{path}.topologyKey", key, text) for text in names.qualified(key)]
-
-
-def _check_spread(constraints: Sequence[Structure], path: str, out: list[Cause]) -> None:
-    for index, constraint in enumerate(constraints):
-        where = f"{path}[{index}]"
-        skew = constraint.get("maxSkew", 0)
-        if skew <= 0:
-            out.append(wrong(f"{where}.maxSkew", skew, "must be greater than zero"))
-        if not constraint.get("topologyKey"):
-            out.append(required(f"{where}.topologyKey", "can not be empty"))
-        choice = constraint.get("whenUnsatisfiable", "")
-        if choice not in ("DoNotSchedule", "ScheduleAnyway"):
-            out.append(unsupported(f"{where}.whenUnsatisfiable", choice, ("DoNotSchedule", "ScheduleAnyway")))
-        if constraint.get("labelSelector"):
-            selector(constraint["labelSelector"], f"{where}.labelSelector", out)
+# --- the rest of the specification -----------------------------------------------------------------
 
 
 def _check_pod_security(context: Structure, path: str, out: list[Cause]) -> None:
@@ -387,10 +323,10 @@ def _check_gates(gates: Sequence[Structure], path: str, out: list[Cause]) -> Non
 
 
 _PARTS: Sequence[tuple[str, Callable[[Any, str, list[Cause]], None]]] = (
-    ("nodeSelector", _check_node_labels),
+    ("nodeSelector", check_labels),
     ("tolerations", check_tolerations),
-    ("affinity", _check_affinity),
-    ("topologySpreadConstraints", _check_spread),
+    ("affinity", check_affinity),
+    ("topologySpreadConstraints", check_spread),
     ("securityContext", _check_pod_security),
     ("readinessGates", _check_gates),
 )
@@ -429,11 +365,17 @@ def check_pod_change(pod: Document, old: Document, out: list[Cause]) -> None:
         if not _only_seconds(kept, added):
             out.append(forbidden("spec.tolerations", words))
     if changed := _fixed(spec, before):
-        out.append(forbidden("spec", f"pod updates may not change fields other than {_CHANGEABLE}\n{changed}"))
+        out.append(
+            forbidden("spec", f"pod updates may not change fields other than {_CHANGEABLE}\n{changed}")
+        )
 
 
 def _check_deadline(spec: Structure, before: Structure, out: list[Cause]) -> None:
-    path, value, earlier = "spec.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")
+    path, value, earlier = (
+        "spec.activeDeadlineSeconds",
+        spec.get("activeDeadlineSeconds"),
+        before.get("activeDeadlineSeconds"),
+    )
     if earlier is not None:
         if value is None:
             out.append(wrong(path, None, "must not update from a positive integer to nil value"))

@@ -65,7 +65,9 @@ def check_deployment(document: Document, out: list[Cause]) -> None:
     if deadline is not None:
         not_negative(spec, "spec", ("progressDeadlineSeconds",), out)
         if deadline <= ready:
-            out.append(wrong("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
+            out.append(
+                wrong("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+            )
 
 
 def _check_strategy(strategy: Structure, out: list[Cause]) -> None:
@@ -235,7 +237,13 @@ def check_cron_job(document: Document, out: list[Cause]) -> None:
         if not zone:
             out.append(wrong("spec.timeZone", zone, "timeZone must be nil or non-empty string"))
         elif zone.lower() == "local":
-            out.append(wrong("spec.timeZone", zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"))
+            out.append(
+                wrong(
+                    "spec.timeZone",
+                    zone,
+                    "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+                )
+            )
     not_negative(
         spec,
         "spec",
@@ -279,7 +287,7 @@ def _field_fault(field: str, low: int, high: int, words: tuple[str, ...]) -> str
     for part in field.split(","):
         span, _, step = part.partition("/")
         if step and not step.isdecimal():
-            return f"failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax"
+            return f'failed to parse int from {step}: strconv.Atoi: parsing "{step}": invalid syntax'
         if step and int(step) == 0:
             return f"step of range should be a positive number: {part}"
         if span in ("*", "?"):
@@ -291,7 +299,7 @@ def _field_fault(field: str, low: int, high: int, words: tuple[str, ...]) -> str
             elif end.isdecimal():
                 ends.append(int(end))
             else:
-                return f"failed to parse int from {end}: strconv.Atoi: parsing \"{end}\": invalid syntax"
+                return f'failed to parse int from {end}: strconv.Atoi: parsing "{end}": invalid syntax'
         if ends[0] < low:
             return f"beginning of range ({ends[0]}) below minimum ({low}): {part}"
         if ends[-1] > high:
@@ -348,7 +356,14 @@ def _kept(spec: Structure) -> dict[str, Any]:
     return kept
 
 
-_SUSPENDED_TEMPLATE = ("nodeSelector", "affinity", "tolerations", "schedulingGates", "containers", "initContainers")
+_SUSPENDED_TEMPLATE = (
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "schedulingGates",
+    "containers",
+    "initContainers",
+)
 
 
 def check_job_change(document: Document, old: Document, out: list[Cause]) -> None:
@@ -358,7 +373,14 @@ def check_job_change(document: Document, old: Document, out: list[Cause]) -> Non
         and spec.get("completions") == spec.get("parallelism")
         and before.get("completions") == before.get("parallelism")
     )
-    fields = ("selector", "podFailurePolicy", "completionMode", "backoffLimitPerIndex", "managedBy", "successPolicy")
+    fields = (
+        "selector",
+        "podFailurePolicy",
+        "completionMode",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    )
     _fixed(document, old, fields if elastic else ("completions", *fields), out)
     template, earlier = spec.get("template"), before.get("template")
     if template != earlier and not (before.get("suspend") and _only_scheduling(template, earlier)):
@@ -378,5 +400,3 @@ def _only_scheduling(template: Any, earlier: Any) -> bool:
 def check_controller_revision_change(document: Document, old: Document, out: list[Cause]) -> None:
     if document.get("data") != old.get("data"):
         out.append(wrong("data", document.get("data"), IMMUTABLE))
-
-

@@ -136,7 +136,7 @@ class NamedString(Scalar):
 
 
 class Text(Shape):
-    """A string that a Go type reads by itself; `parse` gives the form that is kept or raises `DecodingError`."""
+    """A string that a Go type reads by itself; `parse` gives the form kept or raises `DecodingError`."""
 
     zero = ""
 
@@ -309,8 +309,8 @@ def base64_text(value: Any) -> Any:
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
 _STEPS = (
-    ("2006", r"\d{4}"), ("-", "-"), ("01", r"\d{2}"), ("-", "-"), ("02", r"\d{2}"), ("T", "T"), ("15", r"\d{2}"),
-    (":", ":"), ("04", r"\d{2}"), (":", ":"), ("05", r"\d{2}(?:\.\d+)?"), ("Z07:00", r"Z|[+-]\d{2}:\d{2}"),
+    ("2006", r"\d{4}"), ("-", "-"), ("01", r"\d{2}"), ("-", "-"), ("02", r"\d{2}"), ("T", "T"),
+    ("15", r"\d{2}"), (":", ":"), ("04", r"\d{2}"), (":", ":"), ("05", r"\d{2}(?:\.\d+)?"), ("Z07:00", r"Z|[+-]\d{2}:\d{2}"),
 )  # fmt: skip
 
 
@@ -322,7 +322,9 @@ def instant(value: Any, layout: str = _LAYOUT) -> datetime:
         try:
             return datetime.fromisoformat(f"{found[1]}.{fraction}{'+00:00' if found[3] == 'Z' else found[3]}")
         except ValueError as error:
-            part = next((word for word in ("month", "day", "hour", "minute", "second") if word in str(error)), "day")
+            part = next(
+                (word for word in ("month", "day", "hour", "minute", "second") if word in str(error)), "day"
+            )
             raise DecodingError(f'parsing time "{value}": {part} out of range') from None
     rest = value
     for step, expression in _STEPS:

@@ -30,7 +30,10 @@ _SPECIAL: Mapping[str, Any] = {
         "anyOf": [{"type": "string"}, {"type": "integer", "minimum": INT32[0], "maximum": INT32[1]}]
     },
     "io.k8s.apimachinery.pkg.apis.meta.v1.Time": {"type": "string", "pattern": _INSTANT + "Z$"},
-    "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": {"type": "string", "pattern": _INSTANT + r"\.[0-9]{6}Z$"},
+    "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": {
+        "type": "string",
+        "pattern": _INSTANT + r"\.[0-9]{6}Z$",
+    },
 }
 # Groups of four characters alone, without padding, or with it: what base64 prints. The bits that padding
 # leaves over must be zero for the text to be canonical, hence the classes before it.
@@ -94,7 +97,8 @@ class _Checker:
             raise BadRequestError(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal "
                 f"{json_type(document)} into Go value of type struct "
-                '{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+                '{ APIVersion string "json:\\"apiVersion,omitempty\\""; '
+                'Kind string "json:\\"kind,omitempty\\"" }'
             )
         document = _identified(catalogue, self._gvk, document)
         reader = Reader()
@@ -118,7 +122,9 @@ def _checker(catalogue: Catalogue, gvk: GroupVersionKind) -> _Checker:
     return found
 
 
-def _cannot_be_handled(gvk: GroupVersionKind, fault: str, kind: str = "", version: str = "") -> BadRequestError:
+def _cannot_be_handled(
+    gvk: GroupVersionKind, fault: str, kind: str = "", version: str = ""
+) -> BadRequestError:
     return BadRequestError(
         f'{kind or gvk.kind} in version "{version or gvk.version}" cannot be handled as a {gvk.kind}: {fault}'
     )
@@ -148,7 +154,8 @@ def _identified(catalogue: Catalogue, gvk: GroupVersionKind, document: Document)
         )
         raise _cannot_be_handled(gvk, fault, kind, version)
     raise BadRequestError(
-        f"the API version in the data ({api_version}) does not match the expected API version ({gvk.api_version})"
+        f"the API version in the data ({api_version}) "
+        f"does not match the expected API version ({gvk.api_version})"
     )
 
 

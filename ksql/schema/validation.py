@@ -26,15 +26,28 @@ def validate(
     out: list[Cause] = []
     validate_metadata(type, document, old, out)
     key = (type.group, type.kind)
-    if subresource != "status":
-        rule = RULES.get(key)
-        if rule is not None:
-            rule(document, out)
+    # What stands as it stood was judged when it came; most updates touch metadata or status alone.
+    if subresource == "status" or (old is not None and _same_wish(document, old)):
+        return out
+    rule = RULES.get(key)
+    if rule is not None:
+        rule(document, out)
     if old is not None and not subresource:
         change = UPDATE_RULES.get(key)
         if change is not None:
             change(document, old, out)
     return out
+
+
+def _same_wish(document: Document, old: Document) -> bool:
+    """Do the documents differ in metadata and status only?"""
+    for part in document.keys() | old.keys():
+        if part not in _NO_WISH and document.get(part) != old.get(part):
+            return False
+    return True
+
+
+_NO_WISH = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
 def validate_body(gvk: GroupVersionKind, document: Document) -> list[Cause]:

@@ -2,7 +2,8 @@
 
 Only two kinds are served in versions that differ in shape: HorizontalPodAutoscaler (autoscaling/v1 and v2)
 and Event (core v1 and events.k8s.io/v1). Everything else differs in its apiVersion alone. What v1 of the
-autoscaler cannot say is carried in annotations, as kube-apiserver does, so the way there and back loses nothing.
+autoscaler cannot say is carried in annotations, as kube-apiserver does, so that the way there and back
+loses nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +60,9 @@ def _hpa_to_v1(document: Document) -> Document:
         spec["targetCPUUtilizationPercentage"] = target
     if current is not None:
         status["currentCPUUtilizationPercentage"] = current
-    return _with(document, spec, status, {key: orjson.dumps(value).decode() for key, value in carried.items()})
+    return _with(
+        document, spec, status, {key: orjson.dumps(value).decode() for key, value in carried.items()}
+    )
 
 
 def _hpa_to_v2(document: Document) -> Document:
@@ -111,7 +114,9 @@ def _with(
 ) -> Document:
     """The document with these parts, and exactly these of the carrying annotations."""
     metadata = dict(document.get("metadata") or {})
-    kept = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _ANNOTATIONS}
+    kept = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _ANNOTATIONS
+    }
     annotations = {**kept, **carried}
     if annotations:
         metadata["annotations"] = annotations
