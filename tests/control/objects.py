@@ -1,4 +1,4 @@
-"""Objects for tests of reconcilers, and the cluster made small: a plan's changes carried out on plain documents."""
+"""Objects for tests of reconcilers, and a world of plain documents in which plans are carried out."""
 
 import itertools
 from collections.abc import Sequence

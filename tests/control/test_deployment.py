@@ -52,7 +52,7 @@ class Rollout:
         return len(changes)
 
     def report(self, available: int | None = None) -> None:
-        """What the ReplicaSets' own controller would report; `available` of the newest, all others available."""
+        """What the ReplicaSets would report: `available` pods of the newest, all of the others."""
         for each in self.sets:
             size = each["spec"]["replicas"]
             up = size if available is None or each is not self.sets[-1] else min(size, available)
@@ -122,8 +122,8 @@ def test_an_image_change_moves_all_pods_to_a_second_revision() -> None:
 
 @pytest.mark.parametrize(
     ("value", "total", "round_up", "wanted"),
-    [("25%", 3, True, 1), ("25%", 3, False, 0), ("25%", 10, True, 3), ("25%", 10, False, 2), ("0%", 5, True, 0),
-     ("100%", 7, False, 7), (2, 3, True, 2), (None, 8, False, 2)],
+    [("25%", 3, True, 1), ("25%", 3, False, 0), ("25%", 10, True, 3), ("25%", 10, False, 2),
+     ("0%", 5, True, 0), ("100%", 7, False, 7), (2, 3, True, 2), (None, 8, False, 2)],
 )  # fmt: skip
 def test_surge_rounds_up_and_unavailability_down(value, total, round_up, wanted) -> None:
     assert bound(value, total, round_up=round_up) == wanted
