@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import ADMIN_GROUP, AUTHENTICATED, User
-from ksql.base.clock import VirtualClock
+from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.control.supervisor import Controllers
@@ -54,20 +54,24 @@ class LateError(AssertionError):
 
 
 class Simulation:
-    """A cluster under `clock`. Tests look at its state through `objects` and change it as a user."""
+    """A cluster under `clock`. Tests look at its state through `objects` and change it as a user.
+
+    Not `inline`, and on a database of its own, it also runs on real time: a bench's cluster without a door.
+    """
 
     def __init__(
         self,
-        clock: VirtualClock,
+        clock: Clock,
         *,
         nodes: int = 3,
         profile: Profile | None = None,
         url: str = "sqlite://",
+        inline: bool = True,
         minor: str = MINOR,
     ) -> None:
         self.clock = clock
         self.catalogue = catalogues.load(minor)
-        self.log = open_log(url, clock, inline=True)
+        self.log = open_log(url, clock, inline=inline)
         self.objects = Objects(clock)
         self.pipeline = Pipeline(self.log, self.objects, self.catalogue, AdminAuthorizer(), clock)
         self.connect = connect(self.pipeline)

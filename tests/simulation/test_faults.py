@@ -51,7 +51,8 @@ def test_a_deleted_namespace_is_emptied():
         await cluster.apply(deployment(namespace="shop"))
         await cluster.apply(
             {
-                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop"},
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "settings", "namespace": "shop"},
                 "data": {"colour": "blue"},
             }
         )  # fmt: skip
