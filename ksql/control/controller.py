@@ -189,13 +189,11 @@ class Controller:
     async def _write(self, change: Change, cause: int | None, written: "_Written") -> None:
         try:
             stored = await write(self.client, change, cause)
-        except NotFoundError:
-            if isinstance(change, Create):
-                raise
-            # Already gone: what was to be deleted is, and what was to be changed will be looked at again.
-            written.gone(change)
-            return
         except ApiError as error:
+            if isinstance(error, NotFoundError) and not isinstance(change, Create):
+                # Already gone: what was to be deleted is, and what was to be changed will be looked at again.
+                written.gone(change)
+                return
             if change.refused is None or isinstance(error, (ConflictError, AlreadyExistsError)):
                 raise
             self._say(change.refused, cause, error=error.message)
