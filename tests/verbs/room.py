@@ -45,7 +45,9 @@ class Room:
         assert found is not None
         return found
 
-    def request(self, verb: str, resource: str, namespace: str = "", name: str = "", **fields: Any) -> Request:
+    def request(
+        self, verb: str, resource: str, namespace: str = "", name: str = "", **fields: Any
+    ) -> Request:
         options = Options(**fields.pop("options", {}))
         user = fields.pop("user", ALICE)
         agent = fields.pop("user_agent", "kubectl/1.35")
@@ -53,7 +55,9 @@ class Room:
             user, verb, self.type(resource), namespace, name, options=options, user_agent=agent, **fields
         )
 
-    async def perform(self, verb: str, resource: str, namespace: str = "", name: str = "", **fields: Any) -> Result:
+    async def perform(
+        self, verb: str, resource: str, namespace: str = "", name: str = "", **fields: Any
+    ) -> Result:
         return await self.pipeline.perform(self.request(verb, resource, namespace, name, **fields))
 
     async def create(self, resource: str, document: Document, **fields: Any) -> Document:

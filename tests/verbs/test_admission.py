@@ -15,8 +15,17 @@ from tests.verbs.room import Room, pod, service
 
 
 async def test_a_new_cluster_has_its_first_objects_and_a_restart_adds_none(room: Room) -> None:
-    assert await room.names("namespaces") == ["default", "kube-node-lease", "kube-public", "kube-system", "shop"]
-    assert await room.names("priorityclasses.scheduling.k8s.io") == ["system-cluster-critical", "system-node-critical"]
+    assert await room.names("namespaces") == [
+        "default",
+        "kube-node-lease",
+        "kube-public",
+        "kube-system",
+        "shop",
+    ]
+    assert await room.names("priorityclasses.scheduling.k8s.io") == [
+        "system-cluster-critical",
+        "system-node-critical",
+    ]
     kubernetes = await room.get("services", "default", "kubernetes")
     assert kubernetes["spec"]["clusterIP"] == "10.96.0.1"
     head = room.log.head
@@ -34,7 +43,11 @@ async def test_a_namespace_has_a_label_a_finalizer_and_a_phase(room: Room) -> No
 
 async def test_a_pod_gets_account_priority_tolerations_and_a_first_status(room: Room) -> None:
     spec = (made := await room.create("pods", pod()))["spec"]
-    assert (spec["serviceAccountName"], spec["priority"], spec["preemptionPolicy"]) == ("default", 0, "PreemptLowerPriority")
+    assert (spec["serviceAccountName"], spec["priority"], spec["preemptionPolicy"]) == (
+        "default",
+        0,
+        "PreemptLowerPriority",
+    )
     assert spec["tolerations"] == [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -53,7 +66,9 @@ async def test_tolerations_that_are_there_stay_alone(room: Room) -> None:
 async def test_an_account_that_is_named_must_exist(room: Room) -> None:
     body = pod()
     body["spec"]["serviceAccountName"] = "bot"
-    with pytest.raises(ForbiddenError, match='error looking up service account shop/bot: serviceaccount "bot" not found'):
+    with pytest.raises(
+        ForbiddenError, match='error looking up service account shop/bot: serviceaccount "bot" not found'
+    ):
         await room.create("pods", body)
     await room.create("serviceaccounts", {"metadata": {"name": "bot", "namespace": "shop"}})
     assert (await room.create("pods", body))["spec"]["serviceAccountName"] == "bot"
@@ -92,13 +107,21 @@ def with_resources(*containers: Document) -> Document:
         ([{"requests": {"cpu": "0"}}], "BestEffort"),
         ([{"requests": {"cpu": "1"}}], "Burstable"),
         ([{"limits": {"cpu": "1", "memory": "1Gi"}}], "Guaranteed"),
-        ([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}], "Guaranteed"),
-        ([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}}], "Burstable"),
+        (
+            [{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}],
+            "Guaranteed",
+        ),
+        (
+            [{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}}],
+            "Burstable",
+        ),
         ([{"limits": {"cpu": "1", "memory": "1Gi"}}, {}], "Burstable"),
         ([{"limits": {"cpu": "1"}}], "Burstable"),
     ],
 )
-def test_the_quality_of_service_follows_requests_and_limits(containers: list[Document], expected: str) -> None:
+def test_the_quality_of_service_follows_requests_and_limits(
+    containers: list[Document], expected: str
+) -> None:
     assert quality(with_resources(*containers)) == expected
 
 
@@ -110,7 +133,9 @@ async def test_plain_data_of_a_secret_is_stored_encoded(room: Room) -> None:
 
 async def test_a_job_finds_its_pods_by_its_uid(room: Room) -> None:
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}
-    made = await room.create("jobs.batch", {"metadata": {"name": "once", "namespace": "shop"}, "spec": {"template": template}})
+    made = await room.create(
+        "jobs.batch", {"metadata": {"name": "once", "namespace": "shop"}, "spec": {"template": template}}
+    )
     uid = made["metadata"]["uid"]
     assert made["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     assert made["spec"]["template"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "once"
@@ -158,7 +183,9 @@ async def test_a_freed_address_can_be_had_again(room: Room) -> None:
 
 
 async def test_an_address_outside_of_the_range_is_refused(room: Room) -> None:
-    with pytest.raises(InvalidError, match=r"is not in the valid range. The range of valid IPs is 10.96.0.0/16"):
+    with pytest.raises(
+        InvalidError, match=r"is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+    ):
         await room.create("services", service(clusterIP="10.97.0.1"))
 
 
@@ -171,13 +198,17 @@ async def test_a_headless_service_has_no_address(room: Room) -> None:
 async def test_an_external_name_has_no_address(room: Room) -> None:
     made = await room.create("services", service(type="ExternalName", externalName="example.com"))
     assert "clusterIP" not in made["spec"]
-    changed = await room.patch("services", "shop", "web", {"spec": {"type": "ClusterIP", "externalName": None}})
+    changed = await room.patch(
+        "services", "shop", "web", {"spec": {"type": "ClusterIP", "externalName": None}}
+    )
     assert changed["spec"]["clusterIP"].startswith("10.96.")
 
 
 async def test_an_update_keeps_what_was_allocated(room: Room) -> None:
     made = await room.create("services", service(type="NodePort", ports=[{"name": "http", "port": 80}]))
-    changed = await room.update("services", service(type="NodePort", ports=[{"name": "http", "port": 81, "targetPort": 80}]))
+    changed = await room.update(
+        "services", service(type="NodePort", ports=[{"name": "http", "port": 81, "targetPort": 80}])
+    )
     assert changed["spec"]["clusterIP"] == made["spec"]["clusterIP"]
     assert changed["spec"]["ports"][0]["nodePort"] == made["spec"]["ports"][0]["nodePort"]
     assert changed["spec"]["ports"][0]["port"] == 81
@@ -188,7 +219,9 @@ async def test_node_ports_go_back_when_the_service_needs_none(room: Room) -> Non
     port = made["spec"]["ports"][0]["nodePort"]
     changed = await room.patch("services", "shop", "web", {"spec": {"type": "ClusterIP"}})
     assert "nodePort" not in changed["spec"]["ports"][0]
-    again = await room.create("services", service("b", type="NodePort", ports=[{"port": 80, "nodePort": port}]))
+    again = await room.create(
+        "services", service("b", type="NodePort", ports=[{"port": 80, "nodePort": port}])
+    )
     assert again["spec"]["ports"][0]["nodePort"] == port
 
 

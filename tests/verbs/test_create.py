@@ -32,8 +32,17 @@ async def test_create_gives_identity_and_answers_with_the_revision(room: Room) -
 async def test_the_event_says_who_wrote_and_why(room: Room) -> None:
     await room.create("configmaps", config(), cause=3, correlation="abc", source="10.0.0.9")
     (event,) = await room.events(resources=("configmaps",))
-    assert (event.actor.user, event.actor.user_agent, event.actor.source) == ("alice", "kubectl/1.35", "10.0.0.9")
-    assert (event.verb, event.cause, event.correlation, event.field_manager) == ("create", 3, "abc", "kubectl")
+    assert (event.actor.user, event.actor.user_agent, event.actor.source) == (
+        "alice",
+        "kubectl/1.35",
+        "10.0.0.9",
+    )
+    assert (event.verb, event.cause, event.correlation, event.field_manager) == (
+        "create",
+        3,
+        "abc",
+        "kubectl",
+    )
 
 
 async def test_a_request_without_correlation_gets_one_of_its_own(room: Room) -> None:
@@ -124,7 +133,9 @@ async def test_the_body_must_be_of_the_kind_it_is_sent_to(room: Room) -> None:
 async def test_unknown_fields_are_dropped_named_or_refused_as_asked(room: Room) -> None:
     body = {**config(), "colour": 1}
     assert "colour" not in await room.create("configmaps", body, options={"dry_run": True})
-    warned = await room.perform("create", "configmaps", "shop", body=body, options={"field_validation": "Warn"})
+    warned = await room.perform(
+        "create", "configmaps", "shop", body=body, options={"field_validation": "Warn"}
+    )
     assert warned.warnings == ('unknown field "colour"',)
     with pytest.raises(BadRequestError, match="strict decoding error"):
         await room.create("configmaps", {**body, "metadata": {"name": "b"}}, namespace="shop",

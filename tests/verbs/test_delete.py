@@ -46,9 +46,13 @@ async def test_a_name_used_again_is_another_object(room: Room) -> None:
 async def test_preconditions_protect_the_object_that_was_not_meant(room: Room) -> None:
     made = await room.create("configmaps", config())
     uid, version = made["metadata"]["uid"], made["metadata"]["resourceVersion"]
-    with pytest.raises(ConflictError, match=rf"the UID in the precondition \(x\) does not match the UID in record \({uid}\)"):
+    with pytest.raises(
+        ConflictError, match=rf"the UID in the precondition \(x\) does not match the UID in record \({uid}\)"
+    ):
         await room.delete("configmaps", "shop", "settings", precondition_uid="x")
-    with pytest.raises(ConflictError, match=rf"\(1\) does not match the ResourceVersion in record \({version}\)"):
+    with pytest.raises(
+        ConflictError, match=rf"\(1\) does not match the ResourceVersion in record \({version}\)"
+    ):
         await room.delete("configmaps", "shop", "settings", precondition_resource_version="1")
     gone = await room.delete(
         "configmaps", "shop", "settings", precondition_uid=uid, precondition_resource_version=version
@@ -74,10 +78,17 @@ async def test_finalizers_keep_the_object_until_the_last_has_let_go(room: Room) 
     head = room.log.head
     assert not (await room.delete("deployments.apps", "shop", "web")).deleted
     assert room.log.head == head, "a second delete changes nothing"
-    left = await room.patch("deployments.apps", "shop", "web", {"metadata": {"finalizers": ["example.com/b"]}})
+    left = await room.patch(
+        "deployments.apps", "shop", "web", {"metadata": {"finalizers": ["example.com/b"]}}
+    )
     assert left["metadata"]["deletionTimestamp"] == metadata["deletionTimestamp"]
     last = await room.perform(
-        "patch", "deployments.apps", "shop", "web", body={"metadata": {"finalizers": None}}, patch_type="merge"
+        "patch",
+        "deployments.apps",
+        "shop",
+        "web",
+        body={"metadata": {"finalizers": None}},
+        patch_type="merge",
     )
     assert last.deleted
     assert room.objects.get("deployments.apps", "shop", "web") is None
@@ -116,10 +127,16 @@ def test_a_pod_on_a_node_gets_a_deadline_that_can_only_come_nearer() -> None:
     async def test(room: Room) -> None:
         await room.create("pods", pod(node="node-1"))
         pending = shown(await room.delete("pods", "shop", "web-1"))["metadata"]
-        assert (pending["deletionTimestamp"], pending["deletionGracePeriodSeconds"]) == ("2030-01-01T00:00:30Z", 30)
+        assert (pending["deletionTimestamp"], pending["deletionGracePeriodSeconds"]) == (
+            "2030-01-01T00:00:30Z",
+            30,
+        )
         await room.clock.sleep(10)
         nearer = shown(await room.delete("pods", "shop", "web-1", grace_period_seconds=15))["metadata"]
-        assert (nearer["deletionTimestamp"], nearer["deletionGracePeriodSeconds"]) == ("2030-01-01T00:00:15Z", 15)
+        assert (nearer["deletionTimestamp"], nearer["deletionGracePeriodSeconds"]) == (
+            "2030-01-01T00:00:15Z",
+            15,
+        )
         head = room.log.head
         await room.delete("pods", "shop", "web-1", grace_period_seconds=60)
         await room.delete("pods", "shop", "web-1")

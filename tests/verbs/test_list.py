@@ -174,7 +174,7 @@ def test_a_revision_that_comes_in_time_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"resource_version_match": "Exact"}, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        ({"resource_version_match": "Exact"}, "is forbidden unless resourceVersion is provided"),
         ({"resource_version_match": "Exact", "resource_version": "0"},
          'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'),
         ({"resource_version_match": "Newest", "resource_version": "1"},
@@ -199,7 +199,11 @@ async def test_a_resource_version_is_a_number(room: Room) -> None:
 async def test_objects_are_answered_in_the_version_that_is_asked_for(room: Room) -> None:
     body = {
         "metadata": {"name": "web", "namespace": "shop"},
-        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "targetCPUUtilizationPercentage": 80},
+        "spec": {
+            "maxReplicas": 3,
+            "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+            "targetCPUUtilizationPercentage": 80,
+        },
     }
     made = await room.create("autoscaling/v1/horizontalpodautoscalers", body)
     assert made["apiVersion"] == "autoscaling/v1" and made["spec"]["targetCPUUtilizationPercentage"] == 80

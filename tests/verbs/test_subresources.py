@@ -13,7 +13,9 @@ async def test_a_scale_shows_replicas_and_selector(room: Room) -> None:
     made = await room.create("deployments.apps", deployment(replicas=2))
     scale = await room.get("deployments.apps", "shop", "web", subresource="scale")
     metadata = made["metadata"]
-    kept = {key: metadata[key] for key in ("name", "namespace", "uid", "creationTimestamp", "resourceVersion")}
+    kept = {
+        key: metadata[key] for key in ("name", "namespace", "uid", "creationTimestamp", "resourceVersion")
+    }
     assert scale == {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -58,7 +60,10 @@ async def test_negative_replicas_are_invalid(room: Room) -> None:
 
 
 def binding(node: str = "node-1", **metadata: Any) -> Document:
-    return {"metadata": {"name": "web-1", "namespace": "shop", **metadata}, "target": {"kind": "Node", "name": node}}
+    return {
+        "metadata": {"name": "web-1", "namespace": "shop", **metadata},
+        "target": {"kind": "Node", "name": node},
+    }
 
 
 async def bind(room: Room, body: Document) -> Document:
@@ -86,7 +91,8 @@ async def test_a_pod_is_bound_once(room: Room) -> None:
     with pytest.raises(ConflictError) as caught:
         await bind(room, binding("node-2"))
     assert caught.value.message == (
-        'Operation cannot be fulfilled on pods/binding "web-1": pod web-1 is already assigned to node "node-1"'
+        'Operation cannot be fulfilled on pods/binding "web-1": '
+        'pod web-1 is already assigned to node "node-1"'
     )
 
 
@@ -121,7 +127,9 @@ async def running(room: Room, ready: str = "True") -> None:
 
 async def budget(room: Room, name: str = "web", **status: Any) -> None:
     spec = {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}
-    await room.create("poddisruptionbudgets.policy", {"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    await room.create(
+        "poddisruptionbudgets.policy", {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+    )
     status = {"observedGeneration": 1, "currentHealthy": 2, "desiredHealthy": 2, "expectedPods": 2, **status}
     await room.patch("poddisruptionbudgets.policy", "shop", name, {"status": status}, subresource="status")
 

@@ -55,7 +55,9 @@ async def test_an_update_of_another_object_of_that_name_conflicts(room: Room) ->
     await room.create("configmaps", config())
     body = config()
     body["metadata"]["uid"] = "another"
-    with pytest.raises(ConflictError, match="Precondition failed: UID in precondition: another, UID in object meta"):
+    with pytest.raises(
+        ConflictError, match="Precondition failed: UID in precondition: another, UID in object meta"
+    ):
         await room.update("configmaps", body)
 
 
@@ -130,7 +132,7 @@ async def test_a_patch_with_a_stale_resource_version_conflicts(room: Room) -> No
 
 async def test_a_patch_cannot_rename(room: Room) -> None:
     await room.create("configmaps", config())
-    with pytest.raises(InvalidError, match="metadata.name: Invalid value"):
+    with pytest.raises(InvalidError, match=r"metadata\.name: Invalid value"):
         await room.patch("configmaps", "shop", "settings", {"metadata": {"name": "other"}})
 
 
@@ -153,7 +155,8 @@ async def test_of_concurrent_updates_of_one_state_one_wins(room: Room) -> None:
     made = await room.create("configmaps", config())
     head = room.log.head
     answers = await asyncio.gather(
-        *(room.update("configmaps", {**made, "data": {"by": str(i)}}) for i in range(20)), return_exceptions=True
+        *(room.update("configmaps", {**made, "data": {"by": str(i)}}) for i in range(20)),
+        return_exceptions=True,
     )
     assert sum(isinstance(answer, ConflictError) for answer in answers) == 19
     assert room.log.head == head + 1
@@ -186,7 +189,10 @@ async def test_a_dry_run_of_a_patch_answers_at_the_revision_that_stands(room: Ro
 
 async def test_a_pod_keeps_its_priority_when_an_update_names_none(room: Room) -> None:
     made = await room.create("pods", pod())
-    body = {**made, "spec": {k: v for k, v in made["spec"].items() if k not in ("priority", "preemptionPolicy")}}
+    body = {
+        **made,
+        "spec": {k: v for k, v in made["spec"].items() if k not in ("priority", "preemptionPolicy")},
+    }
     changed = await room.update("pods", body)
     assert changed == made
 
@@ -194,6 +200,8 @@ async def test_a_pod_keeps_its_priority_when_an_update_names_none(room: Room) ->
 async def test_documents_handed_out_are_never_changed(room: Room) -> None:
     made = await room.create("deployments.apps", deployment())
     before = repr(made)
-    await room.patch("deployments.apps", "shop", "web", {"spec": {"replicas": 3}, "metadata": {"labels": {"a": "b"}}})
+    await room.patch(
+        "deployments.apps", "shop", "web", {"spec": {"replicas": 3}, "metadata": {"labels": {"a": "b"}}}
+    )
     await room.delete("deployments.apps", "shop", "web", propagation_policy="Foreground")
     assert repr(made) == before

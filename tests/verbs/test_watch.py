@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from ksql.schema.errors import BadRequestError, ForbiddenError, GoneError, InvalidError
 from ksql.auth.identity import User
+from ksql.schema.errors import BadRequestError, ForbiddenError, GoneError, InvalidError
 from ksql.state.entry import Frame, bookmark
 from ksql.state.window import WINDOW_SECONDS
 from ksql.verbs.request import Selection
@@ -90,7 +90,9 @@ async def test_a_label_that_changes_lets_the_object_come_and_go(room: Room) -> N
     await room.patch("configmaps", "shop", "a", {"metadata": {"labels": {"app": "db"}}})
     await room.patch("configmaps", "shop", "a", {"data": {"x": "2"}})
     await room.delete("configmaps", "shop", "a")
-    await room.create("configmaps", {**config("end"), "metadata": {**config("end")["metadata"], "labels": {"app": "web"}}})
+    await room.create(
+        "configmaps", {**config("end"), "metadata": {**config("end")["metadata"], "labels": {"app": "web"}}}
+    )
     assert await some(feed, 4) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "end")]
 
 
@@ -122,7 +124,9 @@ async def test_a_node_watches_the_pods_that_are_bound_to_it(room: Room) -> None:
 
 
 async def test_one_object_can_be_watched_by_its_name(room: Room) -> None:
-    feed = room.watch("configmaps", "shop", resource_version=str(room.log.head), field_selector="metadata.name=b")
+    feed = room.watch(
+        "configmaps", "shop", resource_version=str(room.log.head), field_selector="metadata.name=b"
+    )
     for name in "abc":
         await room.create("configmaps", config(name))
     await room.create("configmaps", config("b", "default"))
@@ -231,8 +235,8 @@ async def test_a_watcher_that_falls_behind_is_told_to_list_again(
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"resource_version_match": "NotOlderThan"}, "is forbidden for watch unless sendInitialEvents is provided"),
-        ({"send_initial_events": True}, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        ({"resource_version_match": "NotOlderThan"}, "for watch unless sendInitialEvents is provided"),
+        ({"send_initial_events": True}, "requires setting resourceVersionMatch to NotOlderThan"),
         ({"send_initial_events": True, "resource_version_match": "Exact"}, 'Unsupported value: "Exact"'),
     ],
 )  # fmt: skip
