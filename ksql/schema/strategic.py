@@ -115,6 +115,7 @@ def _gvk(type: ResourceType | GroupVersionKind) -> GroupVersionKind:
 def _merged(original: Document, patch: Document, plan: Plan) -> Document:
     """The original with the patch merged in."""
     directive = patch.get(DIRECTIVE)
+    # Merging is what happens anyway; kube-apiserver refuses to be told, though its documentation names it.
     if directive is not None and directive != "merge":
         return _directed(directive, patch, plan)
     result = _retained(original, patch)
@@ -159,6 +160,7 @@ def _value(old: Any, new: Any, field: Field) -> Any:
 
 def _taken(value: Any, field: Field) -> Any:
     """What the patch says where there is nothing to merge with: without its nulls and directives."""
+    # kube-apiserver drops an object that says `$patch: replace` here, which nobody can have meant.
     if value.__class__ is dict:
         return _MISSING if value.get(DIRECTIVE) == "delete" else _merged({}, value, field.plan)
     if value.__class__ is list:
