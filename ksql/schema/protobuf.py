@@ -23,7 +23,6 @@ from ksql.base.documents import Document, DocumentError, decode
 from ksql.schema.errors import BadRequestError, TooLargeError, UnsupportedMediaTypeError
 from ksql.schema.resources import GroupVersionKind
 
-MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\0"
 
 # Messages within messages. Only JSON schemas nest by themselves, two levels each; every level costs a few
@@ -436,11 +435,6 @@ def message_name(api_version: str, kind: str) -> str | None:
     package = _groups().get((group, version))
     name = f"{package}.{kind}"
     return name if package is not None and name in _table() else None
-
-
-def is_protobuf(data: bytes) -> bool:
-    """Whether the bytes claim to be such a body."""
-    return data.startswith(MAGIC)
 
 
 def decode_body(data: bytes, default: GroupVersionKind | None = None) -> Document:

@@ -40,11 +40,6 @@ def _printer(type: ResourceType | GroupVersionKind) -> Printer:
     return _PRINTERS.get((type.group, type.kind), _PLAIN)
 
 
-def column_definitions(type: ResourceType | GroupVersionKind) -> list[Document]:
-    """The columns of this kind. Do not change what is returned."""
-    return list(_printer(type).columns)
-
-
 def table(
     type: ResourceType | GroupVersionKind,
     documents: Iterable[Document],
