@@ -13,9 +13,6 @@ from typing import Any, Self
 
 import httpx
 import orjson
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, WebSocketException
-from websockets.typing import Subprotocol
 
 from ksql.base.clock import Clock
 from ksql.commands.operations import operation
@@ -94,6 +91,9 @@ class Door:
 
     async def follow(self, name: str, variables: Mapping[str, Any], after: int) -> AsyncIterator[Any]:
         """What a subscription tells after a revision, for ever. Each `data` must hold `events.revision`."""
+        # Only followers need it, and it takes a tenth of a second to import.
+        from websockets.exceptions import InvalidHandshake, WebSocketException
+
         seen, wait = after, RETRY_SECONDS
         while True:
             try:
@@ -108,6 +108,9 @@ class Door:
 
     async def _subscribed(self, name: str, variables: Mapping[str, Any]) -> AsyncIterator[Any]:
         """One connection's worth of a subscription."""
+        from websockets.asyncio.client import connect
+        from websockets.typing import Subprotocol
+
         async with connect(
             "ws" + self._connection.server.removeprefix("http") + "/graphql",
             ssl=self._tls,

@@ -369,21 +369,36 @@ async def _at_many(
 ) -> None:  # fmt: skip
     connection = where.connection()
     namespace = None if everywhere else connection.namespace
-    manifests: list[Any] = []
+    found: dict[str, list[Any]] = {}
     async with Door(connection, SystemClock()) as door:
         resolved = (await door.ask("moment", {"at": moment}))["moment"]
-        # Every page shows the same revision, however long the reading takes.
-        asked = {**chosen, "at": f"r{resolved['revision']}", "kind": kind, "namespace": namespace,
-                 "reveal": reveal}  # fmt: skip
-        manifests = [node["manifest"] async for node in _paged(door, "list_at", "objects", asked, 0)]
+        for one in await _kinds(door, kind):
+            # Every page shows the same revision, however long the reading takes.
+            asked = {**chosen, "at": f"r{resolved['revision']}", "kind": one, "namespace": namespace,
+                     "reveal": reveal}  # fmt: skip
+            found[one] = [node["manifest"] async for node in _paged(door, "list_at", "objects", asked, 0)]
     _print_then(resolved)
+    filled = {one: manifests for one, manifests in found.items() if manifests}
     if output in (Output.json, Output.yaml):
-        listed = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": manifests}
+        items = [manifest for manifests in found.values() for manifest in manifests]
+        listed = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}
         typer.echo(printing.dump(listed, output))
-    elif manifests:
-        _print_table(manifests, resolved, output, everywhere)
+    elif filled:
+        for number, (one, manifests) in enumerate(filled.items()):
+            typer.echo("", nl=number > 0)
+            _print_table(manifests, resolved, output, everywhere, one if len(found) > 1 else "")
     else:
         typer.echo(f"no {kind} then" + ("" if everywhere else f" in namespace {namespace}"), err=True)
+
+
+async def _kinds(door: Door, words: str) -> list[str]:
+    """pods; deploy,rs; or the members of a category such as all."""
+    if "," in words:
+        return list(dict.fromkeys(word for word in words.split(",") if word))
+    if words == "all":
+        members = (await door.ask("resources", {"category": words}))["resources"]
+        return [member["resource"] for member in members if "list" in member["verbs"]]
+    return [words]
 
 
 def _print_then(moment: Any) -> None:
@@ -395,13 +410,17 @@ def _zone(text: str) -> str:
     return printing.zone_name(parse_rfc3339(text))
 
 
-def _print_table(manifests: list[Any], moment: Any, output: Output, namespaces: bool) -> None:
+def _print_table(
+    manifests: list[Any], moment: Any, output: Output, namespaces: bool, resource: str = ""
+) -> None:
     """As kubectl would have printed it then: ages are counted to that moment."""
     group, _, version = manifests[0]["apiVersion"].rpartition("/")
     kind = GroupVersionKind(group, version, manifests[0]["kind"])
     now = parse_rfc3339(moment["time"]) if moment["time"] else SystemClock().now()
     found = tables.table(kind, manifests, now=now)
-    for line in printing.table(found, wide=output is Output.wide, namespaces=namespaces):
+    # Beside other kinds each name says its own, as kubectl has it.
+    prefix = f"{kind.kind.lower()}{'.' + group if group else ''}/" if resource else ""
+    for line in printing.table(found, wide=output is Output.wide, namespaces=namespaces, prefix=prefix):
         typer.echo(line)
 
 

@@ -62,13 +62,14 @@ def dump(value: Any, form: str) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip("\n")
 
 
-def table(found: Document, *, wide: bool, namespaces: bool) -> list[str]:
-    """A Kubernetes Table as kubectl prints it."""
+def table(found: Document, *, wide: bool, namespaces: bool, prefix: str = "") -> list[str]:
+    """A Kubernetes Table as kubectl prints it; `prefix` stands before each name."""
     shown = [index for index, c in enumerate(found["columnDefinitions"]) if wide or not c.get("priority")]
     heads = [found["columnDefinitions"][index]["name"].upper() for index in shown]
     rows = [["NAMESPACE", *heads] if namespaces else heads]
     for row in found["rows"]:
         cells = [_cell(row["cells"][index]) for index in shown]
+        cells[0] = prefix + cells[0]
         metadata = row["object"]["metadata"]
         rows.append([metadata.get("namespace", ""), *cells] if namespaces else cells)
     return columns(rows)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ksql.base.documents import Document, encode, removed
+from ksql.base.documents import Document, encode, lookup, removed
 from ksql.history import masks
 
 # Finds the fields that tell a list's items apart, given the path of field names that leads to it; empty
@@ -30,7 +30,7 @@ BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "addresses": (("type",), ("type", "address"), ("ip",)),
     "topologySpreadConstraints": (("topologyKey",), ("topologyKey", "whenUnsatisfiable")),
     "matchExpressions": (("key",), ("key", "operator")),
-    "endpoints": (("targetRef",),),
+    "endpoints": (("targetRef.uid",), ("targetRef.name",), ("hostname",)),
 }
 ANYWHERE: tuple[tuple[str, ...], ...] = (("name",), ("type",), ("uid",), ("ip",))
 _SCALAR_SETS = frozenset({"finalizers", "accessModes", "podCIDRs", "clusterIPs", "externalIPs", "shortNames"})
@@ -87,7 +87,8 @@ def label_of(item: Any, fields: tuple[str, ...]) -> str | None:
         return item if isinstance(item, str) else None
     if not isinstance(item, dict):
         return None
-    parts = [item.get(field) for field in fields]
+    # A field may lie deeper: an endpoint is known by the pod it leads to, targetRef.uid.
+    parts = [lookup(item, *field.split(".")) for field in fields]
     # A protocol or an effect may be left out and still tells two items apart; the first field may not.
     if isinstance(parts[0], bool) or not isinstance(parts[0], (str, int)):
         return None

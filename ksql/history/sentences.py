@@ -26,6 +26,11 @@ _QUIET = (
     ("metadata", "uid"),
     ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
 )
+# Instants and counters that move with what they stand beside, and notes that controllers leave themselves.
+_CLOCKWORK = (
+    "observedGeneration", "lastUpdateTime", "lastTransitionTime", "lastProbeTime", "lastHeartbeatTime",
+)  # fmt: skip
+_OWN_NOTES = "deployment.kubernetes.io/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,14 @@ def sentence(event: Event, before: Document | None, *, because: bool = True) -> 
 
 def _deed(event: Event, before: Document | None) -> str:
     thing = thing_of(event)
+    if event.stream.resource == "events" and event.change is not Change.DELETED:
+        return _note(event)
     if event.change is Change.ADDED:
         return f"created {thing}"
     if event.change is Change.DELETED:
-        return f"removed {thing}, whose deletion was under way" if _was_leaving(event) else f"deleted {thing}"
+        # What had been asked to go goes now; a deletion at once is somebody's own deed.
+        leaving = lookup(event.document, "metadata", "deletionTimestamp")
+        return f"removed {thing}" if leaving else f"deleted {thing}"
     if before is None:
         return f"changed {thing}"
     changes = diff.between(before, event.document, event.stream.resource)
@@ -77,8 +86,14 @@ def _deed(event: Event, before: Document | None) -> str:
     return next(told for reader in _READERS if (told := reader(facts)) is not None)
 
 
-def _was_leaving(event: Event) -> bool:
-    return event.verb != "delete" and bool(lookup(event.document, "metadata", "deletionTimestamp"))
+def _note(event: Event) -> str:
+    """A Kubernetes Event is itself a sentence about another object."""
+    document = event.document
+    about = document.get("involvedObject") or document.get("regarding") or {}
+    name = "/".join(filter(None, (about.get("namespace"), about.get("name"))))
+    message = _short(str(document.get("message") or document.get("note") or "").strip().rstrip("."))
+    kind, reason = str(about.get("kind", "something")).lower(), document.get("reason")
+    return f'noted of {kind} {name}: "{message}"' + (f" ({reason})" if reason else "")
 
 
 def _deletion(facts: Facts) -> str | None:
@@ -184,6 +199,26 @@ def _status(facts: Facts) -> str | None:
 _MARKS = (("labels", "labelled", "label"), ("annotations", "annotated", "annotation"))
 
 
+def _endpoints(facts: Facts) -> str | None:
+    """How many addresses a Service's traffic can go to now."""
+    if facts.event.stream.resource not in ("endpoints", "endpointslices.discovery.k8s.io"):
+        return None
+    old, new = _addresses(facts.before), _addresses(facts.after)
+    if old == new:
+        return None
+    ready, waiting = new
+    return f"listed {ready} ready" + (f" and {waiting} unready" if waiting else "") + f" in {facts.thing}"
+
+
+def _addresses(document: Document) -> tuple[int, int]:
+    """Ready and unready addresses of Endpoints or of an EndpointSlice."""
+    subsets, endpoints = document.get("subsets") or (), document.get("endpoints") or ()
+    ready = sum(len(subset.get("addresses") or ()) for subset in subsets)
+    waiting = sum(len(subset.get("notReadyAddresses") or ()) for subset in subsets)
+    able = sum(lookup(endpoint, "conditions", "ready") is not False for endpoint in endpoints)
+    return ready + able, waiting + len(endpoints) - able
+
+
 def _labels(facts: Facts) -> str | None:
     """Only labels or annotations changed: say which, and to what."""
     loud = _loud(facts)
@@ -207,7 +242,16 @@ def _fields(facts: Facts) -> str:
 
 def _loud(facts: Facts) -> list[diff.FieldChange]:
     """The changes worth telling: bookkeeping that follows from others is left out."""
-    return [change for change in facts.changes if change.path not in _QUIET]
+    return [change for change in facts.changes if not _is_quiet(change)]
+
+
+def _is_quiet(change: diff.FieldChange) -> bool:
+    path = change.path
+    if path in _QUIET or (path and path[-1] in _CLOCKWORK):
+        return True
+    if path == ("metadata", "annotations"):
+        return all(key.startswith(_OWN_NOTES) for key in (change.old or change.new or {}))
+    return path[:2] == ("metadata", "annotations") and str(path[-1]).startswith(_OWN_NOTES)
 
 
 def _others(facts: Facts, told: diff.Path) -> str:
@@ -228,6 +272,6 @@ def _short(value: Any) -> str:
 
 
 _READERS: tuple[Reader, ...] = (
-    _deletion, _binding, _status, _scaling, _restart, _images, _switches, _taints, _owners, _finalizers,
-    _labels, _fields,
+    _deletion, _binding, _status, _scaling, _restart, _images, _switches, _taints, _endpoints, _owners,
+    _finalizers, _labels, _fields,
 )  # fmt: skip

@@ -15,9 +15,10 @@ NEWS_MAX = 2  # what fits into a sentence; the diff has the rest
 
 def news(resource: str, old: Document, new: Document) -> str:
     """The most telling differences between two statuses, as words that follow the object's name."""
-    found = [*_restarts(old, new), *_phase(old, new), *_conditions(old, new), *_containers(old, new)]
+    weighty, minor = _conditions(old, new)
+    found = [*_restarts(old, new), *_phase(old, new), *weighty, *_containers(old, new), *minor]
     found += _replicas(old, new) or _addresses(old, new)
-    told: dict[str, None] = dict.fromkeys(found)
+    told: dict[str, None] = dict.fromkeys(found or _reasons(old, new))
     return " and ".join(list(told)[:NEWS_MAX])
 
 
@@ -28,7 +29,8 @@ def _phase(old: Document, new: Document) -> Iterator[str]:
         yield f"{phase} ({reason})" if reason else str(phase)
 
 
-def _conditions(old: Document, new: Document) -> Iterator[str]:
+def _conditions(old: Document, new: Document) -> tuple[list[str], list[str]]:
+    """What turned: the conditions that matter most, and the others."""
     before = {c.get("type"): c for c in _dicts(old.get("conditions"))}
     changed = [
         condition
@@ -37,9 +39,18 @@ def _conditions(old: Document, new: Document) -> Iterator[str]:
         # A new condition that says no is how an object begins, not news.
         and (condition.get("type") in before or condition.get("status") != "False")
     ]
-    changed.sort(key=lambda c: _WEIGHT.index(c["type"]) if c.get("type") in _WEIGHT else len(_WEIGHT))
-    for condition in changed:
-        yield _condition(condition)
+    weighty = sorted((c for c in changed if c.get("type") in _WEIGHT), key=lambda c: _WEIGHT.index(c["type"]))
+    minor = [condition for condition in changed if condition.get("type") not in _WEIGHT]
+    return [_condition(condition) for condition in weighty], [_condition(condition) for condition in minor]
+
+
+def _reasons(old: Document, new: Document) -> Iterator[str]:
+    """Conditions that stand as they stood, for another reason."""
+    before = {c.get("type"): c.get("reason") for c in _dicts(old.get("conditions"))}
+    for condition in _dicts(new.get("conditions")):
+        reason = condition.get("reason")
+        if reason and reason != before.get(condition.get("type")):
+            yield f"{condition.get('type')} ({reason})"
 
 
 def _condition(condition: Document) -> str:

@@ -38,7 +38,7 @@ from ksql.serve.gql_nodes import (
 )  # fmt: skip
 from ksql.serve.gql_pages import asked, named
 from ksql.serve.gql_scalars import EventOrder, Moment, Revision, Timestamp, Verb
-from ksql.serve.gql_values import Diff, difference
+from ksql.serve.gql_values import Diff, ResourceKind, difference, resource_kind
 
 Word = Annotated[
     str | None, about("Plural, singular, short name or kind: pods, pod, po, Pod, deployments.apps.")
@@ -269,6 +269,20 @@ class Query:
             time = None if event is None else event.time
         shown = None if time is None else Timestamp(time)
         return ResolvedMoment(revision=Revision(found.revision), time=shown, live=found.live)
+
+    @resolved("The kinds of objects this cluster serves, in their preferred version.")
+    def resources(
+        self,
+        info: Info,
+        name: Annotated[str | None, about("Only what this means: po, Pod, deployments.apps.")] = None,
+        category: Annotated[str | None, about("Only members of this category, such as all.")] = None,
+    ) -> list[ResourceKind]:
+        catalogue = info.context.rooms.catalogue
+        found = [catalogue.by_key(type.qualified) for type in catalogue.types]
+        if name is not None:
+            found = [info.context.type(name)]
+        unique = {type.qualified: type for type in found}.values()
+        return [resource_kind(t) for t in unique if category is None or category in t.categories]
 
     @resolved("The newest revision of the log.")
     def head(self, info: Info) -> Revision:

@@ -7,6 +7,7 @@ import strawberry
 
 from ksql.history import actors, diff
 from ksql.log import event as log_event
+from ksql.schema.resources import ResourceType, Retention
 from ksql.serve.gql_fields import resolved
 from ksql.serve.gql_scalars import FieldChangeKind, GqlActorKind, Json, Revision
 
@@ -29,6 +30,33 @@ def page_info(cursors: Sequence[str], has_previous: bool, has_next: bool) -> Pag
     first, last = (cursors[0], cursors[-1]) if cursors else (None, None)
     return PageInfo(
         has_next_page=has_next, has_previous_page=has_previous, start_cursor=first, end_cursor=last
+    )
+
+
+@strawberry.type(description="A kind of objects, as this cluster serves it.")
+class ResourceKind:
+    resource: str = strawberry.field(description="The plural with its group: deployments.apps.")
+    kind: str = strawberry.field(description="Deployment.")
+    api_version: str = strawberry.field(description="apps/v1.")
+    namespaced: bool = strawberry.field(description="Whether its objects live in namespaces.")
+    singular: str = strawberry.field(description="deployment.")
+    short_names: list[str] = strawberry.field(description="deploy.")
+    categories: list[str] = strawberry.field(description="The groups of kinds it belongs to: all.")
+    verbs: list[str] = strawberry.field(description="What can be done with its objects.")
+    keeps_history: bool = strawberry.field(description="Not of heartbeats: their newest state alone.")
+
+
+def resource_kind(found: ResourceType) -> ResourceKind:
+    return ResourceKind(
+        resource=found.qualified,
+        kind=found.kind,
+        api_version=found.api_version,
+        namespaced=found.namespaced,
+        singular=found.singular,
+        short_names=list(found.short_names),
+        categories=list(found.categories),
+        verbs=list(found.verbs),
+        keeps_history=found.retention is Retention.FULL,
     )
 
 

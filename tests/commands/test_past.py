@@ -163,6 +163,17 @@ async def test_at_a_moment_get_prints_what_kubectl_would_have(tmp_path: Path) ->
         assert chosen == ""
 
 
+async def test_several_kinds_and_all_of_them_at_once(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("at", "r10", "get", "deploy,rs")).splitlines()
+        assert [line.split()[0] for line in lines if line] == [
+            "NAME", "deployment.apps/web", "NAME", "replicaset.apps/web-abc",
+        ]  # fmt: skip
+        everything = await sh.out("at", "r10", "get", "all")
+        assert "pod/web-abc-1" in everything
+        assert "secret" not in everything
+
+
 async def test_at_a_moment_get_one_object(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         found = yaml.safe_load(await sh.out("at", "10:00:05", "get", "deploy/web", "-o", "yaml"))

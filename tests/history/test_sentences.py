@@ -160,8 +160,61 @@ def test_replicas_of_a_status_are_counted() -> None:
 def test_deletions() -> None:
     assert told(POD, change=Change.DELETED, verb="delete") == "alice deleted pod default/a"
     leaving = merged(POD, {"metadata": {"deletionTimestamp": "now"}})
-    text = told(leaving, NODE, change=Change.DELETED, verb="update")
-    assert text == "node-2 removed pod default/a, whose deletion was under way"
+    assert told(leaving, NODE, change=Change.DELETED, verb="delete") == "node-2 removed pod default/a"
+
+
+def test_a_kubernetes_event_is_told_by_its_message() -> None:
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "web.1", "namespace": "default"},
+        "involvedObject": {"kind": "Deployment", "namespace": "default", "name": "web"},
+        "reason": "ScalingReplicaSet",
+        "message": "Scaled up replica set web-1 from 0 to 2.",
+    }
+    text = told(event, story.controller("deployment-controller"), change=Change.ADDED)
+    assert text == (
+        "deployment-controller noted of deployment default/web: "
+        '"Scaled up replica set web-1 from 0 to 2" (ScalingReplicaSet)'
+    )
+
+
+def test_endpoints_are_counted() -> None:
+    ready, waiting = {"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}
+    document = {"apiVersion": "v1", "kind": "Endpoint", "metadata": {"name": "web", "namespace": "d"}}
+    before = {**document, "subsets": [{"addresses": [ready], "notReadyAddresses": [waiting]}]}
+    after_it = {**document, "subsets": [{"addresses": [ready, waiting]}]}
+    actor = story.controller("endpoint-controller")
+    assert told(after_it, actor, before) == "endpoint-controller listed 2 ready in endpoint d/web"
+    text = told(before, actor, after_it)
+    assert text == "endpoint-controller listed 1 ready and 1 unready in endpoint d/web"
+
+
+def test_bookkeeping_beside_a_status_does_not_hide_it() -> None:
+    patch = {
+        "metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}},
+        "status": {"observedGeneration": 2, "replicas": 2, "readyReplicas": 1},
+    }
+    text = after(DEPLOYMENT, patch, actor=CONTROLLER)
+    assert text == "replicaset-controller reported deployment default/web 1 of 2 replicas ready"
+
+
+def test_a_condition_with_a_new_reason_is_news_when_nothing_else_is() -> None:
+    def progressing(reason: str) -> Document:
+        return {"status": {"conditions": [{"type": "Progressing", "status": "True", "reason": reason}]}}
+
+    before = merged(DEPLOYMENT, progressing("ReplicaSetUpdated"))
+    text = after(before, progressing("NewReplicaSetAvailable"), actor=CONTROLLER)
+    assert text.endswith("reported deployment default/web Progressing (NewReplicaSetAvailable)")
+
+
+def test_a_pod_that_waits_says_for_what_before_lesser_conditions() -> None:
+    waiting = {"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    conditions = [{"type": "Initialized", "status": "True"}]
+    text = after(POD, {"status": {"conditions": conditions, "containerStatuses": [waiting]}}, actor=NODE)
+    assert text == (
+        "node-2 reported pod default/a with container web waiting (ContainerCreating) and Initialized"
+    )
 
 
 def test_a_service_account_of_an_application_is_named_with_its_namespace() -> None:
