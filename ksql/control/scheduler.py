@@ -247,7 +247,6 @@ def refusal(pod: Document, message: str, now: str) -> Document | None:
     new = {
         "type": "PodScheduled",
         "status": "False",
-        "lastProbeTime": None,
         "lastTransitionTime": old["lastTransitionTime"] if is_refused else now,
         "reason": "Unschedulable",
         "message": message,

@@ -90,7 +90,6 @@ def _condition(name: str, fact: Fact, old: Document | None, now: str, generation
         "type": name,
         **({"observedGeneration": generation} if generation else {}),
         "status": status,
-        "lastProbeTime": None,
         "lastTransitionTime": since or now,
         **({"reason": reason} if reason else {}),
         **({"message": message} if message else {}),
