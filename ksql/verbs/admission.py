@@ -58,10 +58,10 @@ def check_namespace(type: ResourceType, namespace: str, name: str, view: View) -
     """Nothing new in a namespace that is not there or that is going."""
     if not namespace:
         return
-    found = view.get("namespaces", "", namespace)
+    found = view.look("namespaces", "", namespace)
     if found is None:
         raise _namespace_not_found(namespace)
-    if "deletionTimestamp" in found.document["metadata"]:
+    if "deletionTimestamp" in found["metadata"]:
         said = f"namespace {namespace} is being terminated"
         cause = Cause("NamespaceTerminating", said, "metadata.namespace")
         named = f'{type.qualified} "{name}"' if name else type.qualified

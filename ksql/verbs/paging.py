@@ -94,7 +94,7 @@ class Pager:
         else:
             await self.wait_for(asked.least)
             revision = self._objects.revision
-            entries = self._objects.list(resource, matcher.namespace)
+            entries = self._now(resource, matcher)
         return self._cut(resource, matcher, entries, revision, start, max(0, selection.limit))
 
     async def wait_for(self, revision: int) -> None:
@@ -107,6 +107,13 @@ class Pager:
             if left <= 0:
                 raise freshness.too_large(revision, self._objects.revision)
             await self._objects.changed.wait(left)
+
+    def _now(self, resource: str, matcher: Matcher) -> Sequence[Entry]:
+        """The present listing, or of it the one object that alone can be meant."""
+        if matcher.name and matcher.namespace:
+            entry = self._objects.get(resource, matcher.namespace, matcher.name)
+            return () if entry is None else (entry,)
+        return self._objects.list(resource, matcher.namespace)
 
     async def _at(self, resource: str, namespace: str, revision: int) -> Sequence[Entry]:
         """The listing as it was at a revision."""

@@ -69,10 +69,10 @@ def priority(pod: Document, old: Document | None, view: View) -> Document:
 def _priority_class(spec: Document, pod: str, view: View) -> Document | None:
     named = spec.get("priorityClassName")
     if named:
-        found = view.get("priorityclasses.scheduling.k8s.io", "", named)
+        found = view.look("priorityclasses.scheduling.k8s.io", "", named)
         if found is None:
             raise refusals.forbidden(_PODS, pod, f"no PriorityClass with name {named} was found")
-        return found.document
+        return found
     defaults = [one for one in view.list("priorityclasses.scheduling.k8s.io") if one.get("globalDefault")]
     # Should two claim to be the default, the lower one is it.
     return min(defaults, key=lambda one: (one.get("value", 0), one["metadata"]["name"]), default=None)

@@ -65,6 +65,9 @@ def accepted(catalogue: Catalogue, request: Request, body: Any) -> Document:
 
 def newborn(request: Request, document: Document, clock: Clock) -> Document:
     """A new object's document with the identity that the server gives it; its time comes with the append."""
+    # kube-apiserver says the same with code 500; the mistake is the client's all the same.
+    if document["metadata"].get("resourceVersion"):
+        raise BadRequestError("resourceVersion should not be set on objects to be created")
     metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_FIELDS}
     for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
         metadata.pop(field, None)

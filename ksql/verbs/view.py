@@ -70,6 +70,14 @@ class View:
         entry = self.objects.get(resource, namespace, name)
         return None if entry is None else Current(entry.stream, stored(entry), entry)
 
+    def look(self, resource: str, namespace: str, name: str) -> Document | None:
+        """The document alone, for a glance at it."""
+        draft = self._drafted.get((resource, namespace, name))
+        if draft is not None:
+            return None if draft.change is Change.DELETED else draft.document
+        entry = self.objects.get(resource, namespace, name)
+        return None if entry is None else entry.document
+
     def exists(self, resource: str, namespace: str, name: str) -> bool:
         draft = self._drafted.get((resource, namespace, name))
         if draft is not None:

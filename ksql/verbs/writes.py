@@ -133,9 +133,8 @@ class Change:
         if request.subresource == "scale":
             document = self._scaled(current)
         else:
-            body = self._body(current)
-            self._expect(body, current)
-            document = shaping.accepted(ground.catalogue, request, body)
+            document = shaping.accepted(ground.catalogue, request, self._body(current))
+            self._expect(document, current)
             document = shaping.grown(request, document, current.document)
             document = subresources.blended(type, request.subresource, document, current.document)
         if request.subresource == "":
@@ -154,10 +153,10 @@ class Change:
         base = shaping.served(request.type, base)
         return patched(self._ground.catalogue, request.type, base, request.body, request.patch_type)
 
-    def _expect(self, body: Any, current: Current) -> None:
-        """A resourceVersion in the body must be the current one."""
+    def _expect(self, body: Document, current: Current) -> None:
+        """A resourceVersion in the body must be the current one; "0" has always meant none."""
         wanted = lookup(body, "metadata", "resourceVersion")
-        if wanted and not current.is_at(wanted):
+        if wanted not in (None, "", "0") and not current.is_at(wanted):
             raise refusals.conflict(self._request.type, self._request.name)
 
     def _scaled(self, current: Current) -> Document:

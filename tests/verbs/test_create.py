@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ksql.auth.identity import User
+from ksql.log.protocol import LogUnavailableError
 from ksql.schema.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -12,6 +13,7 @@ from ksql.schema.errors import (
     InvalidError,
     NotFoundError,
     NotImplementedYetError,
+    UnavailableError,
 )
 from tests.verbs.room import Room, config, deployment, pod
 
@@ -184,3 +186,54 @@ async def test_leases_are_kept_for_the_moment_only(room: Room) -> None:
     assert await room.events(resources=("leases.coordination.k8s.io",)) == []
     (beat,) = await room.events(resources=("leases.coordination.k8s.io",), transient=True)
     assert beat.transient and beat.revision == room.log.head
+
+
+async def test_what_is_created_has_no_revision_yet(room: Room) -> None:
+    body = config()
+    body["metadata"]["resourceVersion"] = "5"
+    with pytest.raises(BadRequestError, match="resourceVersion should not be set on objects to be created"):
+        await room.create("configmaps", body)
+
+
+async def test_an_event_written_in_one_group_is_read_in_the_other(room: Room) -> None:
+    body = {
+        "metadata": {"name": "seen", "namespace": "shop"},
+        "eventTime": "2030-01-01T00:00:00.000000Z",
+        "reason": "Seen",
+        "note": "it was seen",
+        "action": "Look",
+        "type": "Normal",
+        "regarding": {"kind": "Pod", "name": "web-1", "namespace": "shop"},
+        "reportingController": "example.com/eye",
+        "reportingInstance": "eye-1",
+    }
+    made = await room.create("events.k8s.io/v1/events", body)
+    assert made["apiVersion"] == "events.k8s.io/v1" and made["note"] == "it was seen"
+    found = await room.get("events", "shop", "seen")
+    assert (found["apiVersion"], found["message"], found["involvedObject"]["name"]) == (
+        "v1",
+        "it was seen",
+        "web-1",
+    )
+    page = await room.page("events", "shop", field_selector="involvedObject.name=web-1")
+    assert len(page.entries) == 1
+
+
+async def test_a_log_that_cannot_be_written_refuses_writes_and_reads_go_on(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.create("configmaps", config())
+
+    async def full(decide: object) -> None:
+        raise LogUnavailableError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(room.log, "append", full)
+        with pytest.raises(UnavailableError) as caught:
+            await room.create("configmaps", config("other"))
+        status = caught.value.status()
+        assert (status["code"], status["reason"]) == (503, "ServiceUnavailable")
+        assert "the disk is full" in status["message"]
+        assert (await room.get("configmaps", "shop", "settings"))["data"] == {"colour": "blue"}
+        assert await room.names("configmaps", "shop") == ["settings"]
+    await room.create("configmaps", config("other"))

@@ -205,3 +205,13 @@ async def test_documents_handed_out_are_never_changed(room: Room) -> None:
     )
     await room.delete("deployments.apps", "shop", "web", propagation_policy="Foreground")
     assert repr(made) == before
+
+
+async def test_a_resource_version_of_the_wrong_type_is_a_bad_request(room: Room) -> None:
+    await room.create("configmaps", config())
+    body = config()
+    body["metadata"]["resourceVersion"] = 5
+    with pytest.raises(BadRequestError):
+        await room.update("configmaps", body)
+    body["metadata"]["resourceVersion"] = "0"
+    await room.update("configmaps", body)
