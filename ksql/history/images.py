@@ -1,7 +1,7 @@
 """What each event found: the image of the object just before it.
 
 An event holds the object after the change; the difference needs the one before. Events never change, so
-what was read once is kept in a bounded cache, and the events of a page serve each other first.
+what was read once is kept in a bounded cache; what is missing is asked of the log, a few at a time.
 """
 
 import asyncio
