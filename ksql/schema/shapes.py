@@ -9,10 +9,9 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from ksql.base.clock import rfc3339, rfc3339_micro
 from ksql.schema import quantities
 from ksql.schema.derive import REF
 
@@ -306,45 +305,51 @@ def base64_text(value: Any) -> Any:
         raise DecodingError(f"illegal base64 data at input byte {at}") from None
 
 
-_INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+_INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
 _STEPS = (
     ("2006", r"\d{4}"), ("-", "-"), ("01", r"\d{2}"), ("-", "-"), ("02", r"\d{2}"), ("T", "T"),
-    ("15", r"\d{2}"), (":", ":"), ("04", r"\d{2}"), (":", ":"), ("05", r"\d{2}(?:\.\d+)?"), ("Z07:00", r"Z|[+-]\d{2}:\d{2}"),
+    ("15", r"\d{2}"), (":", ":"), ("04", r"\d{2}"), (":", ":"), ("05", r"\d{2}(?:\.\d+)?"),
+    ("Z07:00", r"Z|[+-]\d{2}:\d{2}"),
 )  # fmt: skip
 
 
-def instant(value: Any, layout: str = _LAYOUT) -> datetime:
-    """The instant of an RFC 3339 text, or the complaint Go's time.Parse has about it."""
+_PARTS = ("month", "day", "hour", "minute", "second")
+
+
+def instant(value: str, layout: str = _LAYOUT) -> datetime:
+    """The instant of an RFC 3339 text in UTC, or the complaint Go's time.Parse has about it."""
     found = _INSTANT.fullmatch(value)
     if found:
         fraction = ((found[2] or ".0")[1:] + "000000")[:6]
+        zone = "+00:00" if found[3] == "Z" else found[3]
         try:
-            return datetime.fromisoformat(f"{found[1]}.{fraction}{'+00:00' if found[3] == 'Z' else found[3]}")
-        except ValueError as error:
-            part = next(
-                (word for word in ("month", "day", "hour", "minute", "second") if word in str(error)), "day"
-            )
+            return datetime.fromisoformat(f"{found[1]}.{fraction}{zone}").astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            part = next((word for word in _PARTS if str(error).startswith(word)), "time zone offset hour")
             raise DecodingError(f'parsing time "{value}": {part} out of range') from None
     rest = value
     for step, expression in _STEPS:
-        good = re.match(expression, rest)
+        good = re.match(expression, rest, re.ASCII)
         if good is None:
             raise DecodingError(f'parsing time "{value}" as "{layout}": cannot parse "{rest}" as "{step}"')
         rest = rest[good.end() :]
     raise DecodingError(f'parsing time "{value}": extra text: "{rest}"')
 
 
-def time_text(value: Any) -> Any:
+def _instant_text(value: Any, layout: str, precision: str) -> str:
     if not isinstance(value, str):
         raise DecodingError(f"json: cannot unmarshal {json_type(value)} into Go value of type string")
-    return rfc3339(instant(value))
+    # isoformat, since strftime does not pad years before 1000.
+    return instant(value, layout).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
-def micro_time_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise DecodingError(f"json: cannot unmarshal {json_type(value)} into Go value of type string")
-    return rfc3339_micro(instant(value, "2006-01-02T15:04:05.000000Z07:00"))
+def time_text(value: Any) -> str:
+    return _instant_text(value, _LAYOUT, "seconds")
+
+
+def micro_time_text(value: Any) -> str:
+    return _instant_text(value, "2006-01-02T15:04:05.000000Z07:00", "microseconds")
 
 
 _SPECIAL: Mapping[str, Shape] = {
