@@ -1,7 +1,7 @@
 """A request's body as a document: JSON, YAML or protobuf, and the keys it says twice. Pure.
 
 JSON is read by orjson, which keeps the last of two equal keys and says nothing; that a body has none is
-proved by printing it again, and only a body that prints differently is read a second time to look for
+proved by counting its colons, and only a body with too many of them is read a second time to look for
 them. YAML is read as Kubernetes reads it: what would not be JSON is not there.
 """
 
@@ -197,13 +197,26 @@ def _json_name(value: Any) -> str:
 def duplicates(data: bytes, media: str, found: Any) -> list[str]:
     """The paths of keys that a body says twice, as messages. `found` is what it was read as."""
     if media == JSON:
-        # Equal when printed again: nothing was dropped.
-        return [] if orjson.dumps(found) == data.rstrip() else _json_duplicates(data)
+        # Each colon of a JSON text stands after a key or in a string; an escaped one would upset the sum.
+        if data.count(b":") == _colons(found) and b"\\u003" not in data:
+            return []
+        return _json_duplicates(data)
     if media == YAML:
         if data[:1] == b"{":
             return _json_duplicates(data)
         return _yaml_duplicates(data)
     return []
+
+
+def _colons(value: Any) -> int:
+    """How many colons the text of a document has, when it says no key twice."""
+    if isinstance(value, str):
+        return str.count(value, ":")
+    if isinstance(value, dict):
+        return len(value) + sum(_colons(key) + _colons(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(_colons(item) for item in value)
+    return 0
 
 
 class _Object(list[tuple[str, Any]]):

@@ -94,7 +94,7 @@ def wish(accept: bytes) -> Wish:
             continue
         form = clause.parameters.get("as", "")
         if not form:
-            return Wish(media)
+            return PLAIN if media == JSON else Wish(media)
         version = clause.parameters.get("v", "")
         if clause.parameters.get("g") != _META_GROUP or version not in _META_VERSIONS:
             continue

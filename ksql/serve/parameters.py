@@ -5,6 +5,7 @@ does not know either are ignored, as it ignores them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import parse_qs
 
 from ksql.schema.errors import BadRequestError, Cause, InvalidError
@@ -16,6 +17,9 @@ EMPTY: Query = {}
 
 FIELD_MANAGER_MAX = 128
 FIELD_VALIDATION = ("", "Ignore", "Strict", "Warn")
+# A client writes with the same options again and again.
+OPTIONS_REMEMBERED = 512
+
 _MATCH = "resourceVersionMatch"
 _MATCHES = ("Exact", "NotOlderThan")
 _INT64 = 2**63
@@ -108,8 +112,10 @@ def dry_run(values: Sequence[str], causes: list[Cause]) -> bool:
     return bool(values)
 
 
-def writing(query: Query, kind: str, user_agent: str) -> Options:
+@lru_cache(OPTIONS_REMEMBERED)
+def writing(query_string: bytes, kind: str, user_agent: str) -> Options:
     """The options of a create, update or patch; `kind` is CreateOptions, UpdateOptions or PatchOptions."""
+    query = parse(query_string)
     causes: list[Cause] = []
     manager = text(query, "fieldManager")
     if len(manager.encode()) > FIELD_MANAGER_MAX:

@@ -5,9 +5,9 @@ list no encoding either. What can be refused without reading the body is refused
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ksql.auth.authorize import is_component
 from ksql.base.clock import Clock
@@ -25,6 +25,7 @@ from ksql.serve.exchange import (
     BODY_BYTES_MAX,
     GZIP_BYTES_MIN,
     NOT_ALLOWED,
+    RETRY_SECONDS,
     Compressor,
     Exchange,
     Header,
@@ -39,8 +40,7 @@ from ksql.verbs.request import Options, Request, Result
 # How long a write may take before its caller is told that it did not end in time; what was already
 # handed to the log may still be appended.
 REQUEST_SECONDS = 60.0
-# How long a client whose write did not end in time should wait.
-RETRY_SECONDS = 1
+T = TypeVar("T")
 
 # Verbs of a collection and of an object, by method.
 _COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -165,8 +165,9 @@ class Rest:
         options = await self._delete_options(exchange, query)
         selection = parameters.selecting(query, is_watch=False)
         request = self._request(exchange, target, "deletecollection", options=options)
-        async with _within(self._seconds(query)):
-            page = await self._pipeline.delete_collection(request, selection)
+        page = await self._within(
+            query, lambda: self._pipeline.delete_collection(request, selection)
+        )
         data = forms.page_bytes(target.type, page, wished, self._clock.now(), _include(query))
         await self._send(exchange, 200, data, wished, query)
 
@@ -193,8 +194,7 @@ class Rest:
             request = await self._patch(exchange, target, query)
         else:
             request = await self._body(exchange, target, verb, query)
-        async with _within(self._seconds(query)):
-            result = await self._pipeline.perform(request)
+        result = await self._within(query, lambda: self._pipeline.perform(request))
         await self._answer(exchange, result, target, query, request, wished)
 
     async def _body(
@@ -202,7 +202,7 @@ class Rest:
     ) -> Request:
         media = body_type(exchange.headers.get(b"content-type", b""))
         kind = "CreateOptions" if verb == "create" else "UpdateOptions"
-        options = parameters.writing(query, kind, exchange.user_agent)
+        options = parameters.writing(exchange.scope["query_string"], kind, exchange.user_agent)
         data = await exchange.body(self._limits.body_bytes)
         expected = target.type.gvk
         if target.subresource:
@@ -220,7 +220,9 @@ class Rest:
 
     async def _patch(self, exchange: Exchange, target: Target, query: parameters.Query) -> Request:
         kind = patch_type(exchange.headers.get(b"content-type", b""))
-        options = parameters.writing(query, "PatchOptions", exchange.user_agent)
+        options = parameters.writing(
+            exchange.scope["query_string"], "PatchOptions", exchange.user_agent
+        )
         data = await exchange.body(self._limits.body_bytes)
         patch = bodies.patch(data, kind)
         if kind == "json" and len(patch) > bodies.PATCH_OPERATIONS_MAX:
@@ -279,10 +281,18 @@ class Rest:
             return
         await exchange.answer(code, data, media, headers)
 
-    def _seconds(self, query: parameters.Query) -> float:
-        """How long a write may take: the client may ask for less."""
+    async def _within(self, query: parameters.Query, work: Callable[[], Awaitable[T]]) -> T:
+        """The outcome of a write, bounded in time: the client may ask for less than the server allows."""
         asked = parameters.seconds(query, "timeout") if query else None
-        return min(asked or self._limits.request_seconds, self._limits.request_seconds)
+        allowed = self._limits.request_seconds
+        try:
+            async with asyncio.timeout(min(asked or allowed, allowed)):
+                return await work()
+        except TimeoutError:
+            raise TimedOutError(
+                "Timeout: request did not complete within the allotted timeout",
+                retry_after_seconds=RETRY_SECONDS,
+            ) from None
 
 
 _NO_OPTIONS = Options()
@@ -324,15 +334,3 @@ def _methods(target: Target) -> list[str]:
     elif target.name:
         by_method = _OBJECT
     return sorted(method for method, verb in by_method.items() if verb in offered)
-
-
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """Bounds a write in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise TimedOutError(
-            "Timeout: request did not complete within the allotted timeout", retry_after_seconds=RETRY_SECONDS
-        ) from None

@@ -1,0 +1,312 @@
+"""The door under load: `python -m tests.bench.http [--tls] [--profile] [get list create watch]`.
+
+The server runs in a process of its own on a SQLite file; the load comes from this one, by a client that
+does nothing but send prepared bytes and count what comes back, so that what is measured is the server.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import cProfile
+import gc
+import json
+import os
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from ksql.log.migrate import migrate
+from tests.serve.cluster import TOKEN, listening, rooms
+
+PODS = 10_000
+WATCHERS = 200
+SECONDS = 4.0
+AUTHORIZATION = f"Authorization: Bearer {TOKEN}\r\n"
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+async def serve(directory: Path, tls: bool) -> None:
+    """The server's side: says its address, ends when its input does."""
+    url = f"sqlite:///{directory / 'bench.db'}"
+    migrate(url)
+    async with rooms(url=url) as found, listening(found, directory) as (listener, _):
+        if not tls:
+            from ksql.serve.listen import Listener
+
+            listener = Listener(found.door, "127.0.0.1", 0, None, found.door.close)
+            await listener.start()
+        gc.collect()
+        gc.freeze()
+        print(listener.port, flush=True)
+        profile = cProfile.Profile()
+        if os.environ.get("BENCH_PROFILE"):
+            profile.enable()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        if os.environ.get("BENCH_PROFILE"):
+            profile.disable()
+            profile.dump_stats(os.environ["BENCH_PROFILE"])
+        if not tls:
+            await listener.aclose()
+
+
+# Set by `main`: the process whose time is measured, and what the last load cost it.
+server_pid, spent = 0, 0.0
+
+
+Asking = Callable[[], bytes | None]
+
+
+class Closed(asyncio.Protocol):
+    """One client that asks again as soon as it is answered. `request` makes each request's bytes."""
+
+    def __init__(self, request: Asking, took: list[float]) -> None:
+        self._request, self._took = request, took
+        self._head, self._missing = b"", 0
+        self.done = asyncio.get_running_loop().create_future()
+        self.bytes = 0
+        self.bad = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        data = self._request()
+        if data is None:
+            self._transport.close()
+            self.done.done() or self.done.set_result(None)
+            return
+        self._at = time.perf_counter()
+        self._transport.write(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.done.done() or self.done.set_exception(error or ConnectionError("closed"))
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes += len(data)
+        if self._missing:
+            self._missing -= len(data)
+        else:
+            data = self._head + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._head = data
+                return
+            self._head = b""
+            self.bad += data[9:10] != b"2"
+            at = data.index(b"content-length: ", 0, end) + 16
+            self._missing = int(data[at : data.index(b"\r", at)]) - (len(data) - end - 4)
+        if self._missing <= 0:
+            self._took.append(time.perf_counter() - self._at)
+            self._ask()
+
+
+async def closed_loop(
+    port: int, tls: ssl.SSLContext | None, clients: int, request: Asking, seconds: float = SECONDS
+) -> tuple[list[float], int, float]:
+    """Latencies, bytes received and how long it took."""
+    took: list[float] = []
+    loop = asyncio.get_running_loop()
+    busy = cpu(server_pid)
+    begun = time.perf_counter()
+    end = begun + seconds
+
+    def within() -> bytes | None:
+        return request() if time.perf_counter() < end else None
+
+    made = [(await loop.create_connection(lambda: Closed(within, took), "127.0.0.1", port, ssl=tls))[1]
+            for _ in range(clients)]  # fmt: skip
+    await asyncio.gather(*(client.done for client in made))
+    assert not any(client.bad for client in made), "refused"
+    global spent
+    spent = cpu(server_pid) - busy
+    return took, sum(client.bytes for client in made), time.perf_counter() - begun
+
+
+def get(path: str, accept: str = "application/json") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}Accept: {accept}\r\n\r\n".encode()
+
+
+def post(path: str, document: dict) -> bytes:
+    body = json.dumps(document).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}User-Agent: bench/1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def config_map(name: str, size: int = 2000) -> dict:
+    text = (name * (size // len(name) + 1))[: size - 180]
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}
+
+
+def pod(number: int) -> dict:
+    container = {
+        "name": "web", "image": "registry.example/web:1.2.3",
+        "env": [{"name": f"VARIABLE_{n}", "value": f"value-{number}-{n}"} for n in range(10)],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }  # fmt: skip
+    labels = {"app": "web", "tier": "front", "shard": str(number % 50)}
+    metadata = {"name": f"web-{number:05}", "labels": labels}
+    spec = {"containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def told(name: str, took: list[float], seconds: float) -> None:
+    ordered = sorted(took)
+    p50, p99 = statistics.median(ordered) * 1000, ordered[int(len(ordered) * 0.99)] * 1000
+    print(f"{name:34} {len(took) / seconds:10,.0f}/s   p50 {p50:7.2f} ms   p99 {p99:7.2f} ms"
+          f"   server {spent / len(took) * 1e6:7.0f} µs each", flush=True)  # fmt: skip
+
+
+class Fill:
+    """Prepared requests, each once."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        self._rest = iter(requests)
+
+    def __call__(self) -> bytes | None:
+        return next(self._rest, None)
+
+
+async def bench_get(port: int, tls: ssl.SSLContext | None) -> None:
+    await closed_loop(port, tls, 1, Fill([post(MAPS, config_map("one"))]), 60)
+    asked = get(f"{MAPS}/one")
+    for clients in (1, 64):
+        took, _, seconds = await closed_loop(port, tls, clients, lambda: asked)
+        told(f"GET, {clients} clients", took, seconds)
+
+
+async def bench_create(port: int, tls: ssl.SSLContext | None) -> None:
+    numbers = iter(range(10**9))
+    for clients in (1, 64):
+        took, _, seconds = await closed_loop(
+            port, tls, clients, lambda: post(MAPS, config_map(f"map-{next(numbers):08}"))
+        )
+        told(f"durable create of 2 KB, {clients} clients", took, seconds)
+
+
+async def bench_list(port: int, tls: ssl.SSLContext | None) -> None:
+    path = "/api/v1/namespaces/default/pods"
+    await closed_loop(port, tls, 64, Fill([post(path, pod(n)) for n in range(PODS)]), 600)
+    for name, accept, seconds in (
+        ("LIST of 10,000 pods", "application/json", SECONDS),
+        ("LIST as a table", "application/json;as=Table;v=v1;g=meta.k8s.io", SECONDS),
+    ):
+        asked = get(path, accept)
+        took, size, lasted = await closed_loop(port, tls, 1, lambda asked=asked: asked, seconds)
+        told(name, took, lasted)
+        print(f"{'':34} {size / lasted / 1e6:10,.0f} MB/s   {size / len(took) / 1e6:.1f} MB each")
+
+
+class Follower(asyncio.Protocol):
+    """A watcher that counts what it is sent."""
+
+    def __init__(self, request: bytes) -> None:
+        self._sent = request
+        self.bytes, self.lines = 0, 0
+        self.ready = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        transport.write(self._sent)
+
+    def data_received(self, data: bytes) -> None:
+        self.ready.done() or self.ready.set_result(None)
+        self.bytes += len(data)
+        self.lines += data.count(b'{"type":')
+
+
+async def bench_watch(port: int, tls: ssl.SSLContext | None, pid: int) -> None:
+    loop = asyncio.get_running_loop()
+    followers = []
+    for _ in range(WATCHERS):
+        asked = get("/api/v1/namespaces/default/secrets?watch=true&resourceVersion=1")
+        made = partial(Follower, asked)
+        _, follower = await loop.create_connection(made, "127.0.0.1", port, ssl=tls)
+        followers.append(follower)
+    await asyncio.gather(*(follower.ready for follower in followers))
+    numbers = iter(range(10**9))
+
+    def secret() -> bytes:
+        document = config_map(f"secret-{next(numbers):08}")
+        document |= {"kind": "Secret", "data": {}, "stringData": document["data"]}
+        return post("/api/v1/namespaces/default/secrets", document)
+
+    for clients in (1, 16):
+        before, busy = sum(f.lines for f in followers), cpu(pid)
+        took, _, seconds = await closed_loop(port, tls, clients, secret)
+        wanted = before + len(took) * WATCHERS
+        deadline = time.perf_counter() + 20
+        while sum(f.lines for f in followers) < wanted and time.perf_counter() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        lasted = seconds
+        delivered = sum(f.lines for f in followers) - before
+        told(f"create beside {WATCHERS} watchers, {clients} cl.", took, lasted)
+        wanted_rate, core = len(took) * WATCHERS / lasted, 100 * (cpu(pid) - busy) / lasted
+        print(f"{'':34} {delivered / lasted:10,.0f} frames delivered/s of {wanted_rate:,.0f}, "
+              f"server {core:.0f} % of a core")  # fmt: skip
+    for follower in followers:
+        follower.transport.abort()
+
+
+def cpu(pid: int) -> float:
+    """Processor seconds a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def main(names: list[str], tls: bool, port: int, pid: int) -> None:
+    global server_pid
+    server_pid, context = pid, None
+    if tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if "get" in names:
+        await bench_get(port, context)
+    if "create" in names:
+        await bench_create(port, context)
+    if "watch" in names:
+        await bench_watch(port, context, pid)
+    if "list" in names:
+        await bench_list(port, context)
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=["get", "create", "watch", "list"])
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--profile", default="", metavar="FILE", help="where the server leaves a cProfile")
+    parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if given.serve:
+            runner.run(serve(Path(given.serve), given.tls))
+            return
+        with tempfile.TemporaryDirectory(prefix="ksql-bench-") as directory:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.http", "--serve", directory, *["--tls"] * given.tls],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "BENCH_PROFILE": given.profile},
+            )  # fmt: skip
+            try:
+                port = int(server.stdout.readline())
+                runner.run(main(given.names, given.tls, port, server.pid))
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    server.stdin.close()
+                server.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    run()
