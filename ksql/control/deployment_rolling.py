@@ -5,7 +5,8 @@ what is available stays at replicas - maxUnavailable or above. New pods that are
 against what may be taken, so that a revision that never comes up stops the rollout by itself.
 """
 
-from ksql.control.deployment_scaling import Scene, counted, scaled, size_of, sizes, total
+from ksql.base.documents import Document
+from ksql.control.deployment_scaling import Scene, counted, scaled, size_of, sizes
 from ksql.control.plan import Change
 
 
@@ -26,24 +27,30 @@ def room(scene: Scene) -> int:
     return max(0, min(missing, scene.replicas + scene.surge - sizes(scene.all)))
 
 
+def available(replicaset: Document) -> int:
+    """Its available pods, of which no more are counted than it shall keep: a status may be older than the
+    last scaling, and pods that are about to go are not there to rely on."""
+    return min(size_of(replicaset), counted(replicaset, "availableReplicas"))
+
+
 def roll_down(scene: Scene) -> list[Change]:
     """Take from the old ReplicaSets what availability lets go: first what is not available anyway."""
     assert scene.current is not None
     if sizes(scene.old) == 0:
         return []
     least = scene.replicas - scene.unavailable
-    coming = size_of(scene.current) - counted(scene.current, "availableReplicas")
+    coming = size_of(scene.current) - available(scene.current)
     spare = sizes(scene.all) - least - coming
     if spare <= 0:
         return []
     targets = [size_of(each) for each in scene.old]
     spent = 0
     for index, each in enumerate(scene.old):
-        broken = max(0, targets[index] - counted(each, "availableReplicas"))
+        broken = targets[index] - available(each)
         taken = min(broken, spare - spent)
         targets[index] -= taken
         spent += taken
-    healthy = total(scene.all, "availableReplicas") - least
+    healthy = sum(available(each) for each in scene.all) - least
     for index in range(len(targets)):
         taken = max(0, min(targets[index], healthy, spare - spent))
         targets[index] -= taken

@@ -100,6 +100,9 @@ def waits_for_dependents(document: Document) -> bool:
 
 
 def _blocks(dependent: Document, uid: str) -> bool:
+    if dependent["metadata"]["uid"] == uid:
+        # Who owns itself would wait for itself for ever.
+        return False
     return any(ref.get("uid") == uid and ref.get("blockOwnerDeletion") for ref in references(dependent))
 
 
