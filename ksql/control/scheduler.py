@@ -71,7 +71,7 @@ class Scheduler:
             await self._room.acquire()
             turn += 1
             if turn % DECISIONS_PER_TURN == 0:
-                await asyncio.sleep(0)
+                await self._clock.sleep(0)
             if self.queue.get(pending.demand.uid) is pending:
                 self._decide(pending)
             else:
