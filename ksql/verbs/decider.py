@@ -7,6 +7,7 @@ which needs the head held: does it exist, has it moved, does anything change at 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ksql.base.clock import rfc3339
@@ -114,13 +115,17 @@ def with_metadata(document: Document, **fields: Any) -> Document:
     return {**document, "metadata": metadata}
 
 
+# A transaction's objects are all of one instant: it is printed once.
+_printed = lru_cache(maxsize=8)(rfc3339)
+
+
 def create(author: Author, type: ResourceType, document: Document, view: View) -> Outcome:
     """A new object, unless its name is taken."""
     metadata = document["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     if view.exists(type.key, namespace, name):
         raise refusals.already_exists(type, name)
-    born = {**metadata, "creationTimestamp": rfc3339(view.time)}
+    born = {**metadata, "creationTimestamp": _printed(view.time)}
     if type.key in GENERATION_KEYS:
         born["generation"] = 1
     document = {**document, "metadata": born}

@@ -160,6 +160,9 @@ class Pager:
     def _keep(self, key: tuple[str, str, int], entries: Sequence[Entry]) -> None:
         self._kept[key] = entries
         self._kept.move_to_end(key)
+        # What no token may ask for any more goes first, then what was longest not asked for.
+        for old in [kept for kept in self._kept if kept[2] < self._objects.window.expired]:
+            del self._kept[old]
         while len(self._kept) > LISTINGS_MAX:
             self._kept.popitem(last=False)
 
