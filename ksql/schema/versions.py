@@ -19,6 +19,7 @@ BEHAVIOR_ANNOTATION = "autoscaling.alpha.kubernetes.io/behavior"
 CONDITIONS_ANNOTATION = "autoscaling.alpha.kubernetes.io/conditions"
 _ANNOTATIONS = (METRICS_ANNOTATION, CURRENT_METRICS_ANNOTATION, BEHAVIOR_ANNOTATION, CONDITIONS_ANNOTATION)
 TARGET_CPU_DEFAULT = 80
+_BEHAVIOR = {"scaleUp", "scaleDown"}
 
 
 def convert(document: Document, to_api_version: str) -> Document:
@@ -69,22 +70,22 @@ def _hpa_to_v2(document: Document) -> Document:
     spec, status = dict(document.get("spec") or {}), dict(document.get("status") or {})
     annotations = (document.get("metadata") or {}).get("annotations") or {}
     carried = {key: _parsed(annotations[key]) for key in _ANNOTATIONS if key in annotations}
-    metrics = carried.get(METRICS_ANNOTATION) or []
+    metrics = _structures(carried.get(METRICS_ANNOTATION))
     target = spec.pop("targetCPUUtilizationPercentage", None)
     if target is None and not metrics:
         target = TARGET_CPU_DEFAULT
     if target is not None:
         metrics = [_cpu_metric("target", {"type": "Utilization", "averageUtilization": target}), *metrics]
     spec["metrics"] = metrics
-    if behavior := carried.get(BEHAVIOR_ANNOTATION):
+    if isinstance(behavior := carried.get(BEHAVIOR_ANNOTATION), dict) and behavior.keys() <= _BEHAVIOR:
         spec["behavior"] = behavior
-    measured = carried.get(CURRENT_METRICS_ANNOTATION) or []
+    measured = _structures(carried.get(CURRENT_METRICS_ANNOTATION))
     current = status.pop("currentCPUUtilizationPercentage", None)
     if current is not None:
         measured = [_cpu_metric("current", {"averageUtilization": current}), *measured]
     if measured:
         status["currentMetrics"] = measured
-    if conditions := carried.get(CONDITIONS_ANNOTATION):
+    if conditions := _structures(carried.get(CONDITIONS_ANNOTATION)):
         status["conditions"] = conditions
     return _with(document, spec, status, {})
 
@@ -107,6 +108,11 @@ def _parsed(text: str) -> Any:
     except orjson.JSONDecodeError:
         # Somebody wrote the annotation by hand; kube-apiserver drops it too.
         return None
+
+
+def _structures(value: Any) -> list[dict[str, Any]]:
+    """A list of structures, or nothing when it is none."""
+    return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else []
 
 
 def _with(

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- messages are quoted whole, one case a line
 from typing import Any
 
 import pytest
@@ -50,7 +51,9 @@ def test_a_deployment_is_filled_in() -> None:
 
 
 def test_zero_replicas_are_a_wish() -> None:
-    assert filled("deployments.apps", {"spec": {"replicas": 0, "template": TEMPLATE}})["spec"]["replicas"] == 0
+    assert (
+        filled("deployments.apps", {"spec": {"replicas": 0, "template": TEMPLATE}})["spec"]["replicas"] == 0
+    )
 
 
 def test_recreate_gets_no_rolling_bounds() -> None:
@@ -82,7 +85,11 @@ def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:
 
 
 def test_a_pod_requests_what_it_limits_but_a_template_does_not() -> None:
-    container = {"name": "a", "image": "b", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}
+    container = {
+        "name": "a",
+        "image": "b",
+        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
+    }
     pod = filled("pods", {"spec": {"containers": [container], "initContainers": [container]}})
     for kind in ("containers", "initContainers"):
         assert pod["spec"][kind][0]["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
@@ -94,7 +101,10 @@ def test_only_pods_enable_service_links() -> None:
     assert filled("pods", {"spec": {"containers": []}})["spec"]["enableServiceLinks"] is True
     out = filled("daemonsets.apps", {"spec": {"template": TEMPLATE}})
     assert out["spec"]["template"]["spec"] == FILLED_POD
-    assert out["spec"]["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+    assert out["spec"]["updateStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
+    }
 
 
 def test_probes_ports_and_variables_are_filled_in() -> None:
@@ -105,7 +115,10 @@ def test_probes_ports_and_variables_are_filled_in() -> None:
         "livenessProbe": {"httpGet": {"port": 80}, "timeoutSeconds": 0},
         "readinessProbe": {"grpc": {"port": 1}, "periodSeconds": 3},
         "lifecycle": {"preStop": {"httpGet": {"port": 80, "path": "/stop"}}},
-        "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "value": ""}],
+        "env": [
+            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "B", "value": ""},
+        ],
     }
     out = filled("pods", {"spec": {"containers": [container]}})["spec"]["containers"][0]
     assert [port["protocol"] for port in out["ports"]] == ["TCP", "UDP"]
@@ -129,7 +142,10 @@ def test_volumes_are_filled_in() -> None:
         {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
         {"name": "claim", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}},
     ]
-    out = {v["name"]: v for v in filled("pods", {"spec": {"containers": [], "volumes": volumes}})["spec"]["volumes"]}
+    out = {
+        v["name"]: v
+        for v in filled("pods", {"spec": {"containers": [], "volumes": volumes}})["spec"]["volumes"]
+    }
     assert out["nothing"] == {"name": "nothing", "emptyDir": {}}
     assert out["map"]["configMap"] == {"name": "m", "defaultMode": 0o644}
     assert out["secret"]["secret"]["defaultMode"] == 256
@@ -141,19 +157,29 @@ def test_volumes_are_filled_in() -> None:
 
 
 def test_on_the_hosts_network_container_ports_are_host_ports() -> None:
-    container = {"name": "a", "image": "b:1", "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 82}]}
+    container = {
+        "name": "a",
+        "image": "b:1",
+        "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 82}],
+    }
     out = filled("pods", {"spec": {"hostNetwork": True, "containers": [container]}})
     assert [port["hostPort"] for port in out["spec"]["containers"][0]["ports"]] == [80, 82]
 
 
 def test_a_stateful_set_is_filled_in() -> None:
     claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
-    out = filled("statefulsets.apps", {"spec": {"template": TEMPLATE, "volumeClaimTemplates": [claim]}})["spec"]
+    out = filled("statefulsets.apps", {"spec": {"template": TEMPLATE, "volumeClaimTemplates": [claim]}})[
+        "spec"
+    ]
     assert out["podManagementPolicy"] == "OrderedReady"
     assert out["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
     assert out["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     (kept,) = out["volumeClaimTemplates"]
-    assert (kept["apiVersion"], kept["kind"], kept["status"]) == ("v1", "PersistentVolumeClaim", {"phase": "Pending"})
+    assert (kept["apiVersion"], kept["kind"], kept["status"]) == (
+        "v1",
+        "PersistentVolumeClaim",
+        {"phase": "Pending"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +202,9 @@ def test_a_job_is_filled_in(spec: dict[str, Any], expected: dict[str, Any]) -> N
 
 
 def test_a_cron_jobs_jobs_are_filled_in_only_where_their_pods_are() -> None:
-    out = filled("cronjobs.batch", {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": TEMPLATE}}}})
+    out = filled(
+        "cronjobs.batch", {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": TEMPLATE}}}}
+    )
     assert out["spec"]["concurrencyPolicy"] == "Allow" and out["spec"]["failedJobsHistoryLimit"] == 1
     assert out["spec"]["jobTemplate"]["spec"] == {"template": {**TEMPLATE, "spec": FILLED_POD}}
 
@@ -211,7 +239,14 @@ def test_a_namespace_carries_its_name_as_a_label() -> None:
 
 
 def test_a_limit_range_completes_its_defaults() -> None:
-    limits = [{"type": "Container", "max": {"cpu": "2"}, "default": {"memory": "1Gi"}, "min": {"cpu": "1m", "pods": "1"}}]
+    limits = [
+        {
+            "type": "Container",
+            "max": {"cpu": "2"},
+            "default": {"memory": "1Gi"},
+            "min": {"cpu": "1m", "pods": "1"},
+        }
+    ]
     (item,) = filled("limitranges", {"spec": {"limits": limits}})["spec"]["limits"]
     assert item["default"] == {"cpu": "2", "memory": "1Gi"}
     assert item["defaultRequest"] == {"cpu": "2", "memory": "1Gi", "pods": "1"}

@@ -17,7 +17,9 @@ ALL = ["create", "delete", "deletecollection", "get", "list", "patch", "update",
         ("apiregistration.k8s.io", "v1", "APIService", "InPBPD7+PqM="),
     ],
 )
-def test_storage_hashes_are_those_of_real_clusters(group: str, version: str, kind: str, expected: str) -> None:
+def test_storage_hashes_are_those_of_real_clusters(
+    group: str, version: str, kind: str, expected: str
+) -> None:
     assert discovery.storage_version_hash(group, version, kind) == expected
 
 
@@ -80,9 +82,9 @@ def test_only_the_core_list_lacks_its_own_version() -> None:
 
 def test_events_are_stored_as_core_events_in_both_groups() -> None:
     hashes = [
-        next(r for r in discovery.api_resource_list(KNOWN, group, "v1")["resources"] if r["name"] == "events")[
-            "storageVersionHash"
-        ]
+        next(
+            r for r in discovery.api_resource_list(KNOWN, group, "v1")["resources"] if r["name"] == "events"
+        )["storageVersionHash"]
         for group in ("", "events.k8s.io")
     ]
     assert hashes == ["r2yiGXH7wu8="] * 2

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- messages are quoted whole, one case a line
 from random import Random
 from typing import Any
 
@@ -39,7 +40,9 @@ LABEL_VALUE = (
 def faults(given: dict[str, Any], old: dict[str, Any] | None = None, key: str = "pods") -> list[Cause]:
     out: list[Cause] = []
     before = None if old is None else {"metadata": {"name": "a", "namespace": "b", **old}}
-    metadata.validate_metadata(KNOWN.by_key(key), {"metadata": {"name": "a", "namespace": "b", **given}}, before, out)
+    metadata.validate_metadata(
+        KNOWN.by_key(key), {"metadata": {"name": "a", "namespace": "b", **given}}, before, out
+    )
     return out
 
 
@@ -65,7 +68,8 @@ def test_names_follow_the_syntax_of_their_kind(key: str, name: str, words: str) 
 
 
 @pytest.mark.parametrize(
-    ("key", "name"), [("pods", "a.b-c"), ("roles.rbac.authorization.k8s.io", "system:A b"), ("services", "a-1")]
+    ("key", "name"),
+    [("pods", "a.b-c"), ("roles.rbac.authorization.k8s.io", "system:A b"), ("services", "a-1")],
 )
 def test_good_names_pass(key: str, name: str) -> None:
     metadata.validate_name(KNOWN.by_key(key), name)
@@ -81,7 +85,9 @@ def test_a_name_is_needed_unless_one_is_generated() -> None:
     words = "Required value: name or generateName is required"
     assert faults({"name": ""}) == [Cause("FieldValueRequired", words, "metadata.name")]
     assert faults({"name": "", "generateName": "web-"}) == []
-    assert faults({"name": "", "generateName": "Web-"}) == [wrong("metadata.generateName", '"Web-"', SUBDOMAIN)]
+    assert faults({"name": "", "generateName": "Web-"}) == [
+        wrong("metadata.generateName", '"Web-"', SUBDOMAIN)
+    ]
 
 
 def test_namespaces_belong_to_namespaced_kinds() -> None:
@@ -96,8 +102,12 @@ def test_labels_are_checked_key_and_value() -> None:
         wrong("metadata.labels", '"a b"', NAME_PART),
         wrong("metadata.labels", '"c d"', LABEL_VALUE),
     ]
-    assert faults({"labels": {"/a": ""}}) == [wrong("metadata.labels", '"/a"', "prefix part must be non-empty")]
-    assert faults({"labels": {"Up/a": ""}}) == [wrong("metadata.labels", '"Up/a"', f"prefix part {SUBDOMAIN}")]
+    assert faults({"labels": {"/a": ""}}) == [
+        wrong("metadata.labels", '"/a"', "prefix part must be non-empty")
+    ]
+    assert faults({"labels": {"Up/a": ""}}) == [
+        wrong("metadata.labels", '"Up/a"', f"prefix part {SUBDOMAIN}")
+    ]
     (fault,) = faults({"labels": {"a/b/c": ""}})
     assert fault.message.startswith('Invalid value: "a/b/c": a qualified name must consist of')
     assert fault.message.endswith("with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")
@@ -115,9 +125,14 @@ def test_owners_are_named_in_full() -> None:
     assert faults({"ownerReferences": [owner]}) == []
     assert faults({"ownerReferences": [{"apiVersion": "", "kind": "", "name": "", "uid": ""}]}) == [
         wrong("metadata.ownerReferences.apiVersion", '""', "version must not be empty"),
-        *(wrong(f"metadata.ownerReferences.{field}", '""', "must not be empty") for field in ("kind", "name", "uid")),
+        *(
+            wrong(f"metadata.ownerReferences.{field}", '""', "must not be empty")
+            for field in ("kind", "name", "uid")
+        ),
     ]
-    (fault,) = faults({"ownerReferences": [{**owner, "controller": True}, {**owner, "controller": True, "name": "b"}]})
+    (fault,) = faults(
+        {"ownerReferences": [{**owner, "controller": True}, {**owner, "controller": True, "name": "b"}]}
+    )
     assert "Only one reference can have Controller set to true" in fault.message
 
 

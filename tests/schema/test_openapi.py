@@ -33,15 +33,26 @@ def test_every_reference_of_a_document_stays_inside_it(path: str) -> None:
 
 @pytest.mark.parametrize("path", openapi.paths(KNOWN))
 def test_operation_names_are_unique(path: str) -> None:
-    operations = [op for item in parsed(path)["paths"].values() for op in item.values() if isinstance(op, dict)]
+    operations = [
+        op for item in parsed(path)["paths"].values() for op in item.values() if isinstance(op, dict)
+    ]
     names = [op["operationId"] for op in operations]
     assert len(names) == len(set(names)) > 0
 
 
 def test_writes_announce_what_kubectl_looks_for() -> None:
     item = parsed("apis/apps/v1")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
-    assert item["patch"]["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
-    assert {p["name"] for p in item["patch"]["parameters"]} == {"dryRun", "fieldManager", "fieldValidation", "force"}
+    assert item["patch"]["x-kubernetes-group-version-kind"] == {
+        "group": "apps",
+        "version": "v1",
+        "kind": "Deployment",
+    }
+    assert {p["name"] for p in item["patch"]["parameters"]} == {
+        "dryRun",
+        "fieldManager",
+        "fieldValidation",
+        "force",
+    }
     assert "application/apply-patch+yaml" in item["patch"]["requestBody"]["content"]
     assert [p["name"] for p in item["parameters"]] == ["name", "namespace", "pretty"]
 

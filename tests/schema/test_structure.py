@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- messages are quoted whole, one case a line
 from typing import Any
 
 import pytest
@@ -11,7 +12,12 @@ from ksql.schema.shapes import DEPTH_MAX
 KNOWN = catalogue.load()
 DEPLOYMENTS, PODS, SECRETS = (KNOWN.by_key(key) for key in ("deployments.apps", "pods", "secrets"))
 CONTAINER = {"name": "a", "image": "b"}
-POD: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [CONTAINER]}}
+POD: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "a"},
+    "spec": {"containers": [CONTAINER]},
+}
 WEB: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
@@ -66,14 +72,38 @@ def test_ignore_drops_unknown_fields_silently() -> None:
     ("path", "value", "expected"),
     [
         (["spec", "replicas"], "2", "string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (["spec", "replicas"], 1.5, "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (["spec", "replicas"], 1.0, "number 1.0 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (["spec", "replicas"], 2**31, f"number {2**31} into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        (
+            ["spec", "replicas"],
+            1.5,
+            "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            ["spec", "replicas"],
+            1.0,
+            "number 1.0 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            ["spec", "replicas"],
+            2**31,
+            f"number {2**31} into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
         (["spec", "paused"], 1, "number into Go struct field DeploymentSpec.spec.paused of type bool"),
         (["spec"], "x", "string into Go struct field Deployment.spec of type v1.DeploymentSpec"),
-        (["metadata", "labels"], {"a": 1}, "number into Go struct field ObjectMeta.metadata.labels of type string"),
-        (["metadata", "labels"], [], "array into Go struct field ObjectMeta.metadata.labels of type map[string]string"),
-        (["metadata", "finalizers"], "x", "string into Go struct field ObjectMeta.metadata.finalizers of type []string"),
+        (
+            ["metadata", "labels"],
+            {"a": 1},
+            "number into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
+        (
+            ["metadata", "labels"],
+            [],
+            "array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+        ),
+        (
+            ["metadata", "finalizers"],
+            "x",
+            "string into Go struct field ObjectMeta.metadata.finalizers of type []string",
+        ),
     ],
 )
 def test_a_wrong_type_is_told_as_go_does(path: list[str], value: Any, expected: str) -> None:
@@ -109,10 +139,13 @@ def test_nulls_are_dropped_and_stand_for_zero_in_lists_and_maps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [("1000m", "1"), (0.5, "500m"), (2, "2"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("0m", "0")]
+    ("given", "expected"),
+    [("1000m", "1"), (0.5, "500m"), (2, "2"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("0m", "0")],
 )
 def test_amounts_are_kept_in_canonical_form(given: Any, expected: str) -> None:
-    kept, _ = structure.check(KNOWN, DEPLOYMENTS, with_container(resources={"limits": {"cpu": given}}), "Strict")
+    kept, _ = structure.check(
+        KNOWN, DEPLOYMENTS, with_container(resources={"limits": {"cpu": given}}), "Strict"
+    )
     assert kept["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == expected
 
 
@@ -125,7 +158,10 @@ def test_instants_are_kept_in_utc_to_the_second() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tomorrow", 'parsing time "tomorrow" as "2006-01-02T15:04:05Z07:00": cannot parse "tomorrow" as "2006"'),
+        (
+            "tomorrow",
+            'parsing time "tomorrow" as "2006-01-02T15:04:05Z07:00": cannot parse "tomorrow" as "2006"',
+        ),
         ("2026-02-30T00:00:00Z", 'parsing time "2026-02-30T00:00:00Z": day out of range'),
         ("2026-02-01T00:00:00Zx", 'parsing time "2026-02-01T00:00:00Zx": extra text: "x"'),
     ],
@@ -172,7 +208,9 @@ def test_another_kind_than_the_endpoints_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize(("body", "what"), [([], "array"), ("x", "string"), (1, "number"), (None, "null"), (True, "bool")])
+@pytest.mark.parametrize(
+    ("body", "what"), [([], "array"), ("x", "string"), (1, "number"), (None, "null"), (True, "bool")]
+)
 def test_what_is_no_object_is_refused(body: Any, what: str) -> None:
     assert refusal(body).startswith(
         f"couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct"
@@ -208,7 +246,7 @@ def test_bodies_of_subresources_are_checked_too() -> None:
     scale = GroupVersionKind("autoscaling", "v1", "Scale")
     kept, _ = structure.check_kind(KNOWN, scale, {"spec": {"replicas": 3}}, "Strict")
     assert kept == {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}}
-    with pytest.raises(BadRequestError, match="ScaleSpec.spec.replicas of type int32"):
+    with pytest.raises(BadRequestError, match=r"ScaleSpec\.spec\.replicas of type int32"):
         structure.check_kind(KNOWN, scale, {"spec": {"replicas": "3"}}, "Strict")
 
 
