@@ -11,21 +11,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
-import uvloop
 
-from ksql import __version__, config
+from ksql import __version__, settings
 from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past
-from ksql.config import Settings, SettingsError
-from ksql.hold import HeldError
-from ksql.log import migrate as migrations
-from ksql.log.protocol import LogUnavailableError
-from ksql.log.store import open_log
-from ksql.log.verify import verify as verify_log
+from ksql.settings import Settings, SettingsError
 
+# A server's rooms take a second to import, and questions about the past need none of them: only the
+# commands that open a log or serve one import them, each for itself.
 app = typer.Typer(
     name="ksql",
     help="A Kubernetes-compatible control plane whose only truth is its event log.",
@@ -69,27 +64,33 @@ def _fail(message: str, code: int = 1) -> typer.Exit:
 @contextlib.contextmanager
 def _told_plainly() -> Iterator[None]:
     """What an operator can mend is said in one line, without a trace."""
+    import sqlalchemy as sa
+
+    from ksql.hold import HeldError
+    from ksql.log.migrate import SchemaError
+    from ksql.log.protocol import LogUnavailableError
+
     try:
         yield
     except SettingsError as error:
         raise _fail(str(error), 2) from None
-    except (HeldError, LogUnavailableError, migrations.SchemaError, OSError, sa.exc.DBAPIError) as error:
+    except (HeldError, LogUnavailableError, SchemaError, OSError, sa.exc.DBAPIError) as error:
         raise _fail(str(error).partition("\n")[0]) from None
 
 
 @app.command()
 def up(
-    data: Data = config.DEFAULT_DATA,
+    data: Data = settings.DEFAULT_DATA,
     database: Database = "",
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where to serve HTTPS; port 0 takes a free one.")
-    ] = config.DEFAULT_LISTEN,
+    ] = settings.DEFAULT_LISTEN,
     nodes: Annotated[
-        int, typer.Option(min=0, max=config.NODES_MAX, help="How many simulated nodes.")
-    ] = config.DEFAULT_NODES,
+        int, typer.Option(min=0, max=settings.NODES_MAX, help="How many simulated nodes.")
+    ] = settings.DEFAULT_NODES,
     kubernetes_version: Annotated[
         str, typer.Option(metavar="MINOR", help="Which Kubernetes minor to serve.")
-    ] = config.DEFAULT_MINOR,
+    ] = settings.DEFAULT_MINOR,
     migrate: Annotated[
         bool | None,
         typer.Option(
@@ -101,71 +102,87 @@ def up(
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
     """Start a cluster in this process: API server, controllers, scheduler and simulated nodes."""
+    import uvloop
+
+    from ksql.config import holding
+
     logs.configure(log_format, log_level)
     with _told_plainly():
-        settings = Settings(data, database, listen, nodes, kubernetes_version, migrate)
+        wanted = _checked(Settings(data, database, listen, nodes, kubernetes_version, migrate))
         clock = SystemClock()
-        with config.holding(settings, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, clock))
+        with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(wanted, clock))
 
 
-async def _serve(settings: Settings, clock: SystemClock) -> None:
+def _checked(wanted: Settings) -> Settings:
+    wanted.check()
+    return wanted
+
+
+async def _serve(wanted: Settings, clock: SystemClock) -> None:
     """Run until a signal asks for the end."""
+    from ksql.config import cluster
+
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     started = clock.monotonic()
-    async with config.cluster(settings, clock) as url:
-        typer.echo(_greeting(settings, url, clock.monotonic() - started))
+    async with cluster(wanted, clock) as url:
+        typer.echo(_greeting(wanted, url, clock.monotonic() - started))
         await stop.wait()
 
 
-def _greeting(settings: Settings, url: str, seconds: float) -> str:
+def _greeting(wanted: Settings, url: str, seconds: float) -> str:
     """Where kubectl and everything else will find the cluster."""
     return "\n".join(
         (
-            f"ksql {__version__} is ready after {seconds:.1f} s, with {settings.nodes} simulated nodes",
+            f"ksql {__version__} is ready after {seconds:.1f} s, with {wanted.nodes} simulated nodes",
             f"  API       {url}",
             f"  GraphQL   {url}/graphql",
-            f"  kubectl   export KUBECONFIG={settings.kubeconfig.resolve()}",
+            f"  kubectl   export KUBECONFIG={wanted.kubeconfig.resolve()}",
             "  the past  ksql events --follow    ksql why KIND/NAME    ksql --help",
         )
     )
 
 
 @app.command()
-def migrate(data: Data = config.DEFAULT_DATA, database: Database = "") -> None:
+def migrate(data: Data = settings.DEFAULT_DATA, database: Database = "") -> None:
     """Bring the database's schema up to date. Safe to run again; events are never touched."""
     logs.configure(level="warning")
     with _told_plainly():
-        settings = Settings(data, database)
-        if settings.file is not None:
-            settings.file.parent.mkdir(parents=True, exist_ok=True)
-        before = migrations.schema_state(settings.url)
-        migrations.migrate(settings.url)
+        from ksql.log import migrate as migrations
+
+        wanted = _checked(Settings(data, database))
+        if wanted.file is not None:
+            wanted.file.parent.mkdir(parents=True, exist_ok=True)
+        before = migrations.schema_state(wanted.url)
+        migrations.migrate(wanted.url)
         is_current = before is migrations.SchemaState.CURRENT
         typer.echo(f"schema {'already up to date' if is_current else f'was {before}, now up to date'}")
 
 
 @log_app.command()
-def verify(data: Data = config.DEFAULT_DATA, database: Database = "") -> None:
+def verify(data: Data = settings.DEFAULT_DATA, database: Database = "") -> None:
     """Recompute the state from the events and compare it with the stored one.
 
     Works on a running or a stopped cluster. Exit code 1 and the first difference when they disagree.
     """
     logs.configure(level="warning")
     with _told_plainly():
-        settings = Settings(data, database)
-        if settings.file is not None and not settings.file.exists():
-            raise SettingsError(f"no event log at {settings.file}")
-        asyncio.run(_verify(settings.url))
+        wanted = _checked(Settings(data, database))
+        if wanted.file is not None and not wanted.file.exists():
+            raise SettingsError(f"no event log at {wanted.file}")
+        asyncio.run(_verify(wanted.url))
 
 
 async def _verify(url: str) -> None:
+    from ksql.log.store import open_log
+    from ksql.log.verify import verify as compare
+
     log = open_log(url, SystemClock())
     await log.open()
     try:
-        difference = await verify_log(log)
+        difference = await compare(log)
         if difference is not None:
             raise _fail(str(difference))
         typer.echo(f"verified: events up to r{log.head} and the stored state agree")

@@ -11,10 +11,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-import sqlalchemy as sa
 
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
@@ -33,6 +29,7 @@ from ksql.schema.derive import minors
 from ksql.serve.app import create_app
 from ksql.serve.gql import graphql_app
 from ksql.serve.listen import Listener
+from ksql.settings import Settings, SettingsError
 from ksql.state.objects import Objects
 from ksql.verbs import bootstrap
 from ksql.verbs.local import connect
@@ -40,77 +37,9 @@ from ksql.verbs.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_DATA = Path(".ksql")
-DEFAULT_LISTEN = "127.0.0.1:6443"
-DEFAULT_NODES = 3
-NODES_MAX = machine.NODES_MAX
-DEFAULT_MINOR = "1.35"
-DATABASES = ("sqlite", "postgresql+psycopg")
-
 # Producers, the log's writer and the loop share one interpreter. CPython hands it over every 5 ms by
 # default, which is longer than a whole commit; a tenth of that shortens the tails a little.
 SWITCH_SECONDS = 0.0005
-
-
-class SettingsError(ValueError):
-    """A setting cannot be; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a cluster was asked to be. Making one checks it: `SettingsError` names what cannot be."""
-
-    data: Path = DEFAULT_DATA
-    database: str = ""  # SQLAlchemy URL; empty: SQLite in `data`
-    listen: str = DEFAULT_LISTEN
-    nodes: int = DEFAULT_NODES
-    minor: str = DEFAULT_MINOR
-    migrate: bool | None = None  # None: yes for SQLite, no for PostgreSQL
-
-    def __post_init__(self) -> None:
-        _ = self.address
-        try:
-            driver = sa.make_url(self.url).drivername
-        except sa.exc.ArgumentError:
-            raise SettingsError(f"--database {self.database!r}: not a database URL") from None
-        if driver not in DATABASES:
-            raise SettingsError(f"--database {driver}: expected one of {', '.join(DATABASES)}")
-        if self.file is None and self.is_sqlite:
-            raise SettingsError("--database sqlite: a log in memory would be lost; name a file")
-        if self.minor not in minors():
-            known = ", ".join(minors())
-            raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port to listen on; `[::1]:6443` for IPv6, port 0 for any free one."""
-        host, colon, port = self.listen.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
-            raise SettingsError(f"--listen {self.listen!r}: expected HOST:PORT, such as {DEFAULT_LISTEN}")
-        return host, int(port)
-
-    @property
-    def url(self) -> str:
-        return self.database or f"sqlite:///{(self.data / 'ksql.db').resolve()}"
-
-    @property
-    def is_sqlite(self) -> bool:
-        return sa.make_url(self.url).get_backend_name() == "sqlite"
-
-    @property
-    def file(self) -> Path | None:
-        """The SQLite file; None on another database."""
-        name = sa.make_url(self.url).database
-        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
-
-    @property
-    def migrates(self) -> bool:
-        return self.is_sqlite if self.migrate is None else self.migrate
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.data / "kubeconfig"
 
 
 @contextmanager
@@ -129,6 +58,9 @@ def holding(settings: Settings, clock: Clock) -> Iterator[None]:
 @asynccontextmanager
 async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
     """Bring a cluster up, yield its URL once it is ready, and bring it down again."""
+    if settings.minor not in minors():
+        known = ", ".join(minors())
+        raise SettingsError(f"--kubernetes-version {settings.minor!r}: expected one of {known}")
     sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         catalogue = catalogues.load(settings.minor)

@@ -1,0 +1,71 @@
+"""What a cluster is asked to be: the settings of `ksql up`, checked before anything is touched.
+
+Kept apart from the wiring (`config.py`) so that the command line can name its defaults without importing
+a server.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATA = Path(".ksql")
+DEFAULT_LISTEN = "127.0.0.1:6443"
+DEFAULT_NODES = 3
+# As many as the simulated machines' address ranges have room for.
+NODES_MAX = 1024
+DEFAULT_MINOR = "1.35"
+SQLITE = "sqlite"
+DATABASES = (SQLITE, "postgresql+psycopg")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a cluster was asked to be; `check` before use."""
+
+    data: Path = DEFAULT_DATA
+    database: str = ""  # SQLAlchemy URL; empty: SQLite in `data`
+    listen: str = DEFAULT_LISTEN
+    nodes: int = DEFAULT_NODES
+    minor: str = DEFAULT_MINOR
+    migrate: bool | None = None  # None: yes for SQLite, no for PostgreSQL
+
+    def check(self) -> None:
+        """`SettingsError` names the first setting that cannot be."""
+        _ = self.address
+        driver, separator, rest = self.url.partition("://")
+        if not separator or driver not in DATABASES:
+            raise SettingsError(f"--database {self.database!r}: expected a URL of {' or '.join(DATABASES)}")
+        if driver == SQLITE and (not rest.startswith("/") or rest in ("/", "/:memory:")):
+            raise SettingsError(f"--database {self.database!r}: name a file, such as sqlite:///ksql.db")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on; `[::1]:6443` for IPv6, port 0 for any free one."""
+        host, colon, port = self.listen.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"--listen {self.listen!r}: expected HOST:PORT, such as {DEFAULT_LISTEN}")
+        return host, int(port)
+
+    @property
+    def url(self) -> str:
+        return self.database or f"sqlite:///{(self.data / 'ksql.db').resolve()}"
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None on PostgreSQL."""
+        driver, _, rest = self.url.partition("://")
+        return Path(rest[1:]) if driver == SQLITE else None
+
+    @property
+    def migrates(self) -> bool:
+        return self.file is not None if self.migrate is None else self.migrate
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data / "kubeconfig"
+
+
