@@ -1,5 +1,6 @@
 """One database behind the log: which dialect, its engine, and what its errors mean."""
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -15,7 +16,9 @@ class Dialect(Protocol):
 
     def create_engine(self, url: sa.URL) -> sa.Engine: ...
 
-    def begin(self, connection: sa.Connection) -> None: ...
+    def writing(self, engine: sa.Engine) -> sa.Connection: ...
+
+    def begin(self, connection: sa.Connection, transaction: Transaction) -> bool: ...
 
     def hold(self, connection: sa.Connection) -> None: ...
 
@@ -41,11 +44,16 @@ def is_memory(url: sa.URL) -> bool:
     return url.get_backend_name() == "sqlite" and sqlite.is_memory(url)
 
 
+# sqlite3's own comes from the statements that pass SQLAlchemy by (`sqlite.insert`).
+_OUTAGES = (
+    sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError,
+    sqlite3.OperationalError,
+)  # fmt: skip
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether the database could not serve (lost, full, locked) rather than refuse what it was told."""
-    return isinstance(
-        error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
-    )
+    return isinstance(error, _OUTAGES)
 
 
 def sentence(error: BaseException) -> str:

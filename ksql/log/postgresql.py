@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ksql.log.codec import Encoded
 from ksql.log.registry import pack
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
-from ksql.log.transaction import Transaction
+from ksql.log.transaction import Row, Transaction
 
 CHANNEL = "ksql_head"
 # A connection that says nothing within a transaction is dead; it must not keep the head.
@@ -79,12 +79,22 @@ def create_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def begin(_: sa.Connection) -> None:
-    """Nothing: `insert` itself takes the head's row, and only if it is still where it was."""
+def writing(engine: sa.Engine) -> sa.Connection:
+    """The appender's connection: it begins no transactions by itself, so that a batch is one round trip."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def begin(connection: sa.Connection, transaction: Transaction) -> bool:
+    """Begin a transaction where one statement is not enough. False: `insert` commits by itself."""
+    if transaction.is_plain:
+        return False
+    connection.exec_driver_sql("BEGIN")
+    return True
 
 
 def hold(connection: sa.Connection) -> None:
     """Lock the head's row until this transaction ends."""
+    connection.exec_driver_sql("BEGIN")
     connection.exec_driver_sql("SELECT revision FROM head WHERE id = 1 FOR UPDATE")
 
 
@@ -123,8 +133,9 @@ def insert(
     """Write the transaction's rows; False when the head has moved and nothing was written."""
     after, ended, born = transaction.after, transaction.ended, transaction.born
     rows = list(zip(transaction.rows, encoded, strict=True))
-    heartbeats = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if draft.transient]
-    if heartbeats:
+    heartbeats: list[tuple[Row, Encoded]] = []
+    if transaction.beats:
+        heartbeats = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if draft.transient]
         rows = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if not draft.transient]
     living = {number: at for number, at in transaction.current.items() if number not in ended}
     dying = {number: at for number, at in ended.items() if number not in born}

@@ -184,9 +184,10 @@ class Rows:
         if done is None or who is None:
             # Another server has met somebody new since this one last wrote.
             done, who = self._action(action), self._actor(actor)
+        stream = Stream(resource, namespace, name, unpack(uid))
+        plain = self.codec.decode(codec, dictionary, payload, stream.uid, name)
         return Event(
-            revision, from_microseconds(time), Stream(resource, namespace, name, unpack(uid)), done.change,
-            done.verb, who, self.codec.decode(codec, dictionary, payload), done.subresource,
+            revision, from_microseconds(time), stream, done.change, done.verb, who, plain, done.subresource,
             done.field_manager, cause, unpack(correlation), is_transient,
         )  # fmt: skip
 

@@ -51,12 +51,12 @@ def pack(text: str) -> bytes:
     """A uid or correlation as stored: 16 bytes for a canonical UUID, else a zero byte and the text."""
     if not text:
         return b""
-    if len(text) == 36:
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower():
         try:
             packed = bytes.fromhex(text.replace("-", ""))
         except ValueError:
             packed = b""
-        if len(packed) == _UUID_BYTES and unpack(packed) == text:
+        if len(packed) == _UUID_BYTES:
             return packed
     plain = b"\0" + text.encode()
     # Sixteen bytes always mean a UUID, so a text that would be as long is made longer.

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from ksql.base.documents import Document, encode
+from ksql.log.codec import shortened
 
 SEED = 1042
 # Enough for zstd's trainer to tell what repeats from what is chance; training takes well under a second.
@@ -299,11 +300,17 @@ def small_things(m: _Maker) -> Iterator[Document]:
     }  # fmt: skip
 
 
+def _shortened(document: Document) -> bytes:
+    """As the codec compresses it."""
+    metadata = document["metadata"]
+    return shortened(encode(document), metadata["uid"], metadata["name"])
+
+
 def payloads(seed: int = SEED, rounds: int = ROUNDS) -> Sequence[bytes]:
     """The JSON of typical objects, weighted as a busy cluster writes them: mostly pods."""
     m = _Maker(seed)
     made: list[bytes] = []
     for _ in range(rounds):
         for documents in (pod_life(m), pod_life(m), workload(m), [node(m)], small_things(m)):
-            made.extend(encode(document) for document in documents)
+            made.extend(_shortened(document) for document in documents)
     return made

@@ -73,7 +73,8 @@ streams = sa.Table(
     sa.Column("uid", sa.LargeBinary, nullable=False),
     # No index on uid: uids are chance, so each new one would rewrite a page of its own. Those of living
     # objects are in memory (`registry.py`); the dead are found by name, or by a scan.
-    sa.Index("ix_streams_resource_namespace_name", "resource", "namespace", "name"),
+    # The name alone: it tells objects apart, resource and namespace would only make the entries longer.
+    sa.Index("ix_streams_name", "name"),
 )
 
 actors = sa.Table(

@@ -7,14 +7,15 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from ksql.log import queries
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, is_outage, sentence
-from ksql.log.event import Change, Event
+from ksql.log.event import Change, Draft, Event
 from ksql.log.protocol import EventFilter
 from ksql.log.registry import Registry, action_columns, actor_columns
 from ksql.log.schema import actions, actors, events, objects, transient
@@ -62,7 +63,7 @@ class Session:
 
     def _connected(self) -> sa.Connection:
         if self._connection is None:
-            self._connection = self.engine.connect()
+            self._connection = self.dialect.writing(self.engine)
         return self._connection
 
     def _fetch(self, number: int) -> bytes | None:
@@ -142,28 +143,31 @@ class Session:
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
-        encoded = [self.codec.encode(draft.payload) for draft in transaction.drafts]
-        committing = False
+        encode = self.codec.encode
+        encoded = [encode(d.payload, d.stream.uid, d.stream.name) for d in transaction.drafts]
+        committing, begun = False, True
         try:
             connection = self._connected()
-            if not held:
-                self.dialect.begin(connection)
+            begun = held or self.dialect.begin(connection, transaction)
             self._probe("held")
+            committing = not begun
             if not self.dialect.insert(connection, transaction, encoded, self.name):
                 connection.rollback()
                 return False
-            self._introduce(connection, transaction)
-            self._prune(connection, transaction)
-            self._probe("inserted")
-            committing = True
-            self._probe("committing")
-            connection.commit()
+            if begun:
+                self._introduce(connection, transaction)
+                self._prune(connection, transaction)
+                self._probe("inserted")
+                committing = True
+                self._probe("committing")
+                connection.commit()
             self._probe("committed")
             self.plain_bytes += transaction.payload_bytes
             self.packed_bytes += sum([len(e[2]) for e in encoded])
             return True
         except Exception as error:
-            if committing:
+            # A lone statement that the server itself refused was certainly not committed.
+            if committing and (begun or getattr(error, "connection_invalidated", False)):
                 self._abandon(error)
                 raise UnsureError(str(error)) from error
             raise self._failed(error) from error
@@ -179,6 +183,10 @@ class Session:
             self._abandon(lost)
         return error
 
+    def _is(self, encoded: Sequence[Any], draft: Draft) -> bool:
+        codec, dictionary, data = encoded
+        return self.codec.decode(codec, dictionary, data, draft.stream.uid, draft.stream.name) == draft.payload
+
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
         if transaction.actors:
             rows = [actor_columns(number, actor) for actor, number in transaction.actors.items()]
@@ -188,9 +196,8 @@ class Session:
             connection.execute(actions.insert(), rows)
 
     def _prune(self, connection: sa.Connection, transaction: Transaction) -> None:
-        beats = sum(draft.transient for draft in transaction.drafts)
-        self._heartbeats += beats
-        if not beats or self._heartbeats < PRUNE_EVERY:
+        self._heartbeats += transaction.beats
+        if not transaction.beats or self._heartbeats < PRUNE_EVERY:
             return
         self._heartbeats = 0
         prune(connection)
@@ -199,7 +206,7 @@ class Session:
         """Make a consumer's position durable."""
         try:
             connection = self._connected()
-            self.dialect.begin(connection)
+            self.dialect.hold(connection)
             # Both dialects spell it alike; SQLAlchemy has a construct for each and none for both.
             connection.execute(
                 sa.text(
@@ -227,7 +234,7 @@ class Session:
                 .where(table.c.revision == revision)
             ).first()  # fmt: skip
             ours = row is not None and (row[0], row[1]) == (time, stream)
-            ours = ours and row is not None and self.codec.decode(*row[2:]) == draft.payload
+            ours = ours and row is not None and self._is(row[2:], draft)
             connection.rollback()
             return ours
         except Exception as error:

@@ -5,7 +5,8 @@ WAL back into the file stops it for 30 ms and more, so a thread of its own does 
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ BUSY_SECONDS = 5.0
 # Index pages of streams are hit at random: 64 MiB hold those of some millions of events.
 CACHE_KIB = 64 * 1024
 # Rows per statement; one statement is one hand-over of the interpreter's lock instead of one per row.
-_CHUNKS = (64, 16, 4, 1)
+_CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+
+Execute = Callable[[str, Sequence[Any]], sqlite3.Cursor]
 
 
 def is_memory(url: sa.URL) -> bool:
@@ -63,8 +66,15 @@ def hold(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-# There is one writer at a time anyway: to begin writing is to hold.
-begin = hold
+def writing(engine: sa.Engine) -> sa.Connection:
+    """The appender's connection."""
+    return engine.connect()
+
+
+def begin(connection: sa.Connection, _: Transaction) -> bool:
+    """There is one writer at a time anyway: to begin writing is to hold. Ends with a commit of its own."""
+    hold(connection)
+    return True
 
 
 def snapshot(connection: sa.Connection) -> None:
@@ -82,10 +92,10 @@ _GONE = "DELETE FROM objects WHERE stream = ?"
 
 def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], _: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
+    # Straight to the driver: a batch is a dozen statements, and each would cost more on the way than in SQLite.
+    execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
     after = transaction.after
-    moved = connection.exec_driver_sql(
-        _HEAD, (after.revision, after.durable, after.time, transaction.head.revision)
-    )
+    moved = execute(_HEAD, (after.revision, after.durable, after.time, transaction.head.revision))
     if moved.rowcount != 1:
         return False
     ended, current = transaction.ended, transaction.current
@@ -93,33 +103,36 @@ def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequenc
         (number, ended.get(number, 0), s.resource, s.namespace, s.name, pack(s.uid))
         for number, s in transaction.born.items()
     ]
-    _bulk(connection, _STREAMS, born, 6)
+    _bulk(execute, _STREAMS, born, 6)
     rows = [(*row[:7], *e[:2], row[7], e[2]) for row, e in zip(transaction.rows, encoded, strict=True)]
     width = len(EVENT_COLUMNS)
-    if after.durable == after.revision and not any(draft.transient for draft in transaction.drafts):
-        _bulk(connection, INSERT_EVENTS, rows, width)
+    if not transaction.beats:
+        _bulk(execute, INSERT_EVENTS, rows, width)
     else:
         marked = list(zip(transaction.drafts, rows, strict=True))
-        _bulk(connection, INSERT_EVENTS, [row for draft, row in marked if not draft.transient], width)
-        _bulk(connection, INSERT_TRANSIENT, [row for draft, row in marked if draft.transient], width)
+        _bulk(execute, INSERT_EVENTS, [row for draft, row in marked if not draft.transient], width)
+        _bulk(execute, INSERT_TRANSIENT, [row for draft, row in marked if draft.transient], width)
     living = [pair for pair in current.items() if pair[0] not in ended] if ended else list(current.items())
-    _bulk(connection, _OBJECTS, living, 2, _OBJECTS_NEWER)
+    _bulk(execute, _OBJECTS, living, 2, _OBJECTS_NEWER)
     for number, revision in ended.items():
         if number not in transaction.born:
-            connection.exec_driver_sql(_ENDED, (revision, number))
-            connection.exec_driver_sql(_GONE, (number,))
+            execute(_ENDED, (revision, number))
+            execute(_GONE, (number,))
     return True
 
 
 def _bulk(
-    connection: sa.Connection, insert_into: str, rows: Sequence[Sequence[Any]], width: int, then: str = ""
+    execute: Execute, insert_into: str, rows: Sequence[Sequence[Any]], width: int, then: str = ""
 ) -> None:
     """Insert the rows in as few statements as a handful of prepared sizes allow."""
     at = 0
     for size in _CHUNKS:
         while len(rows) - at >= size:
-            values = ",".join(["(" + ",".join("?" * width) + ")"] * size)
-            connection.exec_driver_sql(
-                f"{insert_into}VALUES {values}{then}", tuple(chain.from_iterable(rows[at : at + size]))
-            )
+            execute(_values(insert_into, width, size, then), tuple(chain.from_iterable(rows[at : at + size])))
             at += size
+
+
+@cache
+def _values(insert_into: str, width: int, size: int, then: str) -> str:
+    """An insert of `size` rows; the driver keeps it prepared."""
+    return f"{insert_into}VALUES {','.join(['(' + ','.join('?' * width) + ')'] * size)}{then}"

@@ -94,7 +94,7 @@ def retrain(engine: sa.Engine, time: int) -> tuple[int, bytes] | None:
 
 
 def _payloads(connection: sa.Connection) -> tuple[list[bytes], int]:
-    """Newest payloads of the log."""
+    """Newest payloads of the log, shortened as they are compressed."""
     reader = codec.Codec(lambda number: dictionary(connection, number))
     newest = connection.execute(sa.select(sa.func.max(events.c.revision))).scalar_one_or_none() or 0
     query = (
@@ -103,10 +103,10 @@ def _payloads(connection: sa.Connection) -> tuple[list[bytes], int]:
         .order_by(events.c.revision)
         .limit(SAMPLES)
     )
-    return [reader.decode(*row) for row in connection.execute(query)], newest
+    return [reader.text(*row) for row in connection.execute(query)], newest
 
 
 def _size(payloads: list[bytes], data: bytes) -> int:
     probe = codec.Codec(lambda _: None)
     probe.use(1, data)
-    return sum(len(probe.encode(payload)[2]) for payload in payloads)
+    return sum(len(probe.encode(payload, "", "")[2]) for payload in payloads)

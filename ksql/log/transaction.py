@@ -39,6 +39,7 @@ class Transaction:
         self.drafted: dict[tuple[str, str, str], Draft] = {}
         self.durable = head.durable
         self.payload_bytes = 0
+        self.beats = 0
         # What the registry does not know yet.
         self.actors: dict[Actor, int] = {}
         self.actions: dict[Action, int] = {}
@@ -61,9 +62,15 @@ class Transaction:
         """The head once this is committed."""
         return Head(self.head.revision + len(self.drafts), self.durable, self.micros, self.head.horizon)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it adds events alone: no new names, no heartbeats."""
+        return not (self.actors or self.actions or self.beats)
+
     def take(self, drafts: Sequence[Draft]) -> None:
         """Give each draft its place. All or none: `DraftError` leaves the transaction as it was."""
-        self._check(drafts)
+        if drafts:
+            self._check(drafts)
         for draft in drafts:
             self._place(draft)
 
@@ -71,9 +78,7 @@ class Transaction:
         lives: dict[str, bool] = {}
         for draft in drafts:
             uid = draft.stream.uid
-            alive = lives.get(uid)
-            if alive is None:
-                alive = self._number(uid) is not None
+            alive = lives[uid] if uid in lives else self._number(uid) is not None
             if alive == (draft.change is Change.ADDED):
                 what = "already lives" if alive else "does not live"
                 raise DraftError(f"{draft.change} of {draft.stream}: the stream {what}")
@@ -97,7 +102,9 @@ class Transaction:
             self._streams[uid] = None
         self.current[number] = revision
         skipped = 0
-        if not draft.transient:
+        if draft.transient:
+            self.beats += 1
+        else:
             skipped = revision - self.durable - 1
             self.durable = revision
         self.rows.append(
@@ -115,10 +122,11 @@ class Transaction:
         return known
 
     def _action(self, draft: Draft) -> int:
-        action = Action(draft.change, draft.verb, draft.subresource, draft.field_manager)
-        known = self.registry.actions.get(action) or self.actions.get(action)
+        # A plain tuple finds an equal Action, and is made in half the time.
+        action = (draft.change, draft.verb, draft.subresource, draft.field_manager)
+        known: int | None = self.registry.actions.get(action) or self.actions.get(action)  # type: ignore[call-overload]
         if known is None:
-            known = self.actions[action] = len(self.registry.actions) + len(self.actions) + 1
+            known = self.actions[Action(*action)] = len(self.registry.actions) + len(self.actions) + 1
         return known
 
     def learned(self) -> None:

@@ -130,7 +130,7 @@ class _Check:
         else:
             self.living[stream] = revision
         try:
-            if b'"metadata":{' not in self.codec.decode(codec, dictionary, payload):
+            if b'"metadata":{' not in self.codec.text(codec, dictionary, payload):
                 yield Difference(revision, "its payload is no object")
         except PayloadError as error:
             yield Difference(revision, f"its payload cannot be read: {error}")

@@ -63,7 +63,7 @@ def _names() -> None:
         sa.Column("uid", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_streams"),
     )
-    op.create_index("ix_streams_resource_namespace_name", "streams", ["resource", "namespace", "name"])
+    op.create_index("ix_streams_name", "streams", ["name"])
     for table, columns in (
         ("actors", ("user", "groups", "impersonator", "user_agent", "source")),
         ("actions", ("change", "verb", "subresource", "field_manager")),

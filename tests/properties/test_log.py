@@ -185,14 +185,17 @@ def test_a_uuid_packs_into_sixteen_bytes(uid: object) -> None:
     assert unpack(pack(str(uid))) == str(uid)
 
 
-@given(st.lists(st.binary(max_size=3000), max_size=20))
+@given(st.lists(st.binary(max_size=3000), max_size=20), st.text(max_size=9), st.text(max_size=9), st.booleans())
 @settings(deadline=None)
-def test_the_codec_gives_back_every_payload(made: list[bytes]) -> None:
+def test_the_codec_gives_back_every_payload(made: list[bytes], uid: str, name: str, inside: bool) -> None:
+    uid, name = (text.encode(errors="replace").decode() for text in (uid, name))
     codec = Codec({1: DICTIONARY}.get)
     codec.use(1, DICTIONARY)
     reader = Codec({1: DICTIONARY}.get)
     for payload in made:
-        assert reader.decode(*codec.encode(payload)) == payload
+        if inside:
+            payload = b'{"name":"%b","uid":"%b"}' % (name.encode(), uid.encode()) + payload * 3
+        assert reader.decode(*codec.encode(payload, uid, name), uid, name) == payload
 
 
 DICTIONARY = train(payloads(seed=3, rounds=20))
