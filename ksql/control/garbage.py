@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from ksql.auth.identity import controller_user
 from ksql.base.documents import Document
+from ksql.control import damping
 from ksql.control.controller import Kit
 from ksql.control.informer import Informer, Update, key_of, revision_of
 from ksql.control.plan import NOTHING, Amend, Burst, Change, Plan, removal
@@ -29,6 +30,8 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 WORKERS = 64
 # Owners known to be gone for good (a uid never returns), so that ten thousand dependents ask once.
 GONE_MAX = 65_536
+# Ownership is a few levels deep; who makes a larger circle has to break it by hand.
+CIRCLE_MAX = 1000
 # Heartbeats of a sort that come and go by the thousand and own nothing.
 IGNORED = ("events", "events.events.k8s.io")
 
@@ -50,6 +53,7 @@ class Observed:
     document: Document
     owners: Sequence[tuple[Document, State]] = ()
     dependents: Sequence[tuple[str, Document]] = ()
+    is_circular: bool = False  # it waits for itself, by way of dependents that wait for theirs
 
 
 def plan(observed: Observed) -> Plan:
@@ -85,9 +89,11 @@ def _ending(observed: Observed) -> Plan:
         ]
         steps: list[Change | Burst] = [Burst(released, slow_start=False)] if released else []
         return Plan([*steps, _without_finalizer(observed, ORPHAN)])
-    if FOREGROUND in finalizers and not any(_blocks(each, uid) for _, each in observed.dependents):
+    if FOREGROUND not in finalizers:
+        return NOTHING
+    if not any(_blocks(each, uid) for _, each in observed.dependents):
         return Plan([_without_finalizer(observed, FOREGROUND)])
-    return NOTHING
+    return Plan(_freed(observed)) if observed.is_circular else NOTHING
 
 
 def references(document: Document) -> list[Document]:
@@ -108,8 +114,11 @@ def _blocks(dependent: Document, uid: str) -> bool:
 
 def _unblocked(observed: Observed) -> list[Change]:
     """Breaks a circle: an object that waits for one which waits for it must not block it any more."""
-    if not any(waits_for_dependents(each) for _, each in observed.dependents):
-        return []
+    return _freed(observed) if any(waits_for_dependents(each) for _, each in observed.dependents) else []
+
+
+def _freed(observed: Observed) -> list[Change]:
+    """Let no owner wait for this object any more."""
     free = [{**ref, "blockOwnerDeletion": False} for ref in references(observed.document)]
     if free == references(observed.document):
         return []
@@ -173,6 +182,12 @@ class GarbageCollector:
     def _mark(self, resource: str, document: Document, trigger: Trigger) -> None:
         self.controller.queue.add(f"{resource} {key_of(document)}", trigger)
 
+    def _mark_waiting(self, resource: str, owner: Document, update: Update) -> None:
+        """Mark an owner of which a dependent ended: gathered, as each round looks at all that are left."""
+        uid = owner["metadata"]["uid"]
+        left = sum(informer.count("owner", uid) for informer in self._followed.values())
+        damping.mark(self.controller.queue, f"{resource} {key_of(owner)}", update, left)
+
     def _is_doubtful(self, document: Document) -> bool:
         """Whether it may be garbage, or waits for its dependents, as far as the caches tell."""
         if is_terminating(document):
@@ -206,7 +221,7 @@ class GarbageCollector:
             for ref in references(old):
                 owner = self._find(ref.get("uid", ""))
                 if owner is not None and waits_for_dependents(owner[1]):
-                    self._mark(*owner, update.trigger)
+                    self._mark_waiting(*owner, update)
 
     def _ended(self, update: Update) -> None:
         uid = update.document["metadata"].get("uid", "")
@@ -247,9 +262,23 @@ class GarbageCollector:
             return NOTHING
         uid = document["metadata"]["uid"]
         if is_terminating(document):
-            return plan(Observed(resource, document, (), self._dependents(uid)))
+            circular = waits_for_dependents(document) and self._is_circular(uid)
+            return plan(Observed(resource, document, (), self._dependents(uid), circular))
         owners = [(ref, await self._state(document, ref)) for ref in references(document)]
         return plan(Observed(resource, document, owners, self._dependents(uid)))
+
+    def _is_circular(self, uid: str) -> bool:
+        """Whether an object is among those it waits for."""
+        ahead, seen = [uid], {uid: None}
+        while ahead and len(seen) < CIRCLE_MAX:
+            for _, dependent in self._dependents(ahead.pop()):
+                below = dependent["metadata"]["uid"]
+                if below == uid:
+                    return True
+                if below not in seen and waits_for_dependents(dependent):
+                    seen[below] = None
+                    ahead.append(below)
+        return False
 
     async def _state(self, document: Document, ref: Document) -> State:
         uid = ref.get("uid", "")

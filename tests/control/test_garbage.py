@@ -1,5 +1,7 @@
 """Garbage collection: what becomes of one object, and stories over the real pipeline."""
 
+from dataclasses import replace
+
 from ksql.control.garbage import Observed, State, plan
 from ksql.control.plan import Amend, Burst, Remove
 from tests.control.objects import at, metadata, pod, reference, replicaset
@@ -92,3 +94,12 @@ def test_an_object_that_already_ends_is_left_to_end() -> None:
 def test_an_object_without_owners_is_nobodys_garbage() -> None:
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("free")}
     assert not plan(Observed("configmaps", document)).steps
+
+
+def test_who_waits_for_itself_by_way_of_others_lets_them_go_first() -> None:
+    blocking = pod("a", OWNER)
+    observed = ending("foregroundDeletion", [("pods", blocking)])
+    observed.document["metadata"]["ownerReferences"] = [reference(OTHER)]
+    assert not plan(observed).steps
+    [change] = plan(replace(observed, is_circular=True)).steps
+    assert change.patch["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] is False
