@@ -13,7 +13,7 @@ from ksql.schema import discovery as documents
 from ksql.schema import openapi
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import NotImplementedYetError
-from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, Compressor, Exchange, Header
+from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header
 from ksql.serve.negotiation import discovery_wish
 from ksql.serve.parameters import Query, text
 from ksql.serve.paths import Page
@@ -65,15 +65,12 @@ class Discovery:
         if path not in index:
             return False
         data, tag = self._bytes(("openapi", path), lambda: openapi.document(self._catalogue, path))
-        headers: list[Header] = []
         asked, hashed = text(query, "hash"), index[path].partition("hash=")[2]
-        if asked and asked == hashed:
-            headers.append((b"cache-control", FOREVER))
-        elif asked:
+        if asked and asked != hashed:
             # The address of another server's document: where this one's is.
             await exchange.answer(301, b"", JSON_TYPE, [(b"location", index[path].encode())])
             return True
-        await self._send(exchange, data, tag, JSON_TYPE, headers)
+        await self._send(exchange, data, tag, JSON_TYPE, [], FOREVER if asked else NO_CACHE)
         return True
 
     def _index(self) -> dict[str, str]:
@@ -94,11 +91,17 @@ class Discovery:
         return found
 
     async def _send(
-        self, exchange: Exchange, data: bytes, tag: bytes, media: bytes, headers: list[Header]
+        self,
+        exchange: Exchange,
+        data: bytes,
+        tag: bytes,
+        media: bytes,
+        headers: list[Header],
+        cache: bytes = NO_CACHE,
     ) -> None:
         headers = [*headers, (b"etag", tag)]
         if tag in exchange.headers.get(b"if-none-match", b""):
-            await exchange.start(304, media, headers)
+            await exchange.start(304, media, headers, cache)
             await exchange.write(b"", False)
             return
         if len(data) >= GZIP_BYTES_MIN and exchange.takes_gzip():
@@ -106,7 +109,7 @@ class Discovery:
                 self._packed[tag] = await self._compressor.gzip(data)
             data = self._packed[tag]
             headers.append((b"content-encoding", b"gzip"))
-        await exchange.answer(200, data, media, headers)
+        await exchange.answer(200, data, media, headers, cache)
 
 
 @cache

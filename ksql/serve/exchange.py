@@ -16,6 +16,8 @@ from ksql.base.tasks import ThreadWorker
 from ksql.schema.errors import ApiError, TooLargeError
 
 JSON_TYPE = b"application/json"
+# What nearly every answer says of itself: the next one may differ.
+NO_CACHE = b"no-cache, private"
 
 # kube-apiserver's own bound on what a request's body may hold.
 BODY_BYTES_MAX = 3 * 1024 * 1024
@@ -107,7 +109,9 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def start(self, code: int, content_type: bytes, headers: Iterable[Header] = ()) -> None:
+    async def start(
+        self, code: int, content_type: bytes, headers: Iterable[Header] = (), cache: bytes = NO_CACHE
+    ) -> None:
         """Send the head. What follows goes through `write`."""
         self.started, self.code = True, code
         correlation = self.correlation.encode()
@@ -117,7 +121,7 @@ class Exchange:
                 "status": code,
                 "headers": [
                     (b"content-type", content_type),
-                    (b"cache-control", b"no-cache, private"),
+                    (b"cache-control", cache),
                     (b"audit-id", correlation),
                     (b"ksql-correlation", correlation),
                     *headers,
@@ -130,10 +134,15 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def answer(
-        self, code: int, data: bytes, content_type: bytes = JSON_TYPE, headers: Iterable[Header] = ()
+        self,
+        code: int,
+        data: bytes,
+        content_type: bytes = JSON_TYPE,
+        headers: Iterable[Header] = (),
+        cache: bytes = NO_CACHE,
     ) -> None:
         """A whole answer, in one piece."""
-        await self.start(code, content_type, ((b"content-length", b"%d" % len(data)), *headers))
+        await self.start(code, content_type, ((b"content-length", b"%d" % len(data)), *headers), cache)
         await self.write(data, False)
 
     async def answer_json(self, code: int, document: Any, headers: Iterable[Header] = ()) -> None:

@@ -1,0 +1,132 @@
+"""What is served is told in every way that clients ask it, and they need not ask twice."""
+
+import pytest
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
+KUBECTL = f"{AGGREGATED.format('v2')},{AGGREGATED.format('v2beta1')},application/json"
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis"])
+@pytest.mark.parametrize(
+    ("accept", "version"),
+    [(KUBECTL, "v2"), (AGGREGATED.format("v2beta1") + ",application/json", "v2beta1")],
+)
+async def test_aggregated_discovery_speaks_the_version_that_is_asked_for(http, path, accept, version):
+    answer = await http.get(path, headers={"accept": accept})
+    assert answer.headers["content-type"] == AGGREGATED.format(version)
+    found = answer.json()
+    assert (found["kind"], found["apiVersion"]) == ("APIGroupDiscoveryList", f"apidiscovery.k8s.io/{version}")
+
+
+async def test_plain_discovery_for_those_who_do_not_ask(http):
+    assert (await http.get("/api")).json()["versions"] == ["v1"]
+    groups = (await http.get("/apis")).json()["groups"]
+    assert "apps" in [group["name"] for group in groups]
+    assert (await http.get("/apis/apps")).json()["preferredVersion"]["version"] == "v1"
+    rows = (await http.get("/api/v1")).json()["resources"]
+    assert {"pods", "pods/status", "pods/eviction"} <= {row["name"] for row in rows}
+
+
+async def test_discovery_in_a_form_nobody_knows_is_refused(http):
+    answer = await http.get("/apis", headers={"accept": AGGREGATED.format("v9")})
+    assert answer.status_code == 406
+
+
+async def test_every_resource_that_is_told_of_can_be_listed(http):
+    for root in ("/api", "/apis"):
+        for group in (await http.get(root, headers={"accept": KUBECTL})).json()["items"]:
+            for version in group["versions"]:
+                name = group["metadata"].get("name", "")
+                prefix = f"{root}/{name}/{version['version']}" if name else f"{root}/{version['version']}"
+                for resource in version["resources"]:
+                    if "list" in resource["verbs"]:
+                        answer = await http.get(f"{prefix}/{resource['resource']}")
+                        assert answer.status_code == 200, (prefix, resource["resource"], answer.text)
+
+
+async def test_what_has_not_changed_is_not_sent_again(http):
+    for path in ("/api", "/apis/apps/v1", "/openapi/v3", "/openapi/v3/apis/apps/v1"):
+        tag = (await http.get(path)).headers["etag"]
+        again = await http.get(path, headers={"if-none-match": tag})
+        assert (again.status_code, again.content) == (304, b""), path
+
+
+async def test_an_openapi_document_at_its_hash_may_be_kept(http):
+    index = (await http.get("/openapi/v3")).json()["paths"]
+    url = index["apis/apps/v1"]["serverRelativeURL"]
+    answer = await http.get(url)
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    moved = await http.get("/openapi/v3/apis/apps/v1?hash=OLD")
+    assert (moved.status_code, moved.headers["location"]) == (301, url)
+
+
+async def test_openapi_tells_kubectl_how_to_validate(http):
+    paths = (await http.get("/openapi/v3/apis/apps/v1")).json()["paths"]
+    patch = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert {"fieldValidation", "dryRun"} <= {p["name"] for p in patch["parameters"]}
+
+
+async def test_what_openapi_does_not_have_is_said(http):
+    assert (await http.get("/openapi/v3/apis/nope/v1")).status_code == 404
+    answer = await http.get("/openapi/v2")
+    assert answer.status_code == 501 and "/openapi/v3" in answer.json()["message"]
+
+
+async def test_the_version_is_that_of_the_catalogue(http):
+    version = (await http.get("/version")).json()
+    assert (version["major"], version["minor"], version["gitVersion"]) == ("1", "35", "v1.35.0+ksql")
+    assert all(isinstance(value, str) for value in version.values())
+
+
+# --- health
+
+
+async def test_health_is_told_short_or_long(http):
+    assert (await http.get("/readyz")).text == "ok"
+    assert (await http.get("/readyz?verbose")).text == "[+]ping ok\n[+]state ok\nreadyz check passed\n"
+    assert (await http.get("/readyz/state")).text == "ok"
+    assert (await http.get("/readyz/nope")).status_code == 404
+
+
+async def test_a_failing_check_makes_it_unready_but_not_dead(server, http):
+    server.door.add_check("controllers", lambda: "not started")
+    answer = await http.get("/readyz")
+    assert answer.status_code == 500
+    assert "[-]controllers failed: not started\nreadyz check failed" in answer.text
+    assert (await http.get("/readyz/controllers")).status_code == 500
+    assert (await http.get("/readyz?exclude=controllers")).status_code == 200
+    assert (await http.get("/livez")).status_code == 200
+
+
+async def test_a_state_that_is_not_loaded_is_not_ready(server, http, monkeypatch):
+    monkeypatch.setattr(type(server.log), "head", property(lambda _: 10**6))
+    answer = await http.get("/readyz")
+    assert answer.status_code == 500 and "the state is not loaded yet" in answer.text
+
+
+# --- metrics
+
+
+async def test_metrics_count_what_was_asked(http):
+    maps = "/api/v1/namespaces/default/configmaps"
+    await http.post(maps, json={"metadata": {"name": "a"}})
+    await http.get(f"{maps}/a")
+    await http.get(f"{maps}/nope")
+    text = (await http.get("/metrics")).text
+    for line in (
+        'apiserver_request_total{code="201",resource="configmaps",verb="create"} 1.0',
+        'apiserver_request_total{code="404",resource="configmaps",verb="get"} 1.0',
+        'apiserver_request_duration_seconds_count{code="200",resource="configmaps",verb="get"} 1.0',
+        'apiserver_storage_objects{resource="namespaces"} 2.0',
+        "ksql_log_head_revision 3.0",
+        "ksql_watches 0.0",
+    ):
+        assert line in text
+
+
+async def test_what_clients_make_up_makes_no_labels(http):
+    for n in range(50):
+        await http.get(f"/made-up-{n}")
+        await http.get(f"/api/v1/made-up-{n}")
+        await http.request(f"VERB{n}", "/api/v1/pods")
+    assert "made-up" not in (text := (await http.get("/metrics")).text) and "VERB" not in text
