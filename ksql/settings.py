@@ -7,6 +7,8 @@ a server.
 from dataclasses import dataclass
 from pathlib import Path
 
+from ksql.schema.derive import minors
+
 DEFAULT_DATA = Path(".ksql")
 DEFAULT_LISTEN = "127.0.0.1:6443"
 DEFAULT_NODES = 3
@@ -40,6 +42,9 @@ class Settings:
             raise SettingsError(f"--database {self.database!r}: expected a URL of {' or '.join(DATABASES)}")
         if driver == SQLITE and (not rest.startswith("/") or rest in ("/", "/:memory:")):
             raise SettingsError(f"--database {self.database!r}: name a file, such as sqlite:///ksql.db")
+        if self.minor not in minors():
+            known = ", ".join(minors())
+            raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
 
     @property
     def address(self) -> tuple[str, int]:
