@@ -121,7 +121,8 @@ class Recorder:
                 await self._write(note, key, time)
             except ApiError as error:
                 self.dropped += 1
-                logger.info("note %s about %s not written: %s", note.reason, _name(note), error)
+                level = logging.DEBUG if is_ending(error) else logging.INFO
+                logger.log(level, "note %s about %s not written: %s", note.reason, _name(note), error)
             except Exception:
                 self.dropped += 1
                 logger.exception("note %s about %s not written", note.reason, _name(note))
@@ -211,6 +212,11 @@ class Recorder:
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
+
+
+def is_ending(error: ApiError) -> bool:
+    """Whether a creation was refused because its namespace is on its way out: ordinary, and over soon."""
+    return any(cause.reason == "NamespaceTerminating" for cause in error.causes)
 
 
 def reference_to(document: Document) -> Document:

@@ -106,7 +106,7 @@ def _ports(wanted: Sequence[Document], pod: Document) -> tuple[Port, ...] | None
     found = []
     for port in wanted:
         protocol = port.get("protocol") or "TCP"
-        number = _number(port.get("targetPort", port["port"]), protocol, pod)
+        number = _number(port.get("targetPort") or port["port"], protocol, pod)
         if number is not None:
             found.append(Port(port.get("name") or "", number, protocol, port.get("appProtocol") or ""))
     if wanted and not found:

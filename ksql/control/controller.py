@@ -24,7 +24,7 @@ from ksql.control.metrics import Metrics
 from ksql.control.plan import ERROR, NAME, Amend, Burst, Change, Create, Plan, Remark, Remove, Replace
 from ksql.control.queue import QueueClosedError, WorkQueue
 from ksql.control.trigger import Trigger
-from ksql.recorder import Note, Recorder
+from ksql.recorder import Note, Recorder, is_ending
 from ksql.schema.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,10 @@ class RefusedError(Exception):
     def __init__(self, change: Change, error: ApiError) -> None:
         super().__init__(error.message)
         self.change, self.error = change, error
+
+
+class EndingError(Exception):
+    """The namespace is on its way out: nothing can be made in it any more, and nothing need be."""
 
 
 class SettleError(Exception):
@@ -136,6 +140,9 @@ class Controller:
         try:
             plan = await self._think(key)
             await self.execute(plan, self.queue.trigger(key))
+        except EndingError:
+            # Trying again would be refused until the namespace is gone, and with it the reason to try.
+            self.queue.forget(key)
         except RefusedError as refused:
             self.refusals[key] = Refusal(refused.change, refused.error.message)
             logger.info("%s: %s: %s, again in %.3g s", self.name, key, refused.error, self._put_back(key))
@@ -194,6 +201,8 @@ class Controller:
                 # Already gone: what was to be deleted is, and what was to be changed will be looked at again.
                 written.gone(change)
                 return
+            if isinstance(change, Create) and is_ending(error):
+                raise EndingError(error.message) from error
             if change.refused is None or isinstance(error, (ConflictError, AlreadyExistsError)):
                 raise
             self._say(change.refused, cause, error=error.message)

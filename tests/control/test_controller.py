@@ -189,6 +189,29 @@ def test_a_conflict_is_tried_again_at_once() -> None:
     benched(story)
 
 
+def test_a_creation_in_a_namespace_that_ends_is_given_up_quietly() -> None:
+    async def story(bench: Bench) -> None:
+        held = {"name": "c", "namespace": "shop", "finalizers": ["example.com/hold"]}
+        await bench.client.create("namespaces", {"metadata": {"name": "shop"}})
+        await bench.client.create("configmaps", {"metadata": held})
+        await bench.client.delete("namespaces", "", "shop")
+        rounds = 0
+
+        async def think(key: str) -> Plan:
+            nonlocal rounds
+            rounds += 1
+            return Plan([Create("configmaps", {"metadata": {"name": "x", "namespace": "shop"}})])
+
+        controller = bench.run(think)
+        controller.queue.add("x")
+        await bench.clock.sleep(60)
+        assert rounds == 1
+        assert controller.queue.is_idle
+        assert not controller.refusals
+
+    benched(story)
+
+
 class Mortal:
     """A part that dies as often as told."""
 
