@@ -21,10 +21,13 @@ ZSTD_SHORTENED: Final = 2
 # Control characters stand in JSON only as escapes, so these bytes are free.
 _UID, _NAME = b"\x01", b"\x02"
 
-# Level 3 is where zstd's own default stands: above it each byte saved costs several times the time.
+# Level 3 is where zstd's own default stands: above it each byte saved costs several times the time. Its
+# tables are made smaller than the level's own, so that they stay in the processor's cache between batches:
+# a fifth of the time for nothing in size.
 LEVEL: Final = 3
-# The size zstd's authors recommend; twice as much gained under 2 % on typical objects.
-DICTIONARY_BYTES: Final = 112 * 1024
+_HASH_LOG, _CHAIN_LOG, _WINDOW_LOG = 15, 14, 18
+# Typical objects come out no shorter with the 112 KiB that zstd's authors recommend.
+DICTIONARY_BYTES: Final = 64 * 1024
 # A body may have 3 MiB; anything beyond this is damage and must not make the reader ask for the memory.
 PAYLOAD_BYTES_MAX: Final = 64 * 1024 * 1024
 
@@ -51,16 +54,14 @@ class Codec:
 
     def use(self, dictionary: int, data: bytes) -> None:
         """Write with this dictionary from now on."""
-        prepared = _prepared(data)
-        prepared.precompute_compress(level=LEVEL)
-        # Neither magic number, dictionary number nor checksum: the row says which dictionary, and both
-        # databases check their pages or their disks do. Eight bytes of two hundred.
-        self._encoder = zstandard.ZstdCompressor(
-            dict_data=prepared,
-            compression_params=zstandard.ZstdCompressionParameters.from_level(
-                LEVEL, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=1, write_dict_id=0
-            ),
-        )
+        # Neither magic number nor dictionary number: the row says it. Eight bytes of a hundred and fifty.
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            LEVEL, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=1, write_dict_id=0,
+            hash_log=_HASH_LOG, chain_log=_CHAIN_LOG, window_log=_WINDOW_LOG,
+        )  # fmt: skip
+        prepared = zstandard.ZstdCompressionDict(data)
+        prepared.precompute_compress(compression_params=parameters)
+        self._encoder = zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters)
         self._decoders[dictionary] = _decoder(data)
         self.dictionary = dictionary
 
@@ -109,12 +110,9 @@ def restored(text: bytes, uid: str, name: str) -> bytes:
     return text.replace(_NAME, b'"%b"' % name.encode()).replace(_UID, b'"%b"' % uid.encode())
 
 
-def _prepared(data: bytes) -> zstandard.ZstdCompressionDict:
-    return zstandard.ZstdCompressionDict(data)
-
-
 def _decoder(data: bytes) -> zstandard.ZstdDecompressor:
-    return zstandard.ZstdDecompressor(dict_data=_prepared(data), format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+    prepared = zstandard.ZstdCompressionDict(data)
+    return zstandard.ZstdDecompressor(dict_data=prepared, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
 
 
 def train(samples: Sequence[bytes]) -> bytes:

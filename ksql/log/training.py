@@ -35,8 +35,10 @@ def first(connection: sa.Connection, time: int) -> tuple[int, bytes, int]:
     if found is not None:
         return found
     data = typical()
-    connection.execute(dictionaries.insert(), {"id": 1, "time": time, "trained_to": 0, "data": data})
-    return 1, data, 0
+    # Should the rows have been lost, no event may be read with a dictionary it was not written with.
+    used = connection.execute(sa.select(sa.func.max(events.c.dictionary))).scalar_one_or_none() or 0
+    connection.execute(dictionaries.insert(), {"id": used + 1, "time": time, "trained_to": 0, "data": data})
+    return used + 1, data, 0
 
 
 @cache
