@@ -50,6 +50,8 @@ def clock_uses(path: Path) -> Iterator[str]:
                     yield f"{path.relative_to(ROOT)}:{node.lineno} imports {node.module}.{alias.name}"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
+            if node.func.attr == "sleep" and [ast.unparse(argument) for argument in node.args] == ["0"]:
+                continue  # lets others run and asks for no time
             if isinstance(owner, ast.Name) and (owner.id, node.func.attr) in CLOCK_CALLS:
                 yield f"{path.relative_to(ROOT)}:{node.lineno} calls {owner.id}.{node.func.attr}"
 
