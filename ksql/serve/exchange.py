@@ -14,6 +14,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, encode
 from ksql.base.tasks import ThreadWorker
 from ksql.schema.errors import ApiError, TooLargeError
+from ksql.serve.listen import CONNECTION
 
 JSON_TYPE = b"application/json"
 # What nearly every answer says of itself: the next one may differ.
@@ -132,6 +133,11 @@ class Exchange:
     async def write(self, data: bytes, more: bool) -> None:
         """Send a part of the body; waits while the client is slow to read."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def write_now(self, data: bytes) -> bool:
+        """Write a part of a streamed body at once; False where only `write` can, as for a slow client."""
+        connection = self.scope.get(CONNECTION)
+        return connection is not None and self.method == "GET" and connection.write_chunk(data)
 
     async def answer(
         self,

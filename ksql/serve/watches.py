@@ -18,6 +18,7 @@ from ksql.serve import forms
 from ksql.serve.exchange import Exchange
 from ksql.serve.negotiation import Form, Wish
 from ksql.state.entry import Frame, bookmark
+from ksql.state.window import Bell
 
 # A watch lasts this long unless it says otherwise, and up to twice as long, so that clients which came
 # together do not all come back together: kube-apiserver's own numbers.
@@ -38,24 +39,21 @@ class Pace:
     """One clock for all busy watches: they wait for its next tick together."""
 
     def __init__(self) -> None:
-        self._tick: asyncio.Future[None] | None = None
-        self._waiting = 0
+        self._bell = Bell()
+        self._is_set = False
 
     async def tick(self, watchers: int) -> None:
         """Return at the next tick."""
-        if self._tick is None:
-            loop = asyncio.get_running_loop()
+        if not self._is_set:
+            self._is_set = True
             share = min(1.0, watchers / WATCHERS_MANY)
             seconds = FLUSH_SECONDS_MIN + (FLUSH_SECONDS_MAX - FLUSH_SECONDS_MIN) * share
-            self._tick = loop.create_future()
-            loop.call_later(seconds, self._strike)
-        # Shielded: one watcher that ends while it waits must not end the tick of the others.
-        await asyncio.shield(self._tick)
+            asyncio.get_running_loop().call_later(seconds, self._strike)
+        await self._bell.wait()
 
     def _strike(self) -> None:
-        tick, self._tick = self._tick, None
-        if tick is not None and not tick.done():
-            tick.set_result(None)
+        self._is_set = False
+        self._bell.strike()
 
 
 class Lines:
@@ -186,7 +184,7 @@ class Watches:
         clock, flushed = self._clock, 0.0
         async for frames in feed:
             data = lines.of(frames)
-            if data:
+            if not exchange.write_now(data):
                 async with asyncio.timeout(STALL_SECONDS):
                     await exchange.write(data, True)
             now = clock.monotonic()

@@ -27,7 +27,7 @@ from ksql.log.migrate import migrate
 from tests.serve.cluster import TOKEN, listening, rooms
 
 PODS = 10_000
-WATCHERS = 200
+WATCHERS = int(os.environ.get("BENCH_WATCHERS", "200"))
 SECONDS = 4.0
 AUTHORIZATION = f"Authorization: Bearer {TOKEN}\r\n"
 MAPS = "/api/v1/namespaces/default/configmaps"

@@ -220,13 +220,13 @@ async def test_a_watcher_that_fell_out_of_the_window_is_told_so(door, monkeypatc
 
 async def test_many_watchers_share_one_encoding(door, monkeypatch):
     found, http, _ = door
-    many, sent, write = 50, [], watches.Exchange.write
+    many, sent, write = 50, [], watches.Exchange.write_now
 
-    async def spy(self, data, more):
+    def spy(self, data):
         sent.append(data)
-        await write(self, data, more)
+        return write(self, data)
 
-    monkeypatch.setattr(watches.Exchange, "write", spy)
+    monkeypatch.setattr(watches.Exchange, "write_now", spy)
     ready = asyncio.Semaphore(0)
 
     async def follow():
