@@ -19,7 +19,8 @@ DISK_BYTES = 48 * 1024 * 1024
 
 
 def create(client: httpx.Client, name: str, size: int = 100) -> httpx.Response:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"x": os.urandom(size // 2).hex()}}
+    data = {"x": os.urandom(size // 2).hex()}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
     return client.post(CONFIG_MAPS, json=body)
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 -- messages are quoted whole, one case a line
+
 from random import Random
 from typing import Any
 

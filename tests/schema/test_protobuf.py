@@ -6,7 +6,6 @@ served to `kubectl debug --copy-to`, which sends them back in protobuf.
 """
 
 # Tables of cases read best with a case on a line, however long.
-# ruff: noqa: E501
 
 import base64
 import json

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 -- messages are quoted whole, one case a line
+
 from typing import Any
 
 import pytest
