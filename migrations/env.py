@@ -23,7 +23,9 @@ def _run() -> None:
         "sqlalchemy.url"
     )
     if not url:
-        raise SystemExit("which database? alembic -x database=URL upgrade head, or: ksql migrate --database URL")
+        raise SystemExit(
+            "which database? alembic -x database=URL upgrade head, or: ksql migrate --database URL"
+        )
     parsed = sa.make_url(url)
     with dialect_of(parsed).create_engine(parsed).connect() as connection:
         _migrate(connection)

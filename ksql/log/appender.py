@@ -65,7 +65,8 @@ class Appender:
     def __init__(
         self, session: Session, worker: Worker, registry: Registry, tail: Tail, clock: Clock
     ) -> None:
-        self.session, self.worker, self.registry, self.tail, self.clock = session, worker, registry, tail, clock
+        self.session, self.worker, self.registry = session, worker, registry
+        self.tail, self.clock = tail, clock
         self.head = Head()
         self.folds: list[Fold] = []
         # Held through each round; `current` takes it so that its pages are of one state.
@@ -251,7 +252,9 @@ class Appender:
             for fold in self.folds:
                 fold(events)
         except Exception as error:
-            raise FoldError(f"folding r{events[0].revision}..r{events[-1].revision} failed: {error!r}") from error
+            raise FoldError(
+                f"folding r{events[0].revision}..r{events[-1].revision} failed: {error!r}"
+            ) from error
 
     @staticmethod
     def _answer(requests: Sequence[_Request], events: Sequence[Event]) -> None:

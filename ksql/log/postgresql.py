@@ -54,9 +54,7 @@ def create_engine(url: sa.URL) -> sa.Engine:
         from psycopg.adapt import Dumper
         from psycopg.pq import Format
     except ImportError as error:
-        raise MissingDriverError(
-            "PostgreSQL needs psycopg 3: pip install 'ksql[postgresql]'"
-        ) from error
+        raise MissingDriverError("PostgreSQL needs psycopg 3: pip install 'ksql[postgresql]'") from error
 
     class ByteaArrayDumper(Dumper):
         format = Format.BINARY
@@ -68,7 +66,9 @@ def create_engine(url: sa.URL) -> sa.Engine:
     def prepare(connection: Any, _: Any) -> None:
         connection.adapters.register_dumper(ByteaArray, ByteaArrayDumper)
 
-    options = f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
+    options = (
+        f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
+    )
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=8,
@@ -103,7 +103,9 @@ def snapshot(connection: sa.Connection) -> None:
     connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
-_IMAGE = "bigint[], bigint[], bigint[], bigint[], int[], int[], int[], smallint[], smallint[], bytea[], bytea[]"
+_IMAGE = (
+    "bigint[], bigint[], bigint[], bigint[], int[], int[], int[], smallint[], smallint[], bytea[], bytea[]"
+)
 _IMAGES = ", ".join(f"%s::{kind}" for kind in _IMAGE.split(", "))
 _APPEND = f"""
 WITH moved AS (
@@ -161,7 +163,9 @@ def _images(rows: Sequence[tuple[Sequence[Any], Encoded]]) -> tuple[Any, ...]:
     if not rows:
         empty = ByteaArray(())
         return (*["{}"] * (len(EVENT_COLUMNS) - 2), empty, empty)
-    revision, time, stream, cause, skipped, actor, action, correlation = zip(*[row for row, _ in rows], strict=True)
+    revision, time, stream, cause, skipped, actor, action, correlation = zip(
+        *[row for row, _ in rows], strict=True
+    )
     codec, dictionary, payload = zip(*[e for _, e in rows], strict=True)
     return (
         numbers(revision), numbers(time), numbers(stream), numbers(cause), numbers(skipped), numbers(actor),

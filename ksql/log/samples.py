@@ -1,4 +1,4 @@
-"""Typical objects, made up here: what the first dictionary is trained from before a log has objects of its own.
+"""Typical objects, made up here: what the first dictionary is trained from while a log has none of its own.
 
 The fields and their order are what the Kubernetes API gives such objects; names, images and numbers are
 invented from a fixed seed, so that every new log starts with the same dictionary, byte for byte.
@@ -96,7 +96,12 @@ def _pod_spec(m: _Maker, name: str) -> Document:
 
 def _tolerations() -> list[Document]:
     return [
-        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+        {
+            "key": f"node.kubernetes.io/{key}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 300,
+        }
         for key in ("not-ready", "unreachable")
     ]
 
@@ -111,7 +116,9 @@ def _owner(m: _Maker, api_version: str, kind: str, name: str) -> list[Document]:
 def _conditions(m: _Maker, *kinds: str, ready: bool = True) -> list[Document]:
     at = m.time()
     status = "True" if ready else "False"
-    return [{"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": at} for kind in kinds]
+    return [
+        {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": at} for kind in kinds
+    ]
 
 
 def pod_life(m: _Maker) -> Iterator[Document]:
@@ -181,7 +188,8 @@ def workload(m: _Maker) -> Iterator[Document]:
                                annotations={"deployment.kubernetes.io/revision": "1"}),
         "spec": {
             "replicas": replicas, "selector": {"matchLabels": {"app": app}}, "template": template,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+            "strategy": {"type": "RollingUpdate",
+                         "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
             "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
         },
     }  # fmt: skip
@@ -258,11 +266,14 @@ def small_things(m: _Maker) -> Iterator[Document]:
         ("Scheduled", f"Successfully assigned {namespace}/{pod} to node-{r.randint(0, 99)}"),
         ("Pulled", f'Container image "{m.image()}" already present on machine'),
         ("Started", f"Started container {app}"), ("Killing", f"Stopping container {app}"),
-        ("SuccessfulCreate", f"Created pod: {pod}"), ("BackOff", f"Back-off restarting failed container {app}"),
+        ("SuccessfulCreate", f"Created pod: {pod}"),
+        ("BackOff", f"Back-off restarting failed container {app}"),
     ))  # fmt: skip
     yield {
-        "apiVersion": "v1", "kind": "Event", "metadata": m.metadata(f"{pod}.{r.getrandbits(64):016x}", namespace),
-        "involvedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "uid": m.uid(), "apiVersion": "v1"},
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": m.metadata(f"{pod}.{r.getrandbits(64):016x}", namespace),
+        "involvedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "uid": m.uid(),
+                           "apiVersion": "v1"},
         "reason": reason, "message": message, "source": {"component": "kubelet"},
         "firstTimestamp": at, "lastTimestamp": at, "count": 1, "type": r.choice(("Normal", "Warning")),
         "eventTime": None, "reportingComponent": "kubelet", "reportingInstance": "",
@@ -270,9 +281,10 @@ def small_things(m: _Maker) -> Iterator[Document]:
     holder = f"node-{r.randint(0, 99)}"
     yield {
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": m.metadata(holder, "kube-node-lease",
-                               ownerReferences=[{"apiVersion": "v1", "kind": "Node", "name": holder, "uid": m.uid()}]),
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": at.replace("Z", ".000000Z")},
+        "metadata": m.metadata(holder, "kube-node-lease", ownerReferences=[
+            {"apiVersion": "v1", "kind": "Node", "name": holder, "uid": m.uid()}]),
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 40,
+                 "renewTime": at.replace("Z", ".000000Z")},
     }  # fmt: skip
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": m.metadata(f"{app}-config", namespace),
            "data": {"LOG_LEVEL": "info", "app.yaml": f"name: {app}\nport: 8080\n"}}  # fmt: skip
@@ -287,10 +299,11 @@ def small_things(m: _Maker) -> Iterator[Document]:
     }  # fmt: skip
     yield {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": m.metadata(f"{app}-{m.suffix(5)}", namespace, generateName=f"{app}-", generation=1,
-                               labels={"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-                                       "kubernetes.io/service-name": app},
-                               ownerReferences=_owner(m, "v1", "Service", app)),
+        "metadata": m.metadata(
+            f"{app}-{m.suffix(5)}", namespace, generateName=f"{app}-", generation=1,
+            labels={"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                    "kubernetes.io/service-name": app},
+            ownerReferences=_owner(m, "v1", "Service", app)),
         "addressType": "IPv4",
         "endpoints": [{"addresses": [f"10.0.{r.randint(0, 250)}.{r.randint(1, 250)}"],
                        "conditions": {"ready": True, "serving": True, "terminating": False},

@@ -185,7 +185,9 @@ class Session:
 
     def _is(self, encoded: Sequence[Any], draft: Draft) -> bool:
         codec, dictionary, data = encoded
-        return self.codec.decode(codec, dictionary, data, draft.stream.uid, draft.stream.name) == draft.payload
+        return (
+            self.codec.decode(codec, dictionary, data, draft.stream.uid, draft.stream.name) == draft.payload
+        )
 
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
         if transaction.actors:

@@ -92,7 +92,7 @@ _GONE = "DELETE FROM objects WHERE stream = ?"
 
 def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], _: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
-    # Straight to the driver: a batch is a dozen statements, and each would cost more on the way than in SQLite.
+    # Straight to the driver: a batch is a dozen statements, each dearer on the way there than in SQLite.
     execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
     after = transaction.after
     moved = execute(_HEAD, (after.revision, after.durable, after.time, transaction.head.revision))

@@ -50,7 +50,7 @@ CURRENT_OBJECTS = 2000
 def open_log(url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None) -> EventLog:
     """A log on SQLite or PostgreSQL; `await log.open()` before use.
 
-    `inline` runs every call in the caller's thread (virtual time), as a log in memory (`sqlite://`) always does.
+    `inline` runs every call in the caller's thread (virtual time); a log in memory (`sqlite://`) always does.
     `probe` is called with the name of each step of an append, where tests break things.
     """
     parsed = sa.make_url(url)
@@ -188,7 +188,9 @@ class SqlEventLog:
                 await self._appender.catch_up()
             after = 0
             while True:
-                page, after = await self._read(partial(queries.Rows.current, after_stream=after, limit=CURRENT_OBJECTS))
+                page, after = await self._read(
+                    partial(queries.Rows.current, after_stream=after, limit=CURRENT_OBJECTS)
+                )
                 if page:
                     yield page
                 if not after:

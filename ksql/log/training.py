@@ -30,7 +30,7 @@ WORTH = 0.95
 
 
 def first(connection: sa.Connection, time: int) -> tuple[int, bytes, int]:
-    """The log's newest dictionary and what it was trained up to, made from typical objects when there is none."""
+    """The log's newest dictionary and what it was trained up to; one of typical objects when it has none."""
     found = newest_dictionary(connection)
     if found is not None:
         return found
@@ -74,7 +74,7 @@ class Schedule:
 
 
 def retrain(engine: sa.Engine, time: int) -> tuple[int, bytes] | None:
-    """Train from the log's newest events and store the dictionary; None when it would be no gain. Blocking."""
+    """Train from the newest events and store the dictionary; None when it would be no gain. Blocking."""
     with engine.connect() as connection:
         payloads, newest = _payloads(connection)
         current = newest_dictionary(connection)

@@ -148,4 +148,3 @@ class Transaction:
 
 # revision, time, stream, cause, skipped, actor, action, correlation
 Row = tuple[int, int, int, int | None, int, int, int, bytes]
-

@@ -1,4 +1,4 @@
-"""Does state equal the fold of the log? Recomputed from the first event on, on a running or a stopped cluster.
+"""Does state equal the fold of the log? Recomputed from the first event, on a running or a stopped cluster.
 
 One snapshot is read in pages from end to end; in memory are the living streams and nothing else. Along the
 way it holds that no revision is missing, time never runs backwards, each stream begins with ADDED and ends
@@ -141,7 +141,9 @@ class _Check:
         if head.durable != self.durable:
             yield Difference(head.durable, f"the head's last event, but the events end at r{self.durable}")
         if head.revision != max(self.durable, self.newest_beat):
-            yield Difference(head.revision, f"the head, but the log ends at r{max(self.durable, self.newest_beat)}")
+            yield Difference(
+                head.revision, f"the head, but the log ends at r{max(self.durable, self.newest_beat)}"
+            )
         if head.time < self.time:
             yield Difference(head.revision, "the head's time is before its event's")
 
@@ -191,7 +193,9 @@ class _Check:
                 if newest is None:
                     yield Difference(revision, f"stream {stream} is among the objects but does not live")
                 elif newest != revision:
-                    yield Difference(newest, f"the newest of stream {stream}, but its object is at r{revision}")
+                    yield Difference(
+                        newest, f"the newest of stream {stream}, but its object is at r{revision}"
+                    )
             if len(found) < PAGE_ROWS:
                 break
             after = found[-1][0]

@@ -1,4 +1,4 @@
-"""The database fills up, goes away, or dies while it commits: callers hear the truth, and it heals by itself."""
+"""The database fills up, goes away, or dies while it commits: callers hear the truth, and the log heals."""
 
 import asyncio
 from collections.abc import Sequence
@@ -103,13 +103,15 @@ async def test_another_servers_event_is_not_mistaken_for_ours(url: str) -> None:
     def probe(step: str) -> None:
         if step == "committing" and not used:
             used.append(step)
+            loop.call_soon_threadsafe(reached.set)
             raise sa.exc.OperationalError("…", None, ConnectionError("lost"))
 
     used: list[str] = []
+    reached = asyncio.Event()
+    loop = asyncio.get_running_loop()
     log = await opened(url, probe=probe)
     waiting = asyncio.create_task(log.append(deciding(draft("ours"))))  # type: ignore[arg-type]
-    while not used:
-        await asyncio.sleep(0)
+    await reached.wait()
     await other.append(deciding(draft("theirs")))
     with pytest.raises(LogUnavailableError):
         await waiting
@@ -171,7 +173,7 @@ async def test_a_full_disk_refuses_writes_while_reads_go_on(tmp_path: Path) -> N
 async def test_terminated_connections_lose_nothing_that_was_answered(postgresql_url: str) -> None:
     log = await opened(postgresql_url)
     answered: dict[int, str] = {}
-    stop = asyncio.Event()
+    stop, more = asyncio.Event(), asyncio.Event()
 
     async def producer(number: int) -> None:
         turn = 0
@@ -180,6 +182,8 @@ async def test_terminated_connections_lose_nothing_that_was_answered(postgresql_
             try:
                 [event] = await log.append(deciding(draft(name)))
                 answered[event.revision] = name
+                if len(answered) % 50 == 0:
+                    more.set()
             except LogUnavailableError:
                 await asyncio.sleep(0.01)
 
@@ -190,9 +194,8 @@ async def test_terminated_connections_lose_nothing_that_was_answered(postgresql_
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     for _ in range(5):
-        reached = len(answered) + 50
-        while len(answered) < reached:
-            await asyncio.sleep(0.01)
+        more.clear()
+        await more.wait()
         with killer.connect() as connection:
             assert connection.execute(kill).scalar_one() >= 1
     stop.set()
@@ -223,7 +226,9 @@ async def test_wake_ups_for_nothing_and_twice_repeat_no_event(url: str) -> None:
 async def test_a_full_queue_refuses_rather_than_grows() -> None:
     log = open_log("sqlite://", SystemClock())
     await log.open()
-    waiting = [asyncio.ensure_future(log.append(deciding(draft(f"o{n}")))) for n in range(QUEUE_REQUESTS_MAX + 5)]  # type: ignore[arg-type]
+    waiting = [
+        asyncio.ensure_future(log.append(deciding(draft(f"o{n}")))) for n in range(QUEUE_REQUESTS_MAX + 5)
+    ]  # type: ignore[arg-type]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     refused = [result for result in results if isinstance(result, LogUnavailableError)]
     assert 0 < len(refused) <= 5

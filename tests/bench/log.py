@@ -1,6 +1,6 @@
 """The log's figures: appends per second, bytes per event, tails; with etcd on the same disk in the same run.
 
-    .venv/bin/python -m tests.bench.log [--seconds 5] [--producers 64] [--only sqlite,postgresql,etcd] [--dir DIR]
+    .venv/bin/python -m tests.bench.log [--seconds 5] [--producers 64] [--only sqlite,postgresql,etcd]
 
 Producers write the lives of pods, rollouts and node reports (mean about 1.8 KB of JSON), each waiting for
 one answer before the next write. etcd's producers do what kube-apiserver does: a transaction that compares
@@ -33,7 +33,9 @@ from tests.bench import log_etcd
 from tests.support import postgresql
 
 ACTORS = tuple(
-    Actor(f"system:serviceaccount:kube-system:{name}-controller", ("system:serviceaccounts",), user_agent="ksql")
+    Actor(
+        f"system:serviceaccount:kube-system:{name}-controller", ("system:serviceaccounts",), user_agent="ksql"
+    )
     for name in ("deployment", "replicaset", "node")
 )
 
@@ -85,8 +87,8 @@ def drafts_of(seed: int, count: int) -> list[Draft]:
             seen[uid] = None
             out.append(
                 Draft(
-                    Stream(resource, namespace, name, uid), change, change.value.lower(), random.choice(ACTORS),
-                    {}, payload, field_manager="bench", cause=None,
+                    Stream(resource, namespace, name, uid), change, change.value.lower(),
+                    random.choice(ACTORS), {}, payload, field_manager="bench", cause=None,
                     correlation=samples._Maker(random.getrandbits(60)).uid(),
                 )
             )  # fmt: skip
@@ -153,7 +155,8 @@ def postgresql_bytes(url: str) -> tuple[int, dict[str, int]]:
     with engine.connect() as connection:
         rows = connection.execute(
             sa.text(
-                "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+                "SELECT relname, pg_relation_size(oid) FROM pg_class"
+                " WHERE relnamespace = 'public'::regnamespace"
                 " AND relkind IN ('r', 'i')"
             )
         )
@@ -233,7 +236,10 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     peer = next((f.rate for f in results if f.name.startswith("etcd")), 0.0)
-    print(f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'bytes/event':>12}")
+    print(
+        f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
+        f" {'bytes/event':>12}"
+    )
     for f in results:
         ratio = f"{f.rate / peer:7.2f}" if peer else f"{'':7}"
         print(

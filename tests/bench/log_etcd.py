@@ -106,7 +106,8 @@ def _headers(path: str) -> bytes:
     return b"\x83\x86" + b"".join(
         _literal(name, value)
         for name, value in (
-            (":path", path), (":authority", "127.0.0.1"), ("content-type", "application/grpc"), ("te", "trailers"),
+            (":path", path), (":authority", "127.0.0.1"),
+            ("content-type", "application/grpc"), ("te", "trailers"),
         )
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 from ksql.base.clock import SystemClock
 from ksql.log import migrate
 from ksql.log.event import Actor, Change, Event
-from ksql.log.protocol import Batch, EventFilter, EventLog, LogUnavailableError
+from ksql.log.protocol import EVERYTHING, Batch, EventFilter, EventLog, LogUnavailableError
 from ksql.log.store import open_log
 from ksql.log.transaction import DraftError
 from ksql.log.verify import verify
@@ -98,7 +98,9 @@ async def test_an_appended_event_is_read_back_whole(log: EventLog, clock: Steppe
         assert not event.transient
 
 
-@pytest.mark.parametrize("correlation", ["", "abc", "fifteen chars..", "0" * 36, "A" * 8 + "-1234-1234-1234-" + "B" * 12])
+@pytest.mark.parametrize(
+    "correlation", ["", "abc", "fifteen chars..", "0" * 36, "A" * 8 + "-1234-1234-1234-" + "B" * 12]
+)
 async def test_a_correlation_is_any_text(log: EventLog, correlation: str) -> None:
     await log.append(deciding(draft("a", correlation=correlation)))
     [event] = await log.read(0, 1)
@@ -250,7 +252,7 @@ async def test_at_is_the_state_after_a_revision(log: EventLog) -> None:
     await log.append(deciding(draft("b", Change.DELETED, 2)))
     await log.append(deciding(draft(stream("z", "aaa"))))
 
-    async def state(revision: int, where: EventFilter = EventFilter()) -> list[tuple[str, int]]:
+    async def state(revision: int, where: EventFilter = EVERYTHING) -> list[tuple[str, int]]:
         return [(event.stream.name, event.revision) for event in await log.at(revision, where)]
 
     assert await state(0) == []
@@ -270,7 +272,9 @@ async def test_current_equals_at_head(log: EventLog) -> None:
     await log.append(deciding(draft("beat", transient=True)))
     await log.append(deciding(draft("beat", Change.MODIFIED, 2, transient=True)))
     found = [event async for page in _pages(log) for event in page]
-    assert sorted(revisions(found)) == revisions(sorted(await log.at(log.head, WITH_HEARTBEATS), key=lambda e: e.revision))
+    assert sorted(revisions(found)) == revisions(
+        sorted(await log.at(log.head, WITH_HEARTBEATS), key=lambda e: e.revision)
+    )
     assert {event.stream.name: event.revision for event in found} == {"a": 2, "c": 6, "beat": 9}
 
 
@@ -352,7 +356,9 @@ async def _followed(log: EventLog, after: int, where: EventFilter) -> AsyncItera
 async def test_a_filtered_subscription_passes_over_the_rest(log: EventLog) -> None:
     for number in range(30):
         await log.append(deciding(draft(stream(f"o{number}", "pods" if number % 10 == 9 else "nodes"))))
-    found = [e.revision async for es in _followed(log, 0, EventFilter(resources=("pods",), up_to=30)) for e in es]
+    found = [
+        e.revision async for es in _followed(log, 0, EventFilter(resources=("pods",), up_to=30)) for e in es
+    ]
     assert found == [10, 20, 30]
 
 

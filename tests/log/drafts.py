@@ -12,7 +12,12 @@ ALICE = Actor("alice", ("dev", "system:authenticated"), user_agent="kubectl/v1.3
 
 def stream(name: str, resource: str = "configmaps", namespace: str = "default", uid: str = "") -> Stream:
     """A stream whose uid follows from its name, so that a test may say it twice."""
-    return Stream(resource, namespace, name, uid or str(uuid.uuid5(uuid.NAMESPACE_OID, f"{resource}/{namespace}/{name}")))
+    return Stream(
+        resource,
+        namespace,
+        name,
+        uid or str(uuid.uuid5(uuid.NAMESPACE_OID, f"{resource}/{namespace}/{name}")),
+    )
 
 
 def document(of: Stream, value: object) -> Document:

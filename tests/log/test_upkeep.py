@@ -1,4 +1,4 @@
-"""Dictionaries trained from the log, heartbeats pruned, the WAL kept short, followers in and out of the tail."""
+"""Dictionaries trained from the log, heartbeats pruned, the WAL kept short, followers fallen behind."""
 
 import asyncio
 from collections.abc import Iterator
@@ -61,7 +61,9 @@ def objects(count: int, seed: int = 7) -> Iterator[Draft]:
         yield replace(made, payload=made.payload[:-1] + extra)
 
 
-async def test_a_dictionary_trained_from_the_log_is_taken_into_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dictionary_trained_from_the_log_is_taken_into_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "SAMPLES", 400)
     monkeypatch.setattr(training, "SAMPLE_STEP", 2)
     log = await opened(tmp_path)
@@ -108,7 +110,9 @@ async def test_heartbeats_leave_a_short_tail_and_each_its_newest(monkeypatch: py
     monkeypatch.setattr(session, "PRUNE_EVERY", 10)
     log = open_log("sqlite://", SystemClock())
     await log.open()
-    await log.append(deciding(draft("quiet", transient=True), draft("quiet", Change.MODIFIED, transient=True)))
+    await log.append(
+        deciding(draft("quiet", transient=True), draft("quiet", Change.MODIFIED, transient=True))
+    )
     await log.append(deciding(draft("busy", transient=True), draft("event")))
     for turn in range(100):
         await log.append(deciding(draft("busy", Change.MODIFIED, turn, transient=True)))
@@ -123,7 +127,9 @@ async def test_heartbeats_leave_a_short_tail_and_each_its_newest(monkeypatch: py
     await log.aclose()
 
 
-async def test_the_wal_stays_short_under_steady_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wal_stays_short_under_steady_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(wal, "CHECKPOINT_SECONDS", 0.01)
     monkeypatch.setattr(wal, "WAL_PAGES_MAX", 100)
     log = await opened(tmp_path)
@@ -165,7 +171,9 @@ def test_a_restart_with_a_wal_that_was_never_copied_finds_everything(tmp_path: P
     run_virtual(read)
 
 
-async def test_a_follower_that_fell_out_of_the_tail_reads_the_rest_from_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follower_that_fell_out_of_the_tail_reads_the_rest_from_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tail, "TAIL_EVENTS", 10)
     log = open_log("sqlite://", SystemClock())
     await log.open()

@@ -62,8 +62,16 @@ async def after(path: Path, *statements: str) -> Difference | None:
         ("UPDATE events SET codec = 9 WHERE revision = 5", 5, "codec 9"),
         ("UPDATE events SET dictionary = 9 WHERE revision = 5", 5, "dictionary 9 is missing"),
         ("UPDATE events SET payload = x'00ff' WHERE revision = 5", 5, "payload"),
-        ("UPDATE events SET codec = 0, payload = CAST('{\"a\":1}' AS BLOB) WHERE revision = 1", 1, "no object"),
-        ("UPDATE events SET codec = 0, payload = CAST('{\"metadata\":{' AS BLOB) WHERE revision = 5", 5, "no object"),
+        (
+            "UPDATE events SET codec = 0, payload = CAST('{\"a\":1}' AS BLOB) WHERE revision = 1",
+            1,
+            "no object",
+        ),
+        (
+            "UPDATE events SET codec = 0, payload = CAST('{\"metadata\":{' AS BLOB) WHERE revision = 5",
+            5,
+            "no object",
+        ),
         ("UPDATE head SET revision = 9", 9, "the log ends at r8"),
         ("UPDATE head SET durable = 6", 6, "the events end at r7"),
         ("UPDATE head SET time = 0", 8, "head's time"),

@@ -47,13 +47,14 @@ def shape(connection: sa.Connection) -> dict[str, Any]:
             UNION SELECT 'index ' || indexname, indexdef FROM pg_indexes
               WHERE schemaname = 'public' AND tablename <> 'alembic_version'
             UNION SELECT 'trigger ' || tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-            UNION SELECT 'function ' || proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-            UNION SELECT 'check ' || conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'
-              AND connamespace = 'public'::regnamespace
+            UNION SELECT 'function ' || proname, prosrc FROM pg_proc
+              WHERE pronamespace = 'public'::regnamespace
+            UNION SELECT 'check ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+              WHERE contype = 'c' AND connamespace = 'public'::regnamespace
             UNION SELECT 'options ' || relname, reloptions::text FROM pg_class WHERE reloptions IS NOT NULL
               AND relnamespace = 'public'::regnamespace
-            UNION SELECT 'storage ' || attrelid::regclass || '.' || attname, attstorage::text FROM pg_attribute
-              WHERE attname = 'payload'
+            UNION SELECT 'storage ' || attrelid::regclass || '.' || attname, attstorage::text
+              FROM pg_attribute WHERE attname = 'payload'
         """
     found = connection.exec_driver_sql(query).all()
     return {name: re.sub(r"\s+", " ", sql or "").replace('"', "") for name, sql in found}
@@ -75,7 +76,9 @@ def test_an_upgraded_database_equals_the_tables(url: str) -> None:
     engine = engine_of(url)
     with engine.connect() as connection:
         upgraded = shape(connection)
-        assert {k: sorted(v.split()) for k, v in upgraded.items()} == {k: sorted(v.split()) for k, v in made.items()}
+        assert {k: sorted(v.split()) for k, v in upgraded.items()} == {
+            k: sorted(v.split()) for k, v in made.items()
+        }
         assert connection.exec_driver_sql("SELECT * FROM head").all() == heads
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
@@ -116,7 +119,9 @@ def test_postgresql_refuses_to_truncate_events(postgresql_url: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "migrations" / "versions").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "migrations" / "versions").glob("*.py")), ids=lambda p: p.stem
+)
 def test_no_migration_touches_events_that_exist(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"\b(UPDATE|DELETE FROM|TRUNCATE|DROP TABLE)\s+\"?events\b", text, re.IGNORECASE)
@@ -161,7 +166,7 @@ async def test_an_older_schema_names_the_command_and_a_newer_one_the_cure(
     monkeypatch.setattr(migrate, "_folder", lambda: later)
     assert migrate.schema_state(url) is SchemaState.OLDER
     log = open_log(url, SystemClock())
-    with pytest.raises(SchemaError, match="older schema.*ksql migrate --database"):
+    with pytest.raises(SchemaError, match=r"older schema.*ksql migrate --database"):
         await log.open()
     await log.aclose()
     migrate.migrate(url)
@@ -188,7 +193,9 @@ def test_the_plain_alembic_command_works(url: str) -> None:
     assert migrate.schema_state(url) is SchemaState.CURRENT
 
 
-def test_the_migrations_are_found_in_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_migrations_are_found_in_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "ksql"
     (package / "log").mkdir(parents=True)
     (package / "_migrations").mkdir()

@@ -24,7 +24,9 @@ from tests.log.drafts import deciding, draft, put, stream
 
 NAMES = st.sampled_from(["a", "b", "c"])
 # What may happen to an object called so: (name, heartbeat, what, seconds that pass before).
-STEPS = st.lists(st.tuples(NAMES, st.booleans(), st.sampled_from(["put", "delete"]), st.integers(0, 2)), max_size=25)
+STEPS = st.lists(
+    st.tuples(NAMES, st.booleans(), st.sampled_from(["put", "delete"]), st.integers(0, 2)), max_size=25
+)
 ACTORS = (Actor("alice"), Actor("bob", ("dev",)))
 
 
@@ -44,7 +46,9 @@ class Folded:
                 self.living[event.stream.uid] = event
 
 
-async def perform(log: EventLog, state: Folded, clock: VirtualClock, steps: Sequence[tuple[str, bool, str, int]]) -> None:
+async def perform(
+    log: EventLog, state: Folded, clock: VirtualClock, steps: Sequence[tuple[str, bool, str, int]]
+) -> None:
     """Each step as an append; a name that dies lives again under another uid."""
     lives: dict[str, int] = {}
     for index, (name, heartbeat, what, seconds) in enumerate(steps):
@@ -65,7 +69,9 @@ async def perform(log: EventLog, state: Folded, clock: VirtualClock, steps: Sequ
 
 @given(STEPS)
 @settings(max_examples=40, deadline=None)
-def test_state_is_the_fold_and_the_past_is_the_fold_up_to_there(steps: list[tuple[str, bool, str, int]]) -> None:
+def test_state_is_the_fold_and_the_past_is_the_fold_up_to_there(
+    steps: list[tuple[str, bool, str, int]],
+) -> None:
     async def main(clock: VirtualClock) -> None:
         log, state = open_log("sqlite://", clock), Folded()
         log.fold_into(state)
@@ -118,7 +124,9 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
         await perform(log, state, clock, steps)
         events = await log.read(0, 1000, EventFilter(transient=True))
         for where in filters:
-            expected = [event.revision for event in events if event.revision > after and matches(where, event)]
+            expected = [
+                event.revision for event in events if event.revision > after and matches(where, event)
+            ]
             assert [event.revision for event in await log.read(after, 1000, where)] == expected
             backwards = await log.read(0, 1000, where, newest_first=True)
             assert [e.revision for e in backwards if e.revision > after] == expected[::-1]
@@ -131,7 +139,9 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
 async def test_two_servers_on_one_database_share_one_gapless_order(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = f"sqlite:///{tmp_path}/ksql.db" if database == "sqlite" else request.getfixturevalue("postgresql_url")
+    url = (
+        f"sqlite:///{tmp_path}/ksql.db" if database == "sqlite" else request.getfixturevalue("postgresql_url")
+    )
     migrate.migrate(url)
     logs = [open_log(url, SystemClock(seed=n)) for n in range(2)]
     states = [Folded() for _ in logs]
@@ -185,7 +195,9 @@ def test_a_uuid_packs_into_sixteen_bytes(uid: object) -> None:
     assert unpack(pack(str(uid))) == str(uid)
 
 
-@given(st.lists(st.binary(max_size=3000), max_size=20), st.text(max_size=9), st.text(max_size=9), st.booleans())
+@given(
+    st.lists(st.binary(max_size=3000), max_size=20), st.text(max_size=9), st.text(max_size=9), st.booleans()
+)
 @settings(deadline=None)
 def test_the_codec_gives_back_every_payload(made: list[bytes], uid: str, name: str, inside: bool) -> None:
     uid, name = (text.encode(errors="replace").decode() for text in (uid, name))
