@@ -19,6 +19,7 @@ from ksql.schema.errors import (
     NotImplementedYetError,
     TimedOutError,
     TooLargeError,
+    TooManyRequestsError,
 )
 from ksql.serve import bodies, deletion, forms, parameters
 from ksql.serve.exchange import (
@@ -40,6 +41,10 @@ from ksql.verbs.request import Options, Request, Result
 # How long a write may take before its caller is told that it did not end in time; what was already
 # handed to the log may still be appended.
 REQUEST_SECONDS = 60.0
+# Writes in flight at once. Beyond it waiting would only take memory, up to a body each; a commit gathers
+# what waits, so a thousand are answered within a few tenths of a second.
+WRITES_MAX = 1024
+
 T = TypeVar("T")
 
 # Verbs of a collection and of an object, by method.
@@ -57,6 +62,7 @@ class Limits:
 
     body_bytes: int = BODY_BYTES_MAX
     request_seconds: float = REQUEST_SECONDS
+    writes: int = WRITES_MAX
 
 
 DEFAULT_LIMITS = Limits()
@@ -76,6 +82,7 @@ class Rest:
     ) -> None:
         self._pipeline, self._catalogue, self._clock = pipeline, catalogue, clock
         self._limits = limits
+        self._writing = 0
         self.watches = watches
         self._compressor = compressor
 
@@ -103,10 +110,19 @@ class Rest:
             await self._list(exchange, target, query)
         elif verb == "watch":
             await self._watch(exchange, target, query)
-        elif verb == "deletecollection":
-            await self._delete_collection(exchange, target, query)
         else:
-            await self._write(exchange, target, verb, query)
+            if self._writing >= self._limits.writes:
+                raise TooManyRequestsError(
+                    "too many requests, please try again later", retry_after_seconds=RETRY_SECONDS
+                )
+            self._writing += 1
+            try:
+                if verb == "deletecollection":
+                    await self._delete_collection(exchange, target, query)
+                else:
+                    await self._write(exchange, target, verb, query)
+            finally:
+                self._writing -= 1
 
     def _verb(self, exchange: Exchange, target: Target, query: parameters.Query) -> str | None:
         """The Kubernetes verb, or None when the target has no such verb."""
@@ -117,7 +133,9 @@ class Rest:
             offered = target.type.subresources[target.subresource].verbs
             return verb if verb in offered else None
         verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)
-        if verb in ("list", "get") and (target.is_watch or (query and parameters.flag(query, "watch"))):
+        is_watch = target.is_watch or (query and parameters.flag(query, "watch"))
+        # A HEAD asks for no body, and a watch is nothing else.
+        if is_watch and verb in ("list", "get") and exchange.method == "GET":
             verb = "watch"
         if verb == "create" and target.type.namespaced and not target.namespace:
             return None

@@ -434,3 +434,32 @@ async def test_a_log_that_cannot_be_written_refuses_writes_and_not_reads(server,
     await refused(answer, 503, "ServiceUnavailable", "the disk is full")
     assert answer.headers["retry-after"]
     assert (await http.get(f"{MAPS}/a")).status_code == 200
+
+
+async def test_more_writes_than_there_is_room_for_are_sent_away(monkeypatch):
+    import asyncio
+
+    from ksql.serve.rest import Limits
+    from tests.serve.cluster import rooms
+
+    async with rooms(limits=Limits(writes=2)) as server, in_process(server.door) as http:
+        go, append = asyncio.Event(), server.log.append
+
+        async def held(decide):
+            await go.wait()
+            return await append(decide)
+
+        monkeypatch.setattr(server.log, "append", held)
+        asked = [asyncio.create_task(http.post(MAPS, json={"metadata": {"name": f"m{n}"}})) for n in range(3)]
+        done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert len(waiting) == 2
+        answer = done.pop().result()
+        await refused(answer, 429, "TooManyRequests", "too many requests, please try again later")
+        assert answer.headers["retry-after"] == "1"
+        assert (await http.get(MAPS)).status_code == 200
+        go.set()
+        assert [(await task).status_code for task in waiting] == [201, 201]
+
+
+async def test_head_of_a_watch_ends(http):
+    assert (await http.head(f"{MAPS}?watch=true")).status_code == 200
