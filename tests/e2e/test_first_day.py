@@ -144,7 +144,8 @@ def test_a_shop_is_applied_changed_broken_and_explained(
     # Why is this pod here? Back to the person's apply.
     created = server.graphql(
         """query($n: String!) {
-             events(filter: {resources: ["pods"], namespace: "shop", name: $n, verbs: [CREATE]}, first: 9) { nodes { subresource causes { root events { revision kind actor { user } fieldManager } } } } }""",
+             events(filter: {resources: ["pods"], namespace: "shop", name: $n, verbs: [CREATE]}, first: 9) {
+               nodes { subresource causes { root events { revision kind actor { user } fieldManager } } } } }""",
         n=first_pod,
     )["events"]["nodes"]  # fmt: skip
     (chain,) = [event["causes"] for event in created if not event["subresource"]]
