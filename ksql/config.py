@@ -73,7 +73,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
         await bootstrap.bootstrap(pipeline, target_port=listener.port)
-        await _workers(settings, clock, catalogue, pipeline, keys, stack)
+        controllers = await _workers(settings, clock, catalogue, pipeline, keys, stack)
+        door.metrics.add(controllers.kit.metrics.registry.collect)
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again.
         gc.collect()
@@ -105,7 +106,7 @@ async def _workers(
     pipeline: Pipeline,
     keys: pki.Pki,
     stack: AsyncExitStack,
-) -> None:
+) -> Controllers:
     """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
     doors = connect(pipeline)
     authority = keys.authority.certificate.decode()
@@ -116,3 +117,4 @@ async def _workers(
     fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), doors, clock)
     await fleet.start()
     stack.push_async_callback(fleet.aclose)
+    return controllers

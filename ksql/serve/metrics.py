@@ -5,7 +5,7 @@ come from the catalogue and from fixed lists, never from what a client sent, so 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -68,7 +68,7 @@ def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
     return found
 
 
-Gauges = Callable[[], Iterator[Metric]]
+Gauges = Callable[[], Iterable[Metric]]
 
 
 class _Gauges(Collector):
@@ -77,7 +77,7 @@ class _Gauges(Collector):
     def __init__(self, read: Gauges) -> None:
         self._read = read
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
         return self._read()
 
 
