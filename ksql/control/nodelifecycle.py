@@ -27,6 +27,9 @@ NAME = "node-controller"
 WORKERS = 4
 # Writes of one node's pods side by side.
 WRITES_MAX = 32
+# The shortest wait before a second look. What is left of a grace can be less than the clock can count
+# (40 s minus 39.999999999999996): waiting for that would be no waiting at all, for ever.
+AGAIN_SECONDS_MIN = 0.001
 # A pod bound to a node that was never seen waits that long for it to register.
 ORPHAN_SECONDS = 40.0
 # Pods that have ended and are kept for people to look at, as kube-controller-manager's default.
@@ -139,7 +142,8 @@ class NodeLifecycle:
         silent = self._clock.monotonic() - self._spoke.setdefault(key, self._clock.monotonic())
         verdict = judge(node, pods, silent, self._clock.now())
         if verdict.again_seconds is not None:
-            self.queue.add_after(key, min(verdict.again_seconds, GRACE_SECONDS))
+            seconds = min(verdict.again_seconds, GRACE_SECONDS)
+            self.queue.add_after(key, max(seconds, AGAIN_SECONDS_MIN))
         await self._write(verdict.changes, revision_of(node))
 
     async def _write(self, changes: Sequence[Change], cause: int | None) -> None:

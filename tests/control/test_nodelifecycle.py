@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ksql.control.nodelifecycle_plan import evicted, judge, orphaned, surplus, tainted
+from ksql.control import nodelifecycle
+from ksql.control.nodelifecycle_plan import Verdict, evicted, judge, orphaned, surplus, tainted
 from tests.node.small import told
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -203,3 +204,14 @@ def test_a_settled_node_writes_leases_and_every_five_minutes_its_status():
     assert quiet == []
     assert [(e.stream.resource, e.subresource) for e in later] == [("nodes", "status")]
     assert head > 30
+
+
+def test_a_remainder_too_small_for_the_clock_does_not_stop_time(monkeypatch):
+    # Found by a storm: 40 s minus 39.999999999999996 added to the clock's time is the clock's time.
+    monkeypatch.setattr(nodelifecycle, "judge", lambda *_: Verdict((), 1e-15))
+
+    async def story(cluster):
+        await cluster.clock.sleep(0.5)
+        return cluster.clock.monotonic()
+
+    assert told(story) >= 0.5
