@@ -9,14 +9,16 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import orjson
 
 from ksql.base.clock import Clock
 from ksql.commands.operations import operation
 from ksql.kubeconfig import Connection
+
+if TYPE_CHECKING:
+    import httpx
 
 # A query may run for 30 s on the server; a little more lets its own answer come first.
 ANSWER_SECONDS_MAX = 35.0
@@ -59,6 +61,9 @@ class Door:
         self._connection, self._clock = connection, clock
         self._tls = connection.ssl_context() if connection.server.startswith("https") else None
         self._headers = [*connection.headers(), ("Ksql-Time-Zone", viewer_zone(clock))]
+        # Importing it takes as long as asking a question; `ksql up` and --help ask none.
+        import httpx
+
         self._http = httpx.AsyncClient(
             verify=self._tls or False,
             headers=self._headers,
@@ -76,6 +81,8 @@ class Door:
 
     async def ask(self, name: str, variables: Mapping[str, Any]) -> Any:
         """The data that a named operation answers; `AnswerError` when it is refused or nobody is there."""
+        import httpx
+
         body = {"query": operation(name), "variables": _given(variables)}
         extensions = {"sni_hostname": self._connection.server_name} if self._connection.server_name else {}
         try:
@@ -142,11 +149,11 @@ def _given(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in variables.items() if value is not None}
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _reason(error: "httpx.HTTPError") -> str:
     return str(error) or type(error).__name__
 
 
-def _parsed(answer: httpx.Response) -> Any:
+def _parsed(answer: "httpx.Response") -> Any:
     try:
         found = answer.json()
     except ValueError:
