@@ -30,6 +30,10 @@ class MissingDriverError(RuntimeError):
     """psycopg is not installed."""
 
 
+class TooOldError(RuntimeError):
+    """The server is older than what is tested."""
+
+
 class ByteaArray:
     """A bytea[] in PostgreSQL's binary form."""
 
@@ -82,6 +86,13 @@ def create_engine(url: sa.URL) -> sa.Engine:
 def writing(engine: sa.Engine) -> sa.Connection:
     """The appender's connection: it begins no transactions by itself, so that a batch is one round trip."""
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def require(connection: sa.Connection) -> None:
+    """Raise `TooOldError` for a server before version 14."""
+    version = int((connection.dialect.server_version_info or (0,))[0])
+    if version < VERSION_MIN:
+        raise TooOldError(f"PostgreSQL {version} is too old: ksql needs {VERSION_MIN} or newer")
 
 
 def begin(connection: sa.Connection, transaction: Transaction) -> bool:

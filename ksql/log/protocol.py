@@ -27,7 +27,10 @@ class HorizonError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events: every field given must match; `resources` are keys like deployments.apps."""
+    """Which events: every field given must match; `resources` are keys like deployments.apps.
+
+    `since` and `until` are inclusive.
+    """
 
     resources: tuple[str, ...] = ()
     namespace: str | None = None
@@ -105,11 +108,16 @@ class EventLog(Protocol):
     async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
         """The last event of each stream that existed at `revision` (deleted ones left out).
 
-        Ordered by resource, namespace, name. `HorizonError` for a revision that is no longer kept.
+        Ordered by resource, namespace, name; a revision beyond the head means the head. `HorizonError` for
+        one that is no longer kept.
         """
 
     def current(self) -> AsyncIterator[Sequence[Event]]:
-        """The newest event of every living object, transient ones too, in pages: how state starts."""
+        """The newest event of every living object, transient ones too, in pages: how state starts.
+
+        Appends and folds wait until the last page is taken: what comes after it comes through the folds.
+        So whoever iterates must not append meanwhile, and closes the iterator when it stops early.
+        """
 
     async def revision_at(self, time: datetime) -> int:
         """The newest revision at or before `time`; 0 when the log began later."""

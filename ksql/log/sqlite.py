@@ -39,7 +39,10 @@ def create_engine(url: sa.URL) -> sa.Engine:
             url, poolclass=sa.StaticPool, pool_reset_on_return=None, connect_args={"check_same_thread": False}
         )
     else:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(str(url.database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Secrets are in it. SQLite gives the WAL the mode that the file has.
+        path.touch(mode=0o600, exist_ok=True)
         engine = sa.create_engine(
             url, pool_size=8, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
         )
@@ -59,6 +62,10 @@ def _prepare(connection: sqlite3.Connection, _: Any) -> None:
         "secure_delete=OFF",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def require(_: sa.Connection) -> None:
+    """Any SQLite that this Python was built with will do: what is used came with 3.24, in 2018."""
 
 
 def hold(connection: sa.Connection) -> None:

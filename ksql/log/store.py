@@ -100,6 +100,7 @@ class SqlEventLog:
     def _prepare(self) -> tuple[Head, dict[str, int], tuple[int, bytes, int]]:
         """Check the schema, read what the appender must know. On the writer's thread."""
         with self.engine.connect() as connection:
+            self.dialect.require(connection)
             if is_memory(self.url):
                 metadata.create_all(connection)
             else:

@@ -37,8 +37,15 @@ def first(connection: sa.Connection, time: int) -> tuple[int, bytes, int]:
     data = typical()
     # Should the rows have been lost, no event may be read with a dictionary it was not written with.
     used = connection.execute(sa.select(sa.func.max(events.c.dictionary))).scalar_one_or_none() or 0
-    connection.execute(dictionaries.insert(), {"id": used + 1, "time": time, "trained_to": 0, "data": data})
-    return used + 1, data, 0
+    # Two servers may start on the same empty log: the second takes what the first has put there.
+    insert = sa.text(
+        "INSERT INTO dictionaries (id, time, trained_to, data) VALUES (:id, :time, 0, :data)"
+        " ON CONFLICT (id) DO NOTHING"
+    )
+    connection.execute(insert, {"id": used + 1, "time": time, "data": data})
+    stored = newest_dictionary(connection)
+    assert stored is not None
+    return stored
 
 
 @cache

@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 # Often enough that each checkpoint is short; a checkpoint with nothing to do costs some microseconds.
 CHECKPOINT_SECONDS = 0.25
-# 64 MiB of 4 KiB pages: above it the writer finishes what is left. Recovery after a crash reads this much.
-WAL_PAGES_MAX = 16_384
+# 16 MiB of 4 KiB pages: above it the writer finishes what is left. Recovery after a crash reads this much.
+WAL_PAGES_MAX = 4096
 
 
 def checkpoint(engine: sa.Engine) -> int:

@@ -1,6 +1,6 @@
 """The log's figures: appends per second, bytes per event, tails; with etcd on the same disk in the same run.
 
-    .venv/bin/python -m tests.bench.log [--seconds 5] [--producers 64] [--only sqlite,postgresql,etcd]
+    .venv/bin/python -m tests.bench.log [--rounds 3] [--seconds 4] [--producers 64] [--only etcd,sqlite]
 
 Producers write the lives of pods, rollouts and node reports (mean about 1.8 KB of JSON), each waiting for
 one answer before the next write. etcd's producers do what kube-apiserver does: a transaction that compares
@@ -179,7 +179,7 @@ def run_sqlite(work: list[list[Draft]], seconds: float, folder: Path) -> Figures
     return figures
 
 
-def run_postgresql(work: list[list[Draft]], seconds: float) -> Figures | None:
+def run_postgresql(work: list[list[Draft]], seconds: float, _: Path) -> Figures | None:
     with postgresql.running() as server:
         if isinstance(server, str):
             print(server, file=sys.stderr)
@@ -210,42 +210,56 @@ def run_etcd(work: list[list[Draft]], seconds: float, folder: Path) -> Figures |
     return Figures("etcd txn put", writes, took, latencies, size / writes)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--producers", type=int, default=64)
-    parser.add_argument("--only", default="sqlite,postgresql,etcd")
-    parser.add_argument("--dir", default=None)
-    arguments = parser.parse_args()
-    each = int(arguments.seconds * 60_000 / arguments.producers)
-    folder = Path(tempfile.mkdtemp(prefix="ksql-bench-", dir=arguments.dir))
-    print("making the writes …", file=sys.stderr)
-    work = [drafts_of(seed, each) for seed in range(arguments.producers)]
-    mean = sum(len(d.payload) for d in work[0]) / len(work[0])
-    print(f"{arguments.producers} producers, mean payload {mean:.0f} bytes", file=sys.stderr)
-    results: list[Figures] = []
-    try:
-        for name in arguments.only.split(","):
-            figures = {
-                "sqlite": lambda: run_sqlite(work, arguments.seconds, folder),
-                "postgresql": lambda: run_postgresql(work, arguments.seconds),
-                "etcd": lambda: run_etcd(work, arguments.seconds, folder),
-            }[name]()
-            if figures is not None:
-                results.append(figures)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    peer = next((f.rate for f in results if f.name.startswith("etcd")), 0.0)
+def median(rounds: list[Figures]) -> Figures:
+    """The round in the middle by rate: one whole round, so that its figures belong together."""
+    return sorted(rounds, key=lambda figures: figures.rate)[len(rounds) // 2]
+
+
+def table(results: dict[str, list[Figures]]) -> None:
+    """One line for each peer; ratios are medians of the ratios within each round."""
+    peers = results.get("etcd", [])
     print(
         f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
         f" {'bytes/event':>12}"
     )
-    for f in results:
-        ratio = f"{f.rate / peer:7.2f}" if peer else f"{'':7}"
+    for rounds in results.values():
+        f = median(rounds)
+        ratios = sorted(ours.rate / peer.rate for ours, peer in zip(rounds, peers, strict=False))
+        ratio = f"{ratios[len(ratios) // 2]:7.2f}" if ratios else " " * 7
         print(
             f"{f.name:12} {f.rate:10,.0f} {ratio} {f.quantile(0.5):8.2f} {f.quantile(0.99):8.2f}"
             f" {f.quantile(1):8.1f} {f.bytes_per_event:12.0f}   {f.note}"
         )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each peer in each round")
+    parser.add_argument("--rounds", type=int, default=3, help="peers take turns, so that noise meets all alike")
+    parser.add_argument("--producers", type=int, default=64)
+    parser.add_argument("--only", default="etcd,sqlite,postgresql")
+    parser.add_argument("--dir", default=None, help="where the data goes: the disk that is measured")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="ksql-bench-", dir=arguments.dir))
+    each = int(arguments.seconds * 60_000 / arguments.producers)
+    work = [drafts_of(seed, each) for seed in range(arguments.producers)]
+    mean = sum(len(d.payload) for d in work[0]) / len(work[0])
+    print(f"{arguments.producers} producers, mean payload {mean:.0f} bytes, {arguments.rounds} rounds")
+    results: dict[str, list[Figures]] = {}
+    try:
+        for turn in range(arguments.rounds):
+            for name in arguments.only.split(","):
+                place = folder / f"{name}-{turn}"
+                place.mkdir()
+                run = {"sqlite": run_sqlite, "postgresql": run_postgresql, "etcd": run_etcd}[name]
+                figures = run(work, arguments.seconds, place)
+                shutil.rmtree(place, ignore_errors=True)
+                if figures is not None:
+                    results.setdefault(name, []).append(figures)
+                    print(f"  round {turn + 1}: {figures.name} {figures.rate:,.0f}/s", file=sys.stderr)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    table(results)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,26 @@ async def test_the_wal_stays_short_under_steady_writes(
     await log.aclose()
 
 
+async def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    log = await opened(tmp_path)
+    await log.append(deciding(draft("secret")))
+    files = [tmp_path / name for name in ("ksql.db", "ksql.db-wal", "ksql.db-shm")]
+    modes = [file.stat().st_mode & 0o777 for file in files]
+    await log.aclose()
+    assert modes == [0o600] * 3
+
+
+async def test_two_servers_may_start_on_an_empty_log_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ksql.db"
+    migrate.migrate(url)
+    logs = [open_log(url, SystemClock()) for _ in range(3)]
+    await asyncio.gather(*[log.open() for log in logs])
+    await asyncio.gather(*[log.append(deciding(draft(f"o{n}"))) for n, log in enumerate(logs)])
+    assert len(await logs[0].read(0, 9)) == 3
+    assert await verify(logs[0]) is None
+    await asyncio.gather(*[log.aclose() for log in logs])
+
+
 def test_a_restart_with_a_wal_that_was_never_copied_finds_everything(tmp_path: Path) -> None:
     async def write(clock: VirtualClock) -> None:
         log = open_log(f"sqlite:///{tmp_path}/ksql.db", clock, inline=True)
