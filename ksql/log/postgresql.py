@@ -6,6 +6,7 @@ Python thinks. Numbers travel as array texts and payloads as one binary array, b
 adaptation of each element would cost more than the insert.
 """
 
+import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 CONNECT_SECONDS = 5
 VERSION_MIN = 14
 
-_BYTEA, _BYTEA_ARRAY = 17, 1001
+_BYTEA, _TEXT = 17, 25
+_BYTEA_ARRAY, _TEXT_ARRAY = 1001, 1009
 
 
 class MissingDriverError(RuntimeError):
@@ -40,11 +42,27 @@ class ByteaArray:
     __slots__ = ("data",)
 
     def __init__(self, items: Sequence[bytes]) -> None:
-        parts = [b"".join(n.to_bytes(4) for n in (1, 0, _BYTEA, len(items), 1))]
-        for item in items:
-            parts.append(len(item).to_bytes(4))
-            parts.append(item)
-        self.data = b"".join(parts) if items else b"".join(n.to_bytes(4) for n in (0, 0, _BYTEA))
+        self.data = _array(items, _BYTEA)
+
+
+class TextArray:
+    """A text[] in PostgreSQL's binary form."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self.data = _array([item.encode() for item in items], _TEXT)
+
+
+def _array(items: Sequence[bytes], oid: int) -> bytes:
+    """One dimension counted from 1, no nulls; each item after its length."""
+    if not items:
+        return struct.pack(">3I", 0, 0, oid)
+    parts = [struct.pack(">5I", 1, 0, oid, len(items), 1)]
+    for item in items:
+        parts.append(len(item).to_bytes(4))
+        parts.append(item)
+    return b"".join(parts)
 
 
 def numbers(items: Sequence[int | None]) -> str:
@@ -64,11 +82,15 @@ def create_engine(url: sa.URL) -> sa.Engine:
         format = Format.BINARY
         oid = _BYTEA_ARRAY
 
-        def dump(self, obj: ByteaArray) -> bytes:
+        def dump(self, obj: ByteaArray | TextArray) -> bytes:
             return obj.data
+
+    class TextArrayDumper(ByteaArrayDumper):
+        oid = _TEXT_ARRAY
 
     def prepare(connection: Any, _: Any) -> None:
         connection.adapters.register_dumper(ByteaArray, ByteaArrayDumper)
+        connection.adapters.register_dumper(TextArray, TextArrayDumper)
 
     options = (
         f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
@@ -85,7 +107,11 @@ def create_engine(url: sa.URL) -> sa.Engine:
 
 def writing(engine: sa.Engine) -> sa.Connection:
     """The appender's connection: it begins no transactions by itself, so that a batch is one round trip."""
-    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    # Its one statement is the same for ever: planning it anew, or compiling it, never pays.
+    connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql("SET jit = off")
+    return connection
 
 
 def require(connection: sa.Connection) -> None:
@@ -156,7 +182,8 @@ def insert(
     parameters = (
         after.revision, after.durable, after.time, transaction.head.revision,
         numbers(list(born)), numbers([ended.get(number, 0) for number in born]),
-        [s.resource for s in streams], [s.namespace for s in streams], [s.name for s in streams],
+        TextArray([s.resource for s in streams]), TextArray([s.namespace for s in streams]),
+        TextArray([s.name for s in streams]),
         ByteaArray([pack(s.uid) for s in streams]),
         *_images(rows),
         numbers(list(living)), numbers(list(living.values())),
