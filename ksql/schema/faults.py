@@ -66,6 +66,14 @@ def invalid(type: ResourceType | GroupVersionKind, name: str, causes: Sequence[C
     )
 
 
+def invalid_patch(patch: Any, fault: str) -> InvalidError:
+    """The refusal of a patch that does not leave an object of its kind: 422, and the one field is the patch.
+
+    kube-apiserver shows the whole object after a JSON or merge patch; the patch alone says more in less.
+    """
+    return invalid(GroupVersionKind("", "", ""), "", [wrong("patch", orjson.dumps(patch).decode(), fault)])
+
+
 def shown(value: Any) -> str:
     """A value inside a message."""
     if isinstance(value, str):

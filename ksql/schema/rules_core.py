@@ -149,7 +149,8 @@ def check_config_map(document: Document, out: list[Cause]) -> None:
         out += [wrong(f"binaryData[{key}]", key, words) for words in names.config_key(key)]
         size += _decoded_size(text)
     if size > CONTENT_BYTES_MAX:
-        out.append(too_long("", CONTENT_BYTES_MAX))
+        # How Go prints a path without a name; kubectl users know these brackets.
+        out.append(too_long("[]", CONTENT_BYTES_MAX))
 
 
 def _decoded_size(text: str) -> int:

@@ -29,8 +29,13 @@ def _check_selected_template(spec: Structure, kind: str, out: list[Cause], *, wh
     """Selector and template: both there, the one choosing the other, pods that always restart."""
     chosen, template = spec.get("selector"), spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
+    if "spec" not in template:
+        # What is not there has no defaults either; only the absence itself shall be complained of.
+        template = {**template, "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}}
     if chosen is None:
+        # No selector chooses nothing, and that kube-apiserver says as well.
         out.append(required("spec.selector"))
+        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
     else:
         before = len(out)
         selector(chosen, "spec.selector", out)

@@ -49,6 +49,14 @@ _FORMATS: Mapping[str, Any] = {
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 
 
+class UndecodableError(BadRequestError):
+    """A body that is not of its kind. `fault` is the reason alone: refusals of patches quote it."""
+
+    def __init__(self, message: str, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 def check(
     catalogue: Catalogue, type: ResourceType, document: Any, field_validation: str
 ) -> tuple[Document, list[str]]:
@@ -125,8 +133,8 @@ def _checker(catalogue: Catalogue, gvk: GroupVersionKind) -> _Checker:
 def _cannot_be_handled(
     gvk: GroupVersionKind, fault: str, kind: str = "", version: str = ""
 ) -> BadRequestError:
-    return BadRequestError(
-        f'{kind or gvk.kind} in version "{version or gvk.version}" cannot be handled as a {gvk.kind}: {fault}'
+    return UndecodableError(
+        f'{kind or gvk.kind} in version "{version or gvk.version}" cannot be handled as a {gvk.kind}: {fault}', fault
     )
 
 

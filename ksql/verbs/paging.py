@@ -63,7 +63,7 @@ def read_token(text: str) -> tuple[int, str]:
     try:
         token = decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, DocumentError) as error:
-        raise BadRequestError(f"continue key is not valid: {error}") from error
+        raise BadRequestError("continue key is not valid: it is no token of a list") from error
     revision, start = lookup(token, "rv"), lookup(token, "start")
     if lookup(token, "v") != "meta.k8s.io/v1" or not isinstance(revision, int) or not isinstance(start, str):
         raise BadRequestError("continue key is not valid: encoded continue token is of an unknown version")

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from ksql.auth.identity import Authorizer, Question
 from ksql.base.clock import Clock, new_uid
 from ksql.log.event import Actor, Draft, Event
-from ksql.log.protocol import Batch, EventLog, LogUnavailableError
+from ksql.log.protocol import Batch, EventLog, LogUnavailableError, LogUncertainError
+from ksql.schema import structure
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import NotImplementedYetError, UnavailableError
+from ksql.schema.errors import NotImplementedYetError, TimedOutError, UnavailableError
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import refusals, shaping, subresources
+from ksql.verbs import refusals, reviews, shaping, subresources
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
 from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
@@ -63,6 +64,8 @@ class Pipeline:
 
     async def perform(self, request: Request) -> Result:
         """get, create, update, patch or delete one object or its subresource."""
+        if request.verb == "create" and request.type.key in reviews.KINDS:
+            return self._reviewed(request)
         self.authorize(request)
         if request.verb == "get":
             return self._get(request)
@@ -79,6 +82,17 @@ class Pipeline:
         verdict = self.authorizer.authorize(question)
         if not verdict.allowed:
             raise refusals.not_allowed(question, verdict.reason)
+
+    def _reviewed(self, request: Request) -> Result:
+        """A question about identity or permission answered; nothing is stored and nothing logged."""
+        if not reviews.is_about_oneself(request):
+            self.authorize(request)
+        body, warnings = structure.check(
+            self.catalogue, request.type, request.body, request.options.field_validation
+        )
+        request.warnings.extend(one for one in warnings if one not in request.warnings)
+        document = reviews.answered(request, body, self.authorizer, self.catalogue)
+        return Result(document=document, created=True, warnings=tuple(request.warnings))
 
     def _get(self, request: Request) -> Result:
         type = request.type
@@ -126,6 +140,8 @@ class Pipeline:
     async def _appended(self, decide: Callable[[Batch], Sequence[Draft]]) -> Sequence[Event]:
         try:
             return await self.log.append(decide)
+        except LogUncertainError as error:
+            raise TimedOutError(f"the change may or may not have been made: {error}") from error
         except LogUnavailableError as error:
             raise UnavailableError(f"the event log cannot be written now: {error}") from error
 

@@ -6,22 +6,17 @@ back through `served`. Pure, but for names and uids from the clock's own random 
 """
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document
 from ksql.schema import defaults, faults, structure, validation, versions
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import BadRequestError, Cause
+from ksql.schema.errors import ApiError, BadRequestError, Cause
+from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.request import Request
-
-# Kubernetes' alphabet for generated names: no vowels and no look-alikes, so that no words come out.
-NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-NAME_SUFFIX = 5
-NAME_BASE_MAX = 63 - NAME_SUFFIX
 
 # What a client may send but the server alone decides.
 _SERVER_FIELDS = ("resourceVersion", "managedFields", "selfLink")
@@ -54,13 +49,21 @@ def served(type: ResourceType, document: Document) -> Document:
 def accepted(catalogue: Catalogue, request: Request, body: Any) -> Document:
     """The body as a complete document of the stored version; `BadRequestError` when it is none."""
     type = request.type
-    document, warnings = structure.check(catalogue, type, body, request.options.field_validation)
+    try:
+        document, warnings = structure.check(catalogue, type, body, request.options.field_validation)
+    except structure.UndecodableError as error:
+        raise undecodable(request, error) from error
     if warnings:
         request.warnings.extend(one for one in warnings if one not in request.warnings)
     if not document.get("metadata"):
         document = {**document, "metadata": {}}
     document = defaults.apply_defaults(type, document)
     return document if is_storage(type) else versions.convert(document, type.storage_version)
+
+
+def undecodable(request: Request, error: structure.UndecodableError) -> ApiError:
+    """The refusal of a body that is not of its kind; when a patch made it so, the patch is at fault."""
+    return faults.invalid_patch(request.body, error.fault) if request.verb == "patch" else error
 
 
 def newborn(request: Request, document: Document, clock: Clock) -> Document:
@@ -92,11 +95,6 @@ def _check_namespace(request: Request, metadata: Document) -> None:
         )
 
 
-def generated_name(base: str, random: Random) -> str:
-    suffix = "".join(random.choices(NAME_ALPHABET, k=NAME_SUFFIX))
-    return base[:NAME_BASE_MAX] + suffix
-
-
 def grown(request: Request, document: Document, current: Document) -> Document:
     """A changed document with the identity of the current one; refuses to be another object's."""
     metadata, before = document["metadata"], current["metadata"]
@@ -116,8 +114,8 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     return {**document, "metadata": {**identity, **rest, **kept}}
 
 
-def check(type: ResourceType, document: Document, old: Document | None) -> None:
-    """`InvalidError` naming every fault of the document."""
-    causes: Sequence[Cause] = validation.validate(type, document, old)
+def check(type: ResourceType, document: Document, old: Document | None, subresource: str = "") -> None:
+    """`InvalidError` naming every fault of the document, as written through `subresource`."""
+    causes: Sequence[Cause] = validation.validate(type, document, old, subresource)
     if causes:
         raise faults.invalid(type, document["metadata"].get("name", ""), causes)

@@ -18,9 +18,6 @@ from ksql.verbs.view import Current, View
 
 # Subresources whose update is an update of the object itself, restricted to a part.
 PARTIAL = frozenset({"status", "finalize", "approval", "ephemeralcontainers", "resize"})
-
-# Of these, the ones that may change what an update of the whole object may not.
-OWN_RULES = frozenset({"ephemeralcontainers", "resize"})
 # Subresources whose GET shows the object itself.
 READABLE = frozenset({"", *PARTIAL})
 # Subresources that are asked for by a POST and answer with a Status.

@@ -14,6 +14,7 @@ from ksql.base.documents import Document, lookup
 from ksql.schema import structure
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
+from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
 from ksql.verbs import decider, deletion, refusals, shaping, subresources
 from ksql.verbs.admission import Admission, admit, check_namespace
@@ -92,7 +93,7 @@ class Create:
         for _ in range(NAME_ATTEMPTS_MAX):
             if not view.exists(self._type.key, self._request.namespace, metadata["name"]):
                 break
-            name = shaping.generated_name(metadata["generateName"], self._ground.clock.random)
+            name = generated_name(metadata["generateName"], self._ground.clock.random)
             metadata = {**metadata, "name": name}
         return {**self._document, "metadata": metadata}
 
@@ -139,9 +140,7 @@ class Change:
             document = subresources.blended(type, request.subresource, document, current.document)
         if request.subresource == "":
             document = admit(Admission(type, request.user, view, current.document), document)
-        # Pods forbid their updates what these two doors are there for; `blended` let nothing else through.
-        is_own_rule = request.subresource in subresources.OWN_RULES
-        shaping.check(type, document, None if is_own_rule else current.document)
+        shaping.check(type, document, current.document, request.subresource)
         return document
 
     def _body(self, current: Current) -> Any:
@@ -165,9 +164,12 @@ class Change:
         if request.verb == "patch":
             base = subresources.scale_of(current.document, current.revision)
             body = patched(self._ground.catalogue, request.type, base, body, _scale_patch(request.patch_type))
-        scale, _ = structure.check_kind(
-            self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
-        )
+        try:
+            scale, _ = structure.check_kind(
+                self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
+            )
+        except structure.UndecodableError as error:
+            raise shaping.undecodable(request, error) from error
         self._expect(scale, current)
         return subresources.scaled(current.document, scale)
 

@@ -63,20 +63,34 @@ def test_sound_workloads_have_no_faults(key: str) -> None:
 
 def test_one_fault_is_told_alone_and_several_in_brackets() -> None:
     web = KNOWN.by_key("deployments.apps")
-    document = ready("deployments.apps", {"spec": {"template": TEMPLATE}})
+    document = ready("deployments.apps", {"spec": {**SPEC["deployments.apps"], "replicas": -1}})
     error = invalid(web, "web", validate(web, document))
-    assert error.message == 'Deployment.apps "web" is invalid: spec.selector: Required value'
+    negative = "Invalid value: -1: must be greater than or equal to 0"
+    assert error.message == f'Deployment.apps "web" is invalid: spec.replicas: {negative}'
     assert error.status()["details"] == {
         "name": "web",
         "group": "apps",
         "kind": "Deployment",
-        "causes": [{"reason": "FieldValueRequired", "message": "Required value", "field": "spec.selector"}],
+        "causes": [{"reason": "FieldValueInvalid", "message": negative, "field": "spec.replicas"}],
     }
-    broken = replaced(document, ["spec", "replicas"], -1)
+    broken = replaced(document, ["spec", "minReadySeconds"], -1)
     assert invalid(web, "web", validate(web, broken)).message == (
-        'Deployment.apps "web" is invalid: [spec.replicas: Invalid value: -1: must be greater than or equal to 0, '
-        "spec.selector: Required value]"
+        f'Deployment.apps "web" is invalid: [spec.replicas: {negative}, spec.minReadySeconds: {negative}]'
     )
+
+
+def test_a_workload_without_a_selector_is_told_that_it_selects_nothing() -> None:
+    unmatched = "`selector` does not match template `labels`"
+    assert faults("deployments.apps", {"spec": {"template": TEMPLATE}}) == [
+        "spec.selector: Required value",
+        f'spec.template.metadata.labels: Invalid value: {{"app":"x"}}: {unmatched}',
+    ]
+    # What is not there has no defaults, and is not blamed for their absence.
+    assert faults("deployments.apps", {"spec": {}}) == [
+        "spec.selector: Required value",
+        f"spec.template.metadata.labels: Invalid value: null: {unmatched}",
+        "spec.template.spec.containers: Required value",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -374,7 +388,7 @@ def test_faults_of_config_maps_and_secrets() -> None:
     ]
     assert faults("configmaps", {"data": {"a": "x" * (1 << 20)}}) == []
     assert faults("configmaps", {"data": {"a": "ü" * (1 << 19) + "x"}}) == [
-        ": Too long: may not be more than 1048576 bytes"
+        "[]: Too long: may not be more than 1048576 bytes"
     ]
     assert faults("secrets", {"type": "kubernetes.io/tls"}) == [
         "data[tls.crt]: Required value", "data[tls.key]: Required value",
@@ -500,7 +514,7 @@ def test_what_smaller_kinds_keep(key: str, old: Document, new: Document, expecte
 
 def test_an_update_that_leaves_a_broken_spec_alone_is_no_fault() -> None:
     broken = {"spec": {"template": TEMPLATE}}
-    assert faults("deployments.apps", broken) == ["spec.selector: Required value"]
+    assert "spec.selector: Required value" in faults("deployments.apps", broken)
     labelled = {**broken, "metadata": {**META, "labels": {"a": "b"}}}
     assert faults("deployments.apps", labelled, broken) == []
 

@@ -211,3 +211,17 @@ async def test_only_their_resources_change_when_containers_are_resized(room: Roo
     changed = await room.patch("pods", "shop", "web-1", patch, kind="strategic", subresource="resize")
     assert changed["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m"}}
     assert changed["spec"]["containers"][0]["image"] == "web:1" and "hostname" not in changed["spec"]
+
+
+async def test_containers_for_debugging_are_added_and_stay(room: Room) -> None:
+    await room.create("pods", pod())
+    debugger = {"name": "debugger", "image": "busybox"}
+    added = {"spec": {"ephemeralContainers": [debugger]}}
+    fields = {"kind": "strategic", "subresource": "ephemeralcontainers"}
+    changed = await room.patch("pods", "shop", "web-1", added, **fields)
+    assert [one["name"] for one in changed["spec"]["ephemeralContainers"]] == ["debugger"]
+    with pytest.raises(InvalidError, match="existing ephemeral containers"):
+        other = {"spec": {"ephemeralContainers": [{"name": "debugger", "image": "other"}]}}
+        await room.patch("pods", "shop", "web-1", other, **fields)
+    with pytest.raises(InvalidError, match="pod updates may not change fields"):
+        await room.patch("pods", "shop", "web-1", {"spec": {"hostname": "x"}})

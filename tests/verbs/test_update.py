@@ -215,3 +215,24 @@ async def test_a_resource_version_of_the_wrong_type_is_a_bad_request(room: Room)
         await room.update("configmaps", body)
     body["metadata"]["resourceVersion"] = "0"
     await room.update("configmaps", body)
+
+
+@pytest.mark.parametrize("kind", ["merge", "strategic"])
+async def test_a_patch_that_leaves_no_such_object_is_itself_the_invalid_field(room: Room, kind: str) -> None:
+    await room.create("configmaps", config())
+    for patch, fault, options in (
+        ({"data": {"a": 1}}, "of type string", {}),
+        ({"dta": {}}, 'strict decoding error: unknown field "dta"', {"field_validation": "Strict"}),
+    ):
+        with pytest.raises(InvalidError) as refusal:
+            await room.patch("configmaps", "shop", "settings", patch, kind=kind, options=options)
+        assert refusal.value.message.startswith(' "" is invalid: patch: Invalid value: ')
+        assert refusal.value.message.endswith(fault)
+        assert [cause.field for cause in refusal.value.causes] == ["patch"]
+
+
+async def test_a_scale_patched_into_nonsense_names_the_patch(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    with pytest.raises(InvalidError) as refusal:
+        await room.patch("deployments.apps", "shop", "web", {"spec": {"replicas": "x"}}, subresource="scale")
+    assert [cause.field for cause in refusal.value.causes] == ["patch"]
