@@ -10,7 +10,7 @@ first answer never seen by anybody. While several servers write, rounds start wi
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ksql.base.clock import Clock, to_microseconds
 from ksql.base.tasks import Worker
@@ -33,8 +33,9 @@ NEWS_EVENTS = 1000
 # After an outage the database is not asked again sooner than this, doubling up to the second number.
 RETRY_SECONDS = 0.05
 RETRY_SECONDS_MAX = 2.0
-# How long the fate of a commit is asked for before its callers hear that nobody knows.
-SETTLE_SECONDS = 30.0
+# How long the fate of a commit is asked for before its callers hear that nobody knows: within the
+# patience of common clients (30 s), so that they hear it from us.
+SETTLE_SECONDS = 10.0
 # Rounds without another server's events after which the lock is no longer taken beforehand.
 ALONE_ROUNDS = 64
 
@@ -162,7 +163,7 @@ class Appender:
         self._retry_at = self.clock.monotonic() + self._retry_seconds
 
     @staticmethod
-    def _refuse(requests: Sequence[_Request], reason: str) -> None:
+    def _refuse(requests: Iterable[_Request], reason: str) -> None:
         for request in requests:
             request.refuse(LogUnavailableError(reason))
 
@@ -226,6 +227,9 @@ class Appender:
             try:
                 written = await self.worker.run(self.session.settle, transaction)
             except OutageError:
+                # Only this transaction's callers must wait for its fate; whoever came after it is told now.
+                self._refuse(self._queue, self._outage)
+                self._queue.clear()
                 continue
             if written:
                 return True

@@ -152,10 +152,8 @@ class Objects:
             if event.revision <= self.revision:
                 continue
             entry = Entry(event)
-            if event.change is Change.DELETED:
-                previous = self._remove(entry)
-            else:
-                previous = self._put(entry, _owner_uids(event))
+            is_gone = event.change is Change.DELETED
+            previous = self._remove(entry) if is_gone else self._put(entry, _owner_uids(event))
             frames.append(Frame(event.revision, event.change, entry, previous))
             self.revision = event.revision
         if frames:
