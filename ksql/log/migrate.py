@@ -2,19 +2,23 @@
 
 The migrations lie in `migrations/` of a checkout and in `ksql/_migrations` of an installed wheel. Upgrading
 is one transaction on both databases, under a lock, so that two servers starting together do it once.
+
+Alembic does the work but is imported only when there is some: an ordinary start compares one row with the
+names in the migrations' headers, and is a third of a second faster for it.
 """
 
+import re
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
 from ksql.log.database import dialect_of
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Any number, the same in every version: PostgreSQL's advisory lock for migrating.
 _LOCK = 5_173_001
@@ -38,26 +42,40 @@ def _folder() -> Path:
     return installed if installed.is_dir() else package.parent / "migrations"
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     return config
 
 
+_REVISION = re.compile(r"""^revision = ['"](\w+)['"]$""", re.MULTILINE)
+_DOWN_REVISION = re.compile(r"""^down_revision = ['"](\w+)['"]$""", re.MULTILINE)
+
+
+@cache
+def _known(folder: Path) -> tuple[str, frozenset[str]]:
+    """The newest revision of this version, and all that it knows."""
+    texts = [path.read_text() for path in sorted((folder / "versions").glob("*.py"))]
+    known = [found for text in texts for found in _REVISION.findall(text)]
+    followed = [found for text in texts for found in _DOWN_REVISION.findall(text)]
+    (newest,) = [revision for revision in known if revision not in followed]
+    return newest, frozenset(known)
+
+
 def state_of(connection: sa.Connection) -> SchemaState:
     """What schema this connection finds."""
-    script = ScriptDirectory.from_config(_config())
-    found = MigrationContext.configure(connection).get_current_heads()
-    if not found:
+    if not sa.inspect(connection).has_table("alembic_version"):
         return SchemaState.EMPTY
-    if set(found) == set(script.get_heads()):
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    newest, known = _known(_folder())
+    if found is None:
+        return SchemaState.EMPTY
+    if found == newest:
         return SchemaState.CURRENT
-    try:
-        script.get_revisions(found)
-    except CommandError:
-        # A revision this version has never heard of was made by a later one.
-        return SchemaState.NEWER
-    return SchemaState.OLDER
+    # A revision this version has never heard of was made by a later one.
+    return SchemaState.OLDER if found in known else SchemaState.NEWER
 
 
 def schema_state(url: str) -> SchemaState:
@@ -86,8 +104,14 @@ def upgrade(connection: sa.Connection) -> None:
     """`migrate` on a connection of the caller's; `SchemaError` for a database of a later version."""
     _lock(connection)
     try:
-        if state_of(connection) is SchemaState.NEWER:
+        state = state_of(connection)
+        if state is SchemaState.NEWER:
             raise SchemaError(_NEWER)
+        if state is SchemaState.CURRENT:
+            connection.rollback()
+            return
+        from alembic import command
+
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -160,7 +160,7 @@ async def test_an_older_schema_names_the_command_and_a_newer_one_the_cure(
     for name in ("env.py", "versions/0001_the_log.py"):
         (later / name).write_text((ROOT / "migrations" / name).read_text())
     (later / "versions" / "0002_next.py").write_text(
-        "from alembic import op\nrevision, down_revision = '0002', '0001'\n"
+        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
         "def upgrade():\n    op.execute('CREATE TABLE novelty (id INTEGER)')\n"
     )
     monkeypatch.setattr(migrate, "_folder", lambda: later)
@@ -201,3 +201,13 @@ def test_the_migrations_are_found_in_an_installed_package(
     (package / "_migrations").mkdir()
     monkeypatch.setattr(migrate, "__file__", str(package / "log" / "migrate.py"))
     assert migrate._folder() == package / "_migrations"
+
+
+def test_the_names_in_the_headers_are_what_alembic_knows() -> None:
+    """An ordinary start reads the headers alone, so they must say the same as alembic would."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(migrate._config())
+    newest, known = migrate._known(migrate._folder())
+    assert newest == script.get_current_head()
+    assert known == {revision.revision for revision in script.walk_revisions()}
