@@ -52,7 +52,7 @@ check: setup-test  ## types, lint, layers
 	@$(BIN)/lint-imports
 
 test: setup-test system-test  ## the whole default suite, checks included
-	@$(BIN)/pytest -q $(TESTS)
+	@$(BIN)/pytest -q -n auto --dist worksteal $(TESTS)
 
 bench: setup-test  ## measure; nothing here passes or fails
 	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/bench.txt
