@@ -62,5 +62,5 @@ def configure(style: str = "text", level: str = "info", stream: TextIO | None = 
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # These speak of every request or connection at info; that is what metrics and the event log are for.
-    for name in ("uvicorn.access", "uvicorn.error", "httpx", "alembic.runtime.migration", "asyncio"):
+    for name in ("uvicorn.access", "uvicorn.error", "httpx", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
