@@ -8,6 +8,7 @@ This is the slow, exact path; `structure.py` asks a compiled validator first.
 import base64
 import binascii
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -79,15 +80,15 @@ class Reader:
             self.unknown.append(f'unknown field "{"".join(self.path)}{"." if self.path else ""}{name}"')
 
 
-class Shape:
+class Shape(ABC):
     """What a value may be. `zero` stands where a list or map holds null."""
 
     go_type = ""
     zero: Any = None
 
+    @abstractmethod
     def read(self, value: Any, reader: Reader) -> Any:
         """The value as kept; the same object when nothing changes."""
-        raise NotImplementedError
 
 
 class Anything(Shape):
