@@ -146,11 +146,11 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
 
 def _check_finalizers(finalizers: list[str], out: list[Cause]) -> None:
     path = "metadata.finalizers"
-    for finalizer in finalizers:
+    for index, finalizer in enumerate(finalizers):
         out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             words = "name is neither a standard finalizer name nor is it fully qualified"
-            out.append(wrong(path, finalizer, words))
+            out.append(wrong(f"{path}[{index}]", finalizer, words))
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         words = "finalizer orphan and foregroundDeletion cannot be both set"
         out.append(wrong(path, finalizers, words))

@@ -139,7 +139,7 @@ def test_owners_are_named_in_full() -> None:
 def test_finalizers_are_standard_or_qualified() -> None:
     assert faults({"finalizers": ["example.com/a", "orphan"]}) == []
     words = "name is neither a standard finalizer name nor is it fully qualified"
-    assert faults({"finalizers": ["mine"]}) == [wrong("metadata.finalizers", '"mine"', words)]
+    assert faults({"finalizers": ["a.b/c", "mine"]}) == [wrong("metadata.finalizers[1]", '"mine"', words)]
 
 
 @pytest.mark.parametrize("field", ["uid", "creationTimestamp", "deletionTimestamp"])
