@@ -21,7 +21,10 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
   template:
-    metadata: {labels: {app: web}}
+    metadata:
+      labels: {app: web}
+      # Simulated containers take a second to start unless told otherwise; nobody here learns from waiting.
+      annotations: {simulation.ksql.dev/start-seconds: "0.05", simulation.ksql.dev/stop-seconds: "0.05"}
     spec:
       containers:
         - name: nginx
