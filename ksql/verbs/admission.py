@@ -51,6 +51,23 @@ INITIAL_STATUS: Mapping[str, Document] = {
     "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
 }  # fmt: skip
 
+# What this server keeps without doing what it stands for. Whoever creates one is told: a rule that is not
+# enforced, or a definition that nothing serves, must not look as if it were.
+_KEPT_ONLY: Mapping[str, str] = {
+    "customresourcedefinitions.apiextensions.k8s.io": "serve custom resources",
+    "apiservices.apiregistration.k8s.io": "pass requests on to other API servers",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
+    "validatingadmissionpolicies.admissionregistration.k8s.io": "evaluate admission policies",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": "evaluate admission policies",
+    "resourcequotas": "enforce quotas",
+    "limitranges": "enforce limit ranges",
+    "roles.rbac.authorization.k8s.io": "grant by roles",
+    "rolebindings.rbac.authorization.k8s.io": "grant by roles",
+    "clusterroles.rbac.authorization.k8s.io": "grant by roles",
+    "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
+}
+
 KEEPS_STATUS = frozenset({"nodes", "customresourcedefinitions.apiextensions.k8s.io"})
 
 
@@ -75,6 +92,12 @@ def check_namespace(type: ResourceType, namespace: str, name: str, view: View) -
 def _namespace_not_found(namespace: str) -> Exception:
     namespaces = ResourceType("", "v1", "namespaces", "namespace", "Namespace", False, ())
     return refusals.not_found(namespaces, namespace)
+
+
+def caution(type: ResourceType) -> str:
+    """What to tell whoever creates an object that is only kept; empty for all that works."""
+    undone = _KEPT_ONLY.get(type.key)
+    return f"{type.qualified} are kept, but ksql does not {undone} yet" if undone else ""
 
 
 def admit(admission: Admission, document: Document) -> Document:

@@ -17,7 +17,7 @@ from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
 from ksql.verbs import decider, deletion, refusals, shaping, subresources
-from ksql.verbs.admission import Admission, admit, check_namespace
+from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.patching import patched
@@ -78,6 +78,8 @@ class Create:
             document = admit(Admission(self._type, request.user, view), document)
         shaping.check(self._type, document, None)
         self._document = document
+        if told := caution(self._type):
+            request.warnings.append(told)
 
     def decide(self, view: View, author: Author) -> Outcome:
         request, type = self._request, self._type

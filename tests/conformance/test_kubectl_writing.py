@@ -283,3 +283,8 @@ def test_nothing_ksql_adds_comes_back_as_a_change(kubectl: Shell) -> None:
     assert kubectl("create", "-f", "-", input=json.dumps(copy)) == "deployment.apps/copy created\n"
     made = json.loads(kubectl("get", "deployment", "copy", "-o", "json"))
     assert made["spec"] == shown["spec"]
+
+
+def test_a_rule_that_is_not_enforced_does_not_look_as_if_it_were(kubectl: Shell) -> None:
+    made = kubectl.run("create", "quota", "q", "--hard=pods=1")
+    assert made.stderr == "Warning: resourcequotas are kept, but ksql does not enforce quotas yet\n"

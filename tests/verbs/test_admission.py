@@ -245,3 +245,11 @@ async def test_one_port_number_serves_two_protocols(room: Room) -> None:
     ]
     made = await room.create("services", service(type="NodePort", ports=ports))
     assert [one["nodePort"] for one in made["spec"]["ports"]] == [30053, 30053]
+
+
+async def test_whoever_creates_what_is_only_kept_is_told(room: Room) -> None:
+    quota = {"metadata": {"name": "q", "namespace": "shop"}, "spec": {"hard": {"pods": "1"}}}
+    made = await room.perform("create", "resourcequotas", "shop", body=quota)
+    assert made.warnings == ("resourcequotas are kept, but ksql does not enforce quotas yet",)
+    settings = {"metadata": {"name": "c", "namespace": "shop"}}
+    assert (await room.perform("create", "configmaps", "shop", body=settings)).warnings == ()
