@@ -13,7 +13,7 @@ import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from ksql.base.clock import Clock, rfc3339
+from ksql.base.clock import Clock, from_microseconds, rfc3339, to_microseconds
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.schema.errors import AlreadyExistsError, ApiError, NotFoundError
@@ -31,7 +31,7 @@ REMEMBERED_MAX = 4096  # keys whose counts are remembered; the one not used for 
 WAITING_MAX = 1000  # notes not yet written; beyond that they are dropped, as people could not read them
 ATTEMPTS = 5
 ATTEMPT_SECONDS = 1.0  # between attempts while the server refuses
-NAME_MAX = 253 - 1 - 16  # of the object's name that fits before the suffix
+NAME_MAX = 253 - 1 - 14 - 8  # of the object's name that fits before the suffix
 MESSAGE_MAX = 1024
 COMBINED = "(combined from similar events): "
 
@@ -85,17 +85,21 @@ class Recorder:
 
     def __init__(self, client: Client, component: str, clock: Clock, host: str = "") -> None:
         self._client, self._component, self._clock, self._host = client, component, clock, host
-        self._waiting: deque[tuple[Note, float, str]] = deque()
+        self._waiting: deque[tuple[Note, float, int]] = deque()
         self._stored, self._groups, self._buckets = _Recent(), _Recent(), _Recent()
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
+        self._said = 0  # microseconds: the instant of the note said last
 
     def say(self, note: Note) -> None:
         """Have a note written soon; never waits, never fails."""
         if len(self._waiting) >= WAITING_MAX:
             self.dropped += 1
             return
-        self._waiting.append((note, self._clock.monotonic(), rfc3339(self._clock.now())))
+        # Each later than the one before, if by a microsecond: names begin with it, so that what is said in
+        # one second is listed in the order in which it was said.
+        self._said = max(self._said + 1, to_microseconds(self._clock.now()))
+        self._waiting.append((note, self._clock.monotonic(), self._said))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._write_all(), name="recorder")
 
@@ -112,13 +116,13 @@ class Recorder:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            note, said, time = self._waiting.popleft()
+            note, said, instant = self._waiting.popleft()
             note, key = self._combined(note, said)
             if not self._admitted(note, said):
                 self.dropped += 1
                 continue
             try:
-                await self._write(note, key, time)
+                await self._write(note, key, instant)
             except ApiError as error:
                 self.dropped += 1
                 level = logging.DEBUG if is_ending(error) else logging.INFO
@@ -155,10 +159,10 @@ class Recorder:
         bucket.tokens -= 1
         return True
 
-    async def _write(self, note: Note, key: str, time: str) -> None:
+    async def _write(self, note: Note, key: str, instant: int) -> None:
         for attempt in range(ATTEMPTS):
             try:
-                await self._write_once(note, key, time)
+                await self._write_once(note, key, instant)
                 return
             except AlreadyExistsError:
                 # Written before, by an attempt whose answer was lost.
@@ -168,13 +172,13 @@ class Recorder:
                     raise
                 await self._clock.sleep(ATTEMPT_SECONDS * (1 + self._clock.random.random()))
 
-    async def _write_once(self, note: Note, key: str, time: str) -> None:
+    async def _write_once(self, note: Note, key: str, instant: int) -> None:
         known = self._stored.get(key)
         if isinstance(known, dict):
             metadata = known["metadata"]
             patch = {
                 "count": known.get("count", 1) + 1,
-                "lastTimestamp": time,
+                "lastTimestamp": rfc3339(from_microseconds(instant)),
                 "message": note.message[:MESSAGE_MAX],
             }
             try:
@@ -185,14 +189,15 @@ class Recorder:
                 return
             except NotFoundError:
                 pass  # deleted after its hour: it begins again
-        stored = await self._client.create("events", self._document(note, key, time), cause=note.cause)
+        stored = await self._client.create("events", self._document(note, key, instant), cause=note.cause)
         self._stored.put(key, stored)
 
-    def _document(self, note: Note, key: str, time: str) -> Document:
+    def _document(self, note: Note, key: str, instant: int) -> Document:
         metadata = note.regarding["metadata"]
         # Made of what it says and when, not by chance: writing it again after a lost answer is then refused
         # as already there.
-        suffix = hashlib.blake2b(f"{self._component}\0{key}\0{time}".encode(), digest_size=8).hexdigest()
+        told_apart = hashlib.blake2b(f"{self._component}\0{key}".encode(), digest_size=4).hexdigest()
+        suffix, time = f"{instant:x}{told_apart}", rfc3339(from_microseconds(instant))
         source = {"component": self._component, **({"host": self._host} if self._host else {})}
         return {
             "apiVersion": "v1",

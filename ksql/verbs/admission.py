@@ -66,6 +66,18 @@ _KEPT_ONLY: Mapping[str, str] = {
     "rolebindings.rbac.authorization.k8s.io": "grant by roles",
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
     "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
+    "statefulsets.apps": "run StatefulSets",
+    "daemonsets.apps": "run DaemonSets",
+    "jobs.batch": "run Jobs",
+    "cronjobs.batch": "run CronJobs",
+    "replicationcontrollers": "run ReplicationControllers",
+    "horizontalpodautoscalers.autoscaling": "scale by metrics",
+    "poddisruptionbudgets.policy": "keep disruption budgets up to date: what they cover cannot be evicted",
+    "persistentvolumeclaims": "bind volumes",
+    "persistentvolumes": "bind volumes",
+    "ingresses.networking.k8s.io": "route requests",
+    "networkpolicies.networking.k8s.io": "enforce network policies",
+    "certificatesigningrequests.certificates.k8s.io": "sign certificates",
 }
 
 KEEPS_STATUS = frozenset({"nodes", "customresourcedefinitions.apiextensions.k8s.io"})
