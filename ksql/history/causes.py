@@ -4,7 +4,6 @@ Each event names the revision that provoked it, always a smaller one, so a chain
 same links read the other way, level by level. Both walks are bounded and say when a bound cut them.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +19,6 @@ EFFECTS_DEPTH_DEFAULT = 5
 EFFECTS_DEPTH_MAX = 20
 # What one answer holds at most: a deployment of 100 pods with all their status updates.
 EFFECTS_EVENTS_MAX = 1_000
-READS_AT_ONCE = 16
 
 
 class Root(StrEnum):
@@ -59,18 +57,18 @@ class Effects:
 
 async def causes(log: EventLog, event: Event) -> Chain:
     """The chain from `event` back to its beginning."""
-    chain = [event]
-    while len(chain) < CHAIN_EVENTS_MAX:
-        last = chain[-1]
-        if last.cause is None:
-            return Chain(chain, Root.PERSON if is_outside(last.actor) else Root.COMPONENT)
-        # A cause that is no earlier event was never written by our pipeline; the chain ends there
-        # rather than going in a circle.
-        cause = await log.event(last.cause) if last.cause < last.revision else None
-        if cause is None:
-            return Chain(chain, Root.HORIZON)
-        chain.append(cause)
-    return Chain(chain, Root.LIMIT)
+    links = await log.chain(event.revision, CHAIN_EVENTS_MAX)
+    chain = [event, *links[1:]]
+    return Chain(chain, _root(chain))
+
+
+def _root(chain: Sequence[Event]) -> Root:
+    if len(chain) >= CHAIN_EVENTS_MAX:
+        return Root.LIMIT
+    last = chain[-1]
+    if last.cause is not None:
+        return Root.HORIZON
+    return Root.PERSON if is_outside(last.actor) else Root.COMPONENT
 
 
 async def effects(
@@ -81,27 +79,22 @@ async def effects(
     found: list[Effect] = []
     level, cut = [revision], False
     for distance in range(1, depth + 1):
-        pages = await _provoked(log, level, limit - len(found) + 1)
-        reached = [Effect(event, distance, cause) for cause, page in pages for event in page]
+        # The nearest levels stay whole as long as they can; of the last, the earliest events.
+        reached = await _provoked(log, level, limit - len(found) + 1)
         if len(found) + len(reached) > limit:
-            # The nearest levels stay whole as long as they can; of the last, the earliest events.
-            reached.sort(key=lambda effect: effect.event.revision)
             reached, cut = reached[: limit - len(found)], True
-        found += reached
-        level = [effect.event.revision for effect in reached]
+        found += [Effect(event, distance, event.cause or 0) for event in reached]
+        level = [event.revision for event in reached]
         if cut or not level:
             break
     else:
-        cut = any(page for _, page in await _provoked(log, level, 1))
+        cut = bool(await _provoked(log, level, 1))
     return Effects(sorted(found, key=lambda effect: effect.event.revision), cut)
 
 
-async def _provoked(log: EventLog, causes: Sequence[int], limit: int) -> list[tuple[int, Sequence[Event]]]:
-    """For each cause the events that name it, in order."""
-    gate = asyncio.Semaphore(READS_AT_ONCE)
-
-    async def read(cause: int) -> tuple[int, Sequence[Event]]:
-        async with gate:
-            return cause, await log.read(cause, limit, EventFilter(cause=cause))
-
-    return list(await asyncio.gather(*map(read, causes)))
+async def _provoked(log: EventLog, causes: Sequence[int], limit: int) -> Sequence[Event]:
+    """The earliest events that name one of these causes, in order."""
+    # A cause is always an earlier event, so nothing up to the first of them has one of them.
+    found = await log.read(min(causes), limit, EventFilter(causes=tuple(causes)))
+    # One that names a later event as its cause was never written by our pipeline: it would lead in a circle.
+    return [event for event in found if event.cause is not None and event.cause < event.revision]

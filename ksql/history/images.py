@@ -1,21 +1,18 @@
 """What each event found: the image of the object just before it.
 
 An event holds the object after the change; the difference needs the one before. Events never change, so
-what was read once is kept in a bounded cache; what is missing is asked of the log, a few at a time.
+what was read once is kept in a bounded cache; what is missing is asked of the log in one piece.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from ksql.base.documents import Document
 from ksql.log.event import Change, Event
-from ksql.log.protocol import EventFilter, EventLog
+from ksql.log.protocol import EventLog
 
 # Some two thousand objects of 2 KB, parsed: about 30 MB at worst, and a page of 1,000 with its neighbours.
 KEPT_EVENTS_MAX = 2_000
-# How many look-ups wait on the log at once: enough to keep its reader busy, few enough for others.
-READS_AT_ONCE = 16
 
 
 class Images:
@@ -24,12 +21,11 @@ class Images:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._before: OrderedDict[int, Event | None] = OrderedDict()
-        self._reads = asyncio.Semaphore(READS_AT_ONCE)
 
     async def before(self, events: Sequence[Event]) -> Mapping[int, Event | None]:
         """By revision, the event of the same stream just before each; None for first ones."""
         found: dict[int, Event | None] = {}
-        missing: list[Event] = []
+        missing: dict[int, Event] = {}
         for event in events:
             if event.change is Change.ADDED:
                 found[event.revision] = None
@@ -37,29 +33,29 @@ class Images:
                 self._before.move_to_end(event.revision)
                 found[event.revision] = self._before[event.revision]
             else:
-                missing.append(event)
-        for event, previous in zip(missing, await asyncio.gather(*map(self._read, missing)), strict=True):
-            found[event.revision] = previous
-            self._keep(event, previous)
+                missing[event.revision] = event
+        if missing:
+            found |= await self._read(events, list(missing))
+        return found
+
+    async def _read(self, events: Sequence[Event], missing: Sequence[int]) -> Mapping[int, Event | None]:
+        read = await self._log.preceding(missing)
+        # A page of one object's history holds most of what its events found: those are parsed once.
+        here = {event.revision: event for event in events}
+        found: dict[int, Event | None] = {}
+        for revision in missing:
+            previous = read.get(revision)
+            found[revision] = previous if previous is None else here.get(previous.revision, previous)
+            self._keep(revision, found[revision])
         return found
 
     async def events(self, revisions: Sequence[int]) -> Mapping[int, Event | None]:
         """By revision, the event there; None where the log has none."""
-        wanted = list(dict.fromkeys(revisions))
-        return dict(zip(wanted, await asyncio.gather(*map(self._event, wanted)), strict=True))
+        found = await self._log.events(revisions)
+        return {revision: found.get(revision) for revision in revisions}
 
-    async def _event(self, revision: int) -> Event | None:
-        async with self._reads:
-            return await self._log.event(revision)
-
-    async def _read(self, event: Event) -> Event | None:
-        where = EventFilter(uid=event.stream.uid, transient=event.transient)
-        async with self._reads:
-            read = await self._log.read(event.revision, 1, where, newest_first=True)
-        return read[0] if read else None
-
-    def _keep(self, event: Event, previous: Event | None) -> None:
-        self._before[event.revision] = previous
+    def _keep(self, revision: int, previous: Event | None) -> None:
+        self._before[revision] = previous
         while len(self._before) > KEPT_EVENTS_MAX:
             self._before.popitem(last=False)
 

@@ -4,7 +4,7 @@ Implementations: SQLite and PostgreSQL through the same SQLAlchemy Core code (`s
 `tests/contracts/test_event_log.py` holds each to the same claims.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,7 +29,7 @@ class HorizonError(Exception):
 class EventFilter:
     """Which events: every field given must match; `resources` are keys like deployments.apps.
 
-    `since` and `until` are inclusive.
+    `since` and `until` are inclusive. `causes` may be any number: the log asks for them in portions.
     """
 
     resources: tuple[str, ...] = ()
@@ -39,6 +39,7 @@ class EventFilter:
     user: str | None = None
     verbs: tuple[str, ...] = ()
     cause: int | None = None
+    causes: tuple[int, ...] = ()  # provoked by one of these
     correlation: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -47,6 +48,27 @@ class EventFilter:
 
 
 EVERYTHING = EventFilter()
+
+# Where counting stops. Nobody reads so far; counting them takes a tenth of a second.
+COUNT_MAX = 100_000
+# How many revisions a count without an index looks at: a scan of so many that are in
+# the database's memory takes a tenth of a second.
+COUNT_SCANNED_MAX = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many events match, by resource and namespace, so that whoever may see only some can be told.
+
+    Not `exact`: counting stopped at a bound, and there are at least so many.
+    """
+
+    by: Mapping[tuple[str, str], int]
+    exact: bool
+
+    @property
+    def total(self) -> int:
+        return sum(self.by.values())
 
 
 class Batch(Protocol):
@@ -104,6 +126,30 @@ class EventLog(Protocol):
 
     async def event(self, revision: int) -> Event | None:
         """The one event at `revision`."""
+
+    async def events(self, revisions: Iterable[int]) -> Mapping[int, Event]:
+        """The events at these revisions, by revision; those the log has not are left out.
+
+        A few queries however many are asked for, as with `preceding`.
+        """
+
+    async def preceding(self, revisions: Iterable[int]) -> Mapping[int, Event]:
+        """For each of these revisions the event of the same stream just before it: what it found.
+
+        Left out: first events of a stream, revisions that the log has not, and heartbeats whose
+        predecessor is dropped.
+        """
+
+    async def chain(self, revision: int, limit: int) -> Sequence[Event]:
+        """The event at `revision`, the one that provoked it, and so on: at most `limit`, each earlier than
+        the one before. It ends where an event has no cause, or one that the log has not."""
+
+    async def count(self, where: EventFilter = EVERYTHING, after: int = 0) -> Count:
+        """How many events with revision > after match, at a bounded cost.
+
+        It stops at `COUNT_MAX` matching events, the newest; and where no index leads to them (all but
+        name, uid, cause and causes) it looks at no more than the newest `COUNT_SCANNED_MAX` revisions.
+        """
 
     async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
         """The last event of each stream that existed at `revision` (deleted ones left out).

@@ -4,17 +4,19 @@ What a filter names by text is turned into the numbers of `registry.py` first, s
 integers. `matches` is the same filter on an event in memory; a law in tests/properties holds them equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from ksql.base.clock import from_microseconds, to_microseconds
+from ksql.log import protocol
 from ksql.log.codec import Codec
 from ksql.log.event import Actor, Change, Event, Stream
-from ksql.log.protocol import EventFilter
+from ksql.log.protocol import Count, EventFilter
 from ksql.log.registry import Action, Registry, pack, unpack
 from ksql.log.schema import actions, actors, dictionaries, events, head, objects, streams, transient
 from ksql.log.transaction import Head
@@ -22,6 +24,10 @@ from ksql.log.transaction import Head
 _STREAM_COLUMNS = (streams.c.resource, streams.c.namespace, streams.c.name, streams.c.uid)
 # More streams than this of one name are found by walking the events instead.
 _STREAMS_LISTED_MAX = 500
+# Numbers in one statement: old builds of SQLite take 999 variables, and a statement has others too.
+PORTION = 500
+
+Clauses = list[sa.ColumnElement[bool]]
 
 
 def matches(where: EventFilter, event: Event) -> bool:
@@ -37,6 +43,7 @@ def matches(where: EventFilter, event: Event) -> bool:
         and (where.user is None or event.actor.user == where.user)
         and (not where.verbs or event.verb in where.verbs)
         and (where.cause is None or event.cause == where.cause)
+        and (not where.causes or event.cause in where.causes)
         and (where.correlation is None or event.correlation == where.correlation)
         and (where.since is None or event.time >= where.since)
         and (where.until is None or event.time <= where.until)
@@ -77,18 +84,18 @@ class Rows:
 
     def read(self, after: int, limit: int, where: EventFilter, newest_first: bool = False) -> list[Event]:
         """As `EventLog.read`."""
-        found = self._page(events, after, limit, where, newest_first)
-        if where.transient:
-            found += self._page(transient, after, limit, where, newest_first)
-            found.sort(key=lambda event: event.revision, reverse=newest_first)
+        pages = [
+            self._page(table, clauses, after, limit, newest_first) for table, clauses in self._parts(where)
+        ]
+        if len(pages) == 1:
+            return pages[0]
+        found = list(chain.from_iterable(pages))
+        found.sort(key=lambda event: event.revision, reverse=newest_first)
         return found[:limit]
 
     def _page(
-        self, table: sa.Table, after: int, limit: int, where: EventFilter, newest_first: bool
+        self, table: sa.Table, clauses: Clauses, after: int, limit: int, newest_first: bool
     ) -> list[Event]:
-        clauses = self._clauses(table, where)
-        if clauses is None:
-            return []
         query = _select(table).where(*clauses).limit(limit)
         if newest_first:
             query = query.order_by(table.c.revision.desc())
@@ -106,13 +113,66 @@ class Rows:
                 return found[0]
         return None
 
+    def events(self, revisions: Iterable[int]) -> dict[int, Event]:
+        """As `EventLog.events`."""
+        found: dict[int, Event] = {}
+        for portion in portions(dict.fromkeys(revisions)):
+            left = portion
+            for table in (events, transient):
+                query = _select(table).where(table.c.revision.in_(left))
+                for event in self._events(self.connection.execute(query), table is transient):
+                    found[event.revision] = event
+                left = [revision for revision in left if revision not in found]
+                if not left:
+                    break
+        return found
+
+    def preceding(self, revisions: Iterable[int]) -> dict[int, Event]:
+        """As `EventLog.preceding`. A stream lives in one table: a resource's retention does not change."""
+        # First which, then their rows. Joined in one statement, PostgreSQL may take to reading all of a table.
+        earlier: dict[int, int] = {}
+        for portion in portions(dict.fromkeys(revisions)):
+            for table in (events, transient):
+                pairs = self.connection.execute(_preceding(table, portion))
+                earlier |= {later: newest for later, newest in pairs if newest is not None}
+        found = self.events(earlier.values())
+        return {later: found[newest] for later, newest in earlier.items() if newest in found}
+
+    def chain(self, revision: int, limit: int) -> list[Event]:
+        """As `EventLog.chain`: the database walks, and the events come in one piece."""
+        walked = self.connection.execute(_CHAIN, {"revision": revision, "limit": limit}).scalars().all()
+        found = self.events(walked)
+        return [found[link] for link in walked if link in found]
+
+    def count(self, where: EventFilter, after: int) -> Count:
+        """As `EventLog.count`."""
+        low = after
+        if where.uid is None and where.name is None and where.cause is None and not where.causes:
+            highest = self._newest(events, where.up_to)[0]
+            low = max(after, highest - protocol.COUNT_SCANNED_MAX)
+        by: dict[tuple[str, str], int] = {}
+        left = protocol.COUNT_MAX
+        for table, clauses in self._parts(where):
+            found = (
+                sa.select(streams.c.resource, streams.c.namespace)
+                .select_from(_with_streams(table))
+                .where(table.c.revision > low, *clauses)
+                .order_by(table.c.revision.desc())
+                .limit(left)
+                .subquery()
+            )
+            query = sa.select(found.c.resource, found.c.namespace, sa.func.count()).group_by(
+                found.c.resource, found.c.namespace
+            )
+            for resource, namespace, number in self.connection.execute(query):
+                by[resource, namespace] = by.get((resource, namespace), 0) + number
+                left -= number
+        return Count(by, low <= after and left > 0)
+
     def at(self, revision: int, where: EventFilter) -> list[Event]:
         """The last event of each stream that lived at `revision`."""
         found: list[Event] = []
-        for table in (events, transient) if where.transient else (events,):
-            clauses = self._clauses(table, where)
-            if clauses is None:
-                continue
+        for table, clauses in self._parts(where):
             inner = table.alias("inner_image")
             newest = (
                 sa.select(sa.func.max(inner.c.revision))
@@ -197,7 +257,16 @@ class Rows:
     def _action(self, number: int) -> Action:
         return _action(self.connection.execute(sa.select(actions).where(actions.c.id == number)).one())
 
-    def _clauses(self, table: sa.Table, where: EventFilter) -> list[sa.ColumnElement[bool]] | None:
+    def _parts(self, where: EventFilter) -> Iterator[tuple[sa.Table, Clauses]]:
+        """The queries that a filter comes to: one per table, and per portion of its causes."""
+        shares = [replace(where, causes=tuple(s)) for s in portions(dict.fromkeys(where.causes))] or [where]
+        for share in shares:
+            for table in (events, transient) if share.transient else (events,):
+                clauses = self._clauses(table, share)
+                if clauses is not None:
+                    yield table, clauses
+
+    def _clauses(self, table: sa.Table, where: EventFilter) -> Clauses | None:
         """The filter as conditions, or None when nothing can match."""
         clauses = _plain_clauses(table, where)
         if where.uid is not None or where.name is not None:
@@ -222,13 +291,55 @@ class Rows:
         return self.connection.execute(query).scalars().all()
 
 
+def portions(numbers: Iterable[int]) -> Iterator[list[int]]:
+    """The numbers in runs that one statement takes."""
+    left = iter(numbers)
+    while portion := list(islice(left, PORTION)):
+        yield portion
+
+
+def _with_streams(table: sa.Table) -> sa.Join:
+    return table.join(streams, streams.c.id == table.c.stream)
+
+
 def _select(table: sa.Table) -> sa.Select[Any]:
-    both = table.join(streams, streams.c.id == table.c.stream)
-    return sa.select(*table.columns, *_STREAM_COLUMNS).select_from(both)
+    return sa.select(*table.columns, *_STREAM_COLUMNS).select_from(_with_streams(table))
 
 
-def _stream_clauses(where: EventFilter) -> list[sa.ColumnElement[bool]]:
-    clauses: list[sa.ColumnElement[bool]] = []
+def _preceding(table: sa.Table, revisions: Sequence[int]) -> sa.Select[Any]:
+    """Each of these revisions with that of the event just before it in its stream, if there is one."""
+    earlier = table.alias("earlier")
+    newest = (
+        sa.select(sa.func.max(earlier.c.revision))
+        .where(earlier.c.stream == table.c.stream, earlier.c.revision < table.c.revision)
+        .scalar_subquery()
+    )
+    return sa.select(table.c.revision, newest).where(table.c.revision.in_(revisions))
+
+
+def _chain() -> sa.Select[Any]:
+    """The revisions of a chain of causes, from `revision` back, at most `limit`."""
+    first, limit = sa.bindparam("revision", type_=sa.BigInteger), sa.bindparam("limit", type_=sa.Integer)
+
+    def cause_of(revision: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+        found = [sa.select(t.c.cause).where(t.c.revision == revision) for t in (events, transient)]
+        return sa.func.coalesce(*[query.scalar_subquery() for query in found])
+
+    start = sa.select(first.label("revision"), cause_of(first).label("cause"), sa.literal(1).label("links"))
+    links = start.cte("links", recursive=True)
+    # Whoever wrote a cause that is no earlier event lied; the walk ends rather than going in a circle.
+    onward = sa.select(links.c.cause, cause_of(links.c.cause), links.c.links + 1).where(
+        links.c.cause < links.c.revision, links.c.links < limit
+    )
+    walked = links.union_all(onward)
+    return sa.select(walked.c.revision).order_by(walked.c.links)
+
+
+_CHAIN = _chain()
+
+
+def _stream_clauses(where: EventFilter) -> Clauses:
+    clauses: Clauses = []
     if where.resources:
         clauses.append(streams.c.resource.in_(where.resources))
     if where.namespace is not None:
@@ -240,10 +351,12 @@ def _stream_clauses(where: EventFilter) -> list[sa.ColumnElement[bool]]:
     return clauses
 
 
-def _plain_clauses(table: sa.Table, where: EventFilter) -> list[sa.ColumnElement[bool]]:
+def _plain_clauses(table: sa.Table, where: EventFilter) -> Clauses:
     clauses = _stream_clauses(where)
     if where.cause is not None:
         clauses.append(table.c.cause == where.cause)
+    if where.causes:
+        clauses.append(table.c.cause.in_(where.causes))
     if where.correlation is not None:
         clauses.append(table.c.correlation == pack(where.correlation))
     if where.since is not None:

@@ -6,7 +6,7 @@ time (`inline`) and for a log in memory everything happens in the caller's threa
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -23,6 +23,7 @@ from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentenc
 from ksql.log.event import Event
 from ksql.log.protocol import (
     EVERYTHING,
+    Count,
     Decide,
     EventFilter,
     EventLog,
@@ -176,6 +177,20 @@ class SqlEventLog:
 
     async def event(self, revision: int) -> Event | None:
         return await self._read(lambda rows: rows.event(revision))
+
+    async def events(self, revisions: Iterable[int]) -> Mapping[int, Event]:
+        wanted = list(revisions)
+        return await self._read(lambda rows: rows.events(wanted)) if wanted else {}
+
+    async def preceding(self, revisions: Iterable[int]) -> Mapping[int, Event]:
+        wanted = list(revisions)
+        return await self._read(lambda rows: rows.preceding(wanted)) if wanted else {}
+
+    async def chain(self, revision: int, limit: int) -> Sequence[Event]:
+        return await self._read(lambda rows: rows.chain(revision, limit))
+
+    async def count(self, where: EventFilter = EVERYTHING, after: int = 0) -> Count:
+        return await self._read(lambda rows: rows.count(where, after))
 
     async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
         if revision < self.horizon:

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from ksql.base.clock import SystemClock
-from ksql.log import migrate
+from ksql.log import migrate, protocol, queries
 from ksql.log.event import Actor, Change, Event
 from ksql.log.protocol import EVERYTHING, Batch, EventFilter, EventLog, LogUnavailableError
 from ksql.log.store import open_log
@@ -234,6 +234,11 @@ async def test_read_filters_by_every_field(log: EventLog, clock: SteppedClock) -
         (EventFilter(verbs=("patch", "delete")), [3]),
         (EventFilter(cause=1), [2, 3]),
         (EventFilter(cause=1, user="alice"), [3]),
+        (EventFilter(causes=(1,)), [2, 3]),
+        (EventFilter(causes=(7, 1, 1)), [2, 3]),
+        (EventFilter(causes=(1,), user="bob"), [2]),
+        (EventFilter(causes=(1, 2), cause=2), []),
+        (EventFilter(causes=(7,)), []),
         (EventFilter(correlation="abc"), [3]),
         (EventFilter(since=start + timedelta(seconds=1)), [2, 3]),
         (EventFilter(until=start + timedelta(seconds=1)), [1, 2]),
@@ -425,3 +430,97 @@ async def test_a_text_the_database_cannot_hold_is_refused_alone(log: EventLog) -
     assert isinstance(results[1], Exception) and not isinstance(results[1], LogUnavailableError)
     assert [len(r) for r in (results[0], results[2]) if not isinstance(r, BaseException)] == [1, 1]
     assert log.head == 2
+
+
+async def test_events_at_many_revisions_are_read_at_once(log: EventLog) -> None:
+    await life(log, "a", range(4))
+    await log.append(deciding(draft("beat", transient=True)))
+    found = await log.events([5, 2, 9, 2, 3, 0])
+    assert {revision: event.revision for revision, event in found.items()} == {5: 5, 2: 2, 3: 3}
+    assert found[5].transient and not found[3].transient
+    one = await log.event(3)
+    assert one is not None and found[3].payload == one.payload
+    assert await log.events([]) == {}
+
+
+async def test_what_an_event_found_is_the_event_before_it_in_its_stream(log: EventLog) -> None:
+    await life(log, "a", range(2))
+    await life(log, "b", range(2))
+    await log.append(deciding(draft("beat", transient=True)))
+    await log.append(deciding(draft("a", Change.DELETED, 1)))
+    await log.append(deciding(draft("beat", Change.MODIFIED, 2, transient=True)))
+    again = stream("a", uid=str(uuid.UUID(int=7, version=4)))
+    await log.append(deciding(draft(again)))
+    found = await log.preceding([*range(12), 4])
+    assert {later: event.revision for later, event in found.items()} == {2: 1, 4: 3, 6: 2, 7: 5}
+    assert found[7].transient and found[6].stream == stream("a")
+    assert found[4].document["data"] == {"value": "0"}
+    assert await log.preceding([]) == {}
+
+
+async def test_more_revisions_than_one_statement_takes_are_read_all_the_same(log: EventLog) -> None:
+    count = 2 * queries.PORTION + 7
+    await log.append(deciding(draft("a"), *[draft("a", Change.MODIFIED, n, cause=1) for n in range(count)]))
+    await log.append(deciding(*[draft(f"o{n}", cause=n + 2) for n in range(count)]))
+    everything = range(1, log.head + 1)
+    assert list(await log.events(everything)) == list(everything)
+    assert {later: e.revision for later, e in (await log.preceding(everything)).items()} == {
+        revision: revision - 1 for revision in range(2, count + 2)
+    }
+    where = EventFilter(causes=tuple(range(count + 1, 1, -1)))
+    effects = list(range(count + 2, 2 * count + 2))
+    assert revisions(await log.read(0, 5000, where)) == effects
+    assert revisions(await log.read(0, 9, where)) == effects[:9]
+    assert revisions(await log.read(0, 9, where, newest_first=True)) == effects[:-10:-1]
+    assert (await log.count(where)).total == count
+
+
+async def test_a_chain_goes_back_along_the_causes(log: EventLog) -> None:
+    await log.append(deciding(draft("a"), draft("b", cause=1), draft("c"), draft("d", cause=2)))
+    await log.append(deciding(draft("beat", transient=True, cause=4), draft("e", cause=5)))
+    assert revisions(await log.chain(6, 100)) == [6, 5, 4, 2, 1]
+    assert revisions(await log.chain(6, 3)) == [6, 5, 4]
+    assert revisions(await log.chain(3, 100)) == [3]
+    assert await log.chain(99, 100) == []
+
+
+async def test_a_chain_ends_at_a_cause_that_is_no_earlier_event(log: EventLog) -> None:
+    await log.append(deciding(draft("a", cause=1), draft("b", cause=9), draft("c", cause=2)))
+    assert revisions(await log.chain(1, 100)) == [1]
+    assert revisions(await log.chain(3, 100)) == [3, 2]
+
+
+async def test_count_is_how_many_match_by_resource_and_namespace(log: EventLog) -> None:
+    await life(log, "a", range(3))
+    await log.append(deciding(draft(stream("n", "nodes", "")), draft(stream("a", "pods"), cause=1)))
+    await log.append(deciding(draft("beat", transient=True)))
+    counted = await log.count()
+    assert counted.exact and counted.total == 5
+    assert counted.by == {("configmaps", "default"): 3, ("nodes", ""): 1, ("pods", "default"): 1}
+    for where, after, expected in (
+        (EventFilter(), 2, 3),
+        (EventFilter(up_to=4), 1, 3),
+        (EventFilter(name="a"), 0, 4),
+        (EventFilter(uid=stream("a").uid), 0, 3),
+        (EventFilter(name="nobody"), 0, 0),
+        (EventFilter(causes=(1, 2)), 0, 1),
+        (EventFilter(user="bob"), 0, 0),
+        (WITH_HEARTBEATS, 0, 6),
+    ):
+        assert (await log.count(where, after)).total == expected, where
+
+
+async def test_counting_stops_at_its_bounds_and_says_so(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "COUNT_MAX", 4)
+    monkeypatch.setattr(protocol, "COUNT_SCANNED_MAX", 3)
+    await life(log, "a", range(6))
+    await life(log, "b", range(2))
+    named = await log.count(EventFilter(name="a"))
+    assert (named.total, named.exact) == (4, False)
+    few = await log.count(EventFilter(name="b"))
+    assert (few.total, few.exact) == (2, True)
+    scanned = await log.count(EventFilter(user="alice"))
+    assert (scanned.total, scanned.exact) == (3, False)
+    assert (await log.count(EventFilter(user="alice"), 5)).exact
