@@ -6,7 +6,8 @@ holds both, so every answer here is a pure reading of events: nothing is recorde
 drift from the record.
 
 Decision: thin readers over `EventLog` (`timeline`, `causes`, `asof`, `moments.resolve`) around pure
-functions on documents and events (`diff`, `masks`, `sentences`, `actors`, `moments.parse`). Rejected: a
+functions on documents and events (`diff`, `listkeys`, `masks`, `sentences`, `actors`, `moments.parse`).
+A page is read in a few queries whatever its size: never one read per event. Rejected: a
 history table of its own (a second truth to keep in step), and text diffs of YAML (a moved list item
 would read as two changes; ours are aligned by the lists' merge keys).
 

@@ -13,12 +13,13 @@ from typing import Any
 from ksql.base.documents import Document, encode, lookup, removed
 from ksql.history import masks
 
-# Finds the fields that tell a list's items apart, given the path of field names that leads to it; empty
-# when the list is a set of scalars, None when only positions can align it or nothing is known.
-ListKeys = Callable[[tuple[str, ...]], tuple[str, ...] | None]
+# Finds what tells a list's items apart, given the path of field names that leads to it: combinations of
+# fields, to be tried in that order (no fields: a set of scalars). Empty when nothing is known.
+ListKeys = Callable[[tuple[str, ...]], Sequence[tuple[str, ...]]]
 
-# What tells items apart where no schema says it: tried in order until one is present and unique in both
-# lists. Names come first where a list has them, since a name is what people call the item.
+# What tells items apart where no schema says it (`listkeys.py` asks the kind's): tried in order until one is
+# present and unique in both lists. Names come first where a list has them, since a name is what people call
+# the item.
 BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ports": (("containerPort",), ("containerPort", "protocol"), ("port",), ("port", "protocol"), ("name",)),
     "volumeMounts": (("mountPath",),),
@@ -120,8 +121,9 @@ def _names(path: Path) -> tuple[str, ...]:
 
 def _candidates(path: Path, schema: ListKeys | None) -> Iterator[tuple[str, ...]]:
     names = _names(path)
-    if schema is not None and (known := schema(names)) is not None:
-        yield known
+    if schema is not None and (known := schema(names)):
+        yield from known
+        return
     field = names[-1] if names else ""
     if field in _SCALAR_SETS:
         yield ()

@@ -63,13 +63,15 @@ def thing_of(event: Event) -> str:
     return f"{kind} {stream.namespace}/{stream.name}" if stream.namespace else f"{kind} {stream.name}"
 
 
-def sentence(event: Event, before: Document | None, *, because: bool = True) -> str:
+def sentence(
+    event: Event, before: Document | None, *, because: bool = True, keys: diff.ListKeys | None = None
+) -> str:
     """What happened. `before` is the object as the event found it; None when it was new or is unknown."""
-    text = f"{called(event.actor)} {_deed(event, before)}"
+    text = f"{called(event.actor)} {_deed(event, before, keys)}"
     return f"{text} because of r{event.cause}" if because and event.cause else text
 
 
-def _deed(event: Event, before: Document | None) -> str:
+def _deed(event: Event, before: Document | None, keys: diff.ListKeys | None) -> str:
     thing = thing_of(event)
     if event.stream.resource == "events" and event.change is not Change.DELETED:
         return _note(event)
@@ -81,7 +83,7 @@ def _deed(event: Event, before: Document | None) -> str:
         return f"removed {thing}" if leaving else f"deleted {thing}"
     if before is None:
         return f"changed {thing}"
-    changes = diff.between(before, event.document, event.stream.resource)
+    changes = diff.between(before, event.document, event.stream.resource, keys)
     facts = Facts(event, before, event.document, changes, thing)
     return next(told for reader in _READERS if (told := reader(facts)) is not None)
 

@@ -7,11 +7,12 @@ other. Each version comes with the event before it, so that a difference needs n
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ksql.history import diff
+from ksql.history import diff, listkeys
 from ksql.history.images import Images, document_before
 from ksql.history.sentences import sentence
 from ksql.log.event import Change, Event
 from ksql.log.protocol import EventFilter, EventLog
+from ksql.schema.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Version:
 
     event: Event
     previous: Event | None
+    keys: diff.ListKeys | None = None
 
     @property
     def changes(self) -> list[diff.FieldChange]:
@@ -28,18 +30,20 @@ class Version:
         after = self.event.document
         if self.event.change is Change.DELETED:
             return []
-        return diff.between(before, after, self.event.stream.resource)
+        return diff.between(before, after, self.event.stream.resource, self.keys)
 
     @property
     def sentence(self) -> str:
-        return sentence(self.event, document_before(self.previous))
+        return sentence(self.event, document_before(self.previous), keys=self.keys)
 
 
 class Timeline:
     """Reads histories from a log."""
 
-    def __init__(self, log: EventLog, images: Images | None = None) -> None:
-        self._log = log
+    def __init__(
+        self, log: EventLog, images: Images | None = None, catalogue: Catalogue | None = None
+    ) -> None:
+        self._log, self._catalogue = log, catalogue
         self._images = images or Images(log)
 
     async def page(
@@ -51,7 +55,10 @@ class Timeline:
     async def versions(self, events: Sequence[Event]) -> list[Version]:
         """Each event with the one before it in its stream."""
         before = await self._images.before(events)
-        return [Version(event, before[event.revision]) for event in events]
+        return [Version(event, before[event.revision], self._keys(event)) for event in events]
+
+    def _keys(self, event: Event) -> diff.ListKeys | None:
+        return None if self._catalogue is None else listkeys.of(self._catalogue, event.document)
 
     async def last(self, where: EventFilter) -> Event | None:
         """The newest event that matches: how an object that may be gone was last seen."""

@@ -7,7 +7,7 @@ modules of those names. `python -m ksql.serve.gql` prints the SDL to `graphql/sc
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
-from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema.config import StrawberryConfig
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
@@ -82,6 +82,20 @@ class Schema(strawberry.Schema):
         return await super().execute(*args, **kwargs)
 
 
+class Deadline(SchemaExtension):
+    """Ends a query that takes too long, over either transport; a subscription lasts as long as it likes."""
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        if self.execution_context.operation_type is OperationType.SUBSCRIPTION:
+            yield
+            return
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS_MAX):
+                yield
+        except TimeoutError:
+            raise refusal(f"the operation took more than {OPERATION_SECONDS_MAX:g} s", "TIMEOUT") from None
+
+
 class Parsed(ParserCache):
     """Documents parsed once. One that does not parse is left to the ordinary way, which tells why."""
 
@@ -109,6 +123,7 @@ def _schema() -> Schema:
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[
             Limits,
+            Deadline,
             lambda: Parsed(maxsize=DOCUMENTS_KEPT_MAX),
             lambda: ValidationCache(maxsize=DOCUMENTS_KEPT_MAX),
         ],
@@ -198,14 +213,6 @@ class _View(GraphQL[Context, None]):
         if not isinstance(found, (dict, list)):
             raise HTTPException(400, "the body is an object with a query")
         return found
-
-    async def execute_single(self, *args: Any, **kwargs: Any) -> ExecutionResult:
-        try:
-            async with asyncio.timeout(OPERATION_SECONDS_MAX):
-                return await super().execute_single(*args, **kwargs)
-        except TimeoutError:
-            error = refusal(f"the operation took more than {OPERATION_SECONDS_MAX:g} s", "TIMEOUT")
-            return ExecutionResult(data=None, errors=[error])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

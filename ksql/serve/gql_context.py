@@ -6,7 +6,7 @@ for a named thing, `sees` for a row among many) so that no field can forget it.
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -15,11 +15,12 @@ from strawberry.dataloader import DataLoader
 from ksql.auth.identity import Question, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
-from ksql.history import moments
+from ksql.history import listkeys, moments
 from ksql.history.actors import users_called
+from ksql.history.diff import ListKeys
 from ksql.history.images import Images
 from ksql.log.event import Event, Stream
-from ksql.log.protocol import EventFilter, EventLog
+from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ForbiddenError
 from ksql.schema.resources import ResourceType
@@ -56,6 +57,15 @@ class Seen:
     gone: Event | None = None  # the deletion, when the object no longer existed at the moment
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which events: the log's own filter and the revisions between which they lie, both inclusive."""
+
+    where: EventFilter
+    lowest: int = 1
+    highest: int | None = None
+
+
 def seen_now(entry: Entry) -> Seen:
     return Seen(entry.stream, entry.revision, entry.document, None)
 
@@ -78,6 +88,8 @@ class Context:
         self.before: DataLoader[Event, Event | None] = DataLoader(self._load_before, cache=False)
         self.events: DataLoader[int, Event | None] = DataLoader(self._load_events, cache=False)
 
+        self.counts: DataLoader[Span, Count] = DataLoader(self._load_counts, cache=False)
+
     async def _load_before(self, events: list[Event]) -> Sequence[Event | None]:
         found = await self.rooms.images.before(events)
         return [found[event.revision] for event in events]
@@ -85,6 +97,22 @@ class Context:
     async def _load_events(self, revisions: list[int]) -> Sequence[Event | None]:
         found = await self.rooms.images.events(revisions)
         return [found[revision] for revision in revisions]
+
+    async def _load_counts(self, spans: list[Span]) -> Sequence[Count]:
+        found = {span: await self._count(span) for span in dict.fromkeys(spans)}
+        return [found[span] for span in spans]
+
+    async def _count(self, span: Span) -> Count:
+        """How many events of a span the user may see: those whose objects he may list."""
+        log = self.rooms.log
+        where = span.where if span.highest is None else replace(span.where, up_to=span.highest)
+        counted = await log.count(where, max(span.lowest, log.horizon, 1) - 1)
+        by = {place: n for place, n in counted.by.items() if self.may("list", *place)}
+        return Count(by, counted.exact)
+
+    def keys(self, document: Document | None) -> ListKeys | None:
+        """What tells the items of this document's lists apart."""
+        return listkeys.of(self.rooms.catalogue, document)
 
     def may(self, verb: str, key: str, namespace: str = "", name: str = "") -> bool:
         """Whether the user may do this to the resource with this key."""

@@ -15,8 +15,9 @@ from ksql.history import asof, diff, masks, paths, sentences, timeline
 from ksql.history import causes as links
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
+from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX
 from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context, Seen, seen_then
+from ksql.serve.gql_context import Context, Seen, Span, seen_then
 from ksql.serve.gql_errors import refusal
 from ksql.serve.gql_fields import about, resolved
 from ksql.serve.gql_pages import PAGE_DEFAULT, PAGE_MAX, Slice, asked, cursor, sliced
@@ -168,7 +169,7 @@ class Object(Node):
         self, info: Info, order: Order = EventOrder.NEWEST_FIRST,
         first: First = None, after: After = None, last: Last = None, before: Before = None,
     ) -> "EventConnection":  # fmt: skip
-        span = reads.Span(timeline.of_uid(self.seen.stream.uid), highest=self.seen.moment)
+        span = Span(timeline.of_uid(self.seen.stream.uid), highest=self.seen.moment)
         return await event_connection(info.context, span, asked(first, after, last, before), order)
 
     @resolved("What changed in this object between another moment and this one.")
@@ -182,7 +183,10 @@ class Object(Node):
         instant = await info.context.instant(since)
         older = await asof.get_uid(info.context.rooms.log, self.seen.stream.uid, instant.revision)
         changes = diff.between(
-            None if older is None else older.document, self.seen.document, self.seen.stream.resource
+            None if older is None else older.document,
+            self.seen.document,
+            self.seen.stream.resource,
+            info.context.keys(self.seen.document),
         )
         return difference(changes, None if older is None else older.revision, self.seen.revision)
 
@@ -250,12 +254,13 @@ class EventNode(Node):
     @resolved("What happened, as one English sentence.")
     async def sentence(self, info: Info) -> str:
         found = await info.context.before.load(self.event)
-        return sentences.sentence(self.event, document_before(found))
+        keys = info.context.keys(self.event.document)
+        return sentences.sentence(self.event, document_before(found), keys=keys)
 
     @resolved("What it changed in the object; a deletion only ends it.")
     async def diff(self, info: Info) -> Diff:
         found = await info.context.before.load(self.event)
-        version = timeline.Version(self.event, found)
+        version = timeline.Version(self.event, found, info.context.keys(self.event.document))
         gone = self.event.change is Change.DELETED
         return difference(
             version.changes, found.revision if found else None, None if gone else self.event.revision
@@ -299,10 +304,11 @@ class CauseChain:
 
     @resolved("The chain as sentences, in the same order.")
     async def sentences(self, info: Info) -> list[str]:
-        befores = await info.context.before.load_many([node.event for node in self.events])
+        chain = [node.event for node in self.events]
+        befores = await info.context.before.load_many(chain)
         return [
-            sentences.sentence(node.event, document_before(before))
-            for node, before in zip(self.events, befores, strict=True)
+            sentences.sentence(event, document_before(before), keys=info.context.keys(event.document))
+            for event, before in zip(chain, befores, strict=True)
         ]
 
 
@@ -331,6 +337,7 @@ class EventEdge:
 
 @strawberry.type(description="A page of events.")
 class EventConnection:
+    span: strawberry.Private[Span]
     edges: list[EventEdge] = strawberry.field(description="The page, with cursors.")
     nodes: list[EventNode] = strawberry.field(description="The page, without.")
     page_info: PageInfo = strawberry.field(description="Whether there is more, and how to go on.")
@@ -338,6 +345,17 @@ class EventConnection:
     horizon: Revision = strawberry.field(
         description="The oldest revision that history is kept from; what was before it is not told here."
     )
+
+    @resolved("How many events match, over all pages. Counted only when asked for.")
+    async def total_count(self, info: Info) -> int:
+        return (await info.context.counts.load(self.span)).total
+
+    @resolved(
+        f"Whether there are more than totalCount: counting stops at {COUNT_MAX:,} events and, without "
+        f"a name, a uid or a cause to go by, {COUNT_SCANNED_MAX:,} revisions back."
+    )
+    async def total_cut(self, info: Info) -> bool:
+        return not (await info.context.counts.load(self.span)).exact
 
 
 @strawberry.type(description="One consequence of an event.")
@@ -385,11 +403,12 @@ def object_connection(page: Slice[Seen], total: int, revision: int) -> ObjectCon
     )
 
 
-async def event_connection(ctx: Context, span: reads.Span, ask: Any, order: EventOrder) -> EventConnection:
+async def event_connection(ctx: Context, span: Span, ask: Any, order: EventOrder) -> EventConnection:
     page = await reads.event_page(ctx, span, ask, order is EventOrder.NEWEST_FIRST)
     edges = [EventEdge(cursor=cursor("e", event.revision), node=as_event(event)) for event in page.items]
     log = ctx.rooms.log
     return EventConnection(
+        span=span,
         edges=edges,
         nodes=[edge.node for edge in edges],
         page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),

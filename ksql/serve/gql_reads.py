@@ -17,7 +17,7 @@ from ksql.log.event import Event
 from ksql.log.protocol import EventFilter, HorizonError
 from ksql.schema.resources import ResourceType, Retention
 from ksql.schema.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
-from ksql.serve.gql_context import Context, Seen, seen_now, seen_then
+from ksql.serve.gql_context import Context, Seen, Span, seen_now, seen_then
 from ksql.serve.gql_errors import refusal
 from ksql.serve.gql_pages import Ask, Slice, place, sliced
 from ksql.state.entry import Entry
@@ -202,15 +202,6 @@ async def owners(ctx: Context, seen: Seen) -> list[Seen]:
         if owner is not None and ctx.may("get", owner.stream.resource, owner.stream.namespace):
             found.append(owner)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which events: the log's own filter and the revisions between which they lie, both inclusive."""
-
-    where: EventFilter
-    lowest: int = 1
-    highest: int | None = None
 
 
 def event_place(text: str) -> int:

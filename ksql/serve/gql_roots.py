@@ -11,7 +11,7 @@ from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
 from ksql.history.moments import BeforeHorizonError, MomentError
 from ksql.log.protocol import EventFilter
 from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context
+from ksql.serve.gql_context import Context, Span
 from ksql.serve.gql_errors import refusal
 from ksql.serve.gql_fields import about, followed, resolved
 from ksql.serve.gql_nodes import (
@@ -98,10 +98,10 @@ class ResolvedMoment:
     live: bool = strawberry.field(description="Whether that is the present state.")
 
 
-async def span(ctx: Context, given: EventFilterInput | None) -> reads.Span:
+async def span(ctx: Context, given: EventFilterInput | None) -> Span:
     """The log's filter for what a caller wants; moments become revisions, words become resource keys."""
     if given is None:
-        return reads.Span(EventFilter())
+        return Span(EventFilter())
     for text in (given.namespace, given.name, given.uid, given.actor, given.correlation):
         if text is not None and len(text) > TEXT_CHARACTERS_MAX:
             raise refusal(f"a filter's text has at most {TEXT_CHARACTERS_MAX} characters")
@@ -118,10 +118,10 @@ async def span(ctx: Context, given: EventFilterInput | None) -> reads.Span:
         correlation=given.correlation,
         transient=given.heartbeats,
     )
-    return await _between(ctx, reads.Span(where), given)
+    return await _between(ctx, Span(where), given)
 
 
-async def _between(ctx: Context, found: reads.Span, given: EventFilterInput) -> reads.Span:
+async def _between(ctx: Context, found: Span, given: EventFilterInput) -> Span:
     low, high = found.lowest, found.highest
     if given.since is not None:
         low = await _first_from(ctx, given.since)
@@ -194,7 +194,7 @@ class Query:
         else:
             where = timeline.of_uid(wanted.uid or "")
         highest = None if until is None else (await ctx.instant(until)).revision
-        found = reads.Span(where, highest=highest)
+        found = Span(where, highest=highest)
         return await event_connection(ctx, found, asked(first, after, last, before), order)
 
     @resolved("Events of the whole cluster, newest first unless asked otherwise.")
@@ -248,6 +248,7 @@ class Query:
             None if older is None else older.document,
             None if newer is None else newer.document,
             known.stream.resource,
+            ctx.keys(known.document),
         )
         return difference(
             changes,

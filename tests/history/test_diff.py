@@ -61,7 +61,7 @@ def test_finalizers_are_a_set_and_arguments_a_sequence() -> None:
 
 def test_a_schema_may_say_what_the_keys_are() -> None:
     old, new = {"rows": [{"k": 1, "v": 1}, {"k": 2, "v": 2}]}, {"rows": [{"k": 2, "v": 3}]}
-    changes = list(diff.compare(old, new, lambda path: ("k",) if path == ("rows",) else None))
+    changes = list(diff.compare(old, new, lambda path: [("k",)] if path == ("rows",) else []))
     assert [diff.dotted(change.path) for change in changes] == ["rows[1]", "rows[2].v"]
 
 

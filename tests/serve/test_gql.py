@@ -2,8 +2,14 @@
 
 # ruff: noqa: UP031 - queries are full of braces, which only % leaves alone.
 
-import pytest
+from typing import Any
 
+import pytest
+import sqlalchemy as sa
+
+from ksql.log import protocol
+from ksql.log.store import SqlEventLog
+from ksql.serve.gql_pages import cursor
 from tests.history.story import SECRET_VALUE, _encoded
 from tests.serve.gql_door import opened
 
@@ -320,3 +326,67 @@ async def test_get_requests_answer_queries_too() -> None:
     async with opened() as door:
         answer = await door.http.get("/graphql", params={"query": "{head horizon}"})
         assert answer.json()["data"]["head"] == door.story.log.head
+
+
+async def test_a_connection_of_events_says_how_many_there_are() -> None:
+    async with opened() as door:
+        head, marks = door.story.log.head, door.story.marks
+        counted, place = "{totalCount totalCut}", cursor("e", 5)
+        data = await door.ask(
+            """{ all: events(first: 2)%(c)s
+              pods: events(filter: {resources: ["pods"]})%(c)s
+              span: events(filter: {since: 3, until: 7})%(c)s
+              none: events(filter: {actor: "nobody"})%(c)s
+              later: events(first: 2, after: %(cursor)s)%(c)s
+              name: history(resource: "configmaps", namespace: "default", name: "settings")%(c)s
+              then: object(%(web)s, at: %(up)d) { history(first: 1)%(c)s }
+              now: object(%(web)s) { history(first: 1)%(c)s } }"""
+            % {"c": counted, "web": WEB, "up": marks["up"], "cursor": f'"{place}"'}
+        )
+        assert data["all"] == data["later"] == {"totalCount": head, "totalCut": False}
+        events = [await door.story.log.event(revision) for revision in range(1, head + 1)]
+        pods = [event for event in events if event is not None and event.stream.resource == "pods"]
+        assert data["pods"]["totalCount"] == len(pods)
+        assert (data["span"]["totalCount"], data["none"]["totalCount"]) == (5, 0)
+        assert data["name"]["totalCount"] == 3
+        assert data["then"]["history"]["totalCount"] == 1
+        assert data["now"]["history"]["totalCount"] == 3
+
+
+async def test_events_are_counted_once_and_only_when_asked_for() -> None:
+    async with opened() as door:
+        log, asked = door.story.log, []
+        count = log.count
+
+        async def counting(*args: Any) -> Any:
+            asked.append(args)
+            return await count(*args)
+
+        log.count = counting  # type: ignore[method-assign]
+        await door.ask("{events{head nodes{revision}}}")
+        assert asked == []
+        await door.ask("{events{totalCount totalCut}}")
+        assert len(asked) == 1
+
+
+async def test_a_count_that_stopped_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "COUNT_MAX", 4)
+    async with opened() as door:
+        data = await door.ask("{events{totalCount totalCut}}")
+        assert data["events"] == {"totalCount": 4, "totalCut": True}
+
+
+async def test_a_page_of_events_is_read_in_a_few_queries_whatever_its_size() -> None:
+    async with opened() as door:
+        log, asked = door.story.log, []
+        assert isinstance(log, SqlEventLog)
+        sa.event.listen(log.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+
+        async def queries(first: int) -> int:
+            asked.clear()
+            query = "{events(first: %d, order: OLDEST_FIRST){nodes{sentence diff{text} cause{revision}}}}"
+            await door.ask(query % first)
+            return len(asked)
+
+        # The page, the causes, what they found (which, then their rows).
+        assert await queries(30) <= 6

@@ -56,6 +56,8 @@ async def test_events_of_others_are_left_out_of_lists_and_found_nowhere() -> Non
         nodes = (await door.ask("{events(first: 100){nodes{resource revision}}}"))["events"]["nodes"]
         assert {node["resource"] for node in nodes} == {"configmaps"}
         assert len(nodes) == 3
+        counted = (await door.ask("{events(first: 1){totalCount totalCut}}"))["events"]
+        assert counted == {"totalCount": 3, "totalCut": False}
         secret = marks["secret"]
         data = await door.ask("{event(revision: %d){id} causes(revision: %d){root}}" % (secret, secret))
         assert data == {"event": None, "causes": None}

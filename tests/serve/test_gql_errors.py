@@ -123,6 +123,25 @@ async def test_an_operation_that_takes_too_long_is_ended(monkeypatch: pytest.Mon
         assert error["extensions"]["code"] == "TIMEOUT"
 
 
+async def test_an_operation_that_takes_too_long_leaves_the_next_one_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as door:
+        read = door.story.log.read
+
+        async def slow(*args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(60)
+
+        door.story.log.read = slow  # type: ignore[method-assign]
+        monkeypatch.setattr(gql, "OPERATION_SECONDS_MAX", 0.01)
+        answer = await door.post("{head events{head}}")
+        assert answer["data"] is None
+        assert "took more than 0.01 s" in answer["errors"][0]["message"]
+        monkeypatch.undo()
+        door.story.log.read = read  # type: ignore[method-assign]
+        assert await door.ask("{head events(first: 1){head}}")
+
+
 async def test_introspection_is_answered() -> None:
     async with opened() as door:
         from graphql import get_introspection_query

@@ -156,6 +156,26 @@ async def test_queries_are_answered_over_a_socket_too() -> None:
         assert json.loads(await socket.recv())["type"] == "complete"
 
 
+async def test_a_query_over_a_socket_has_its_time_and_a_subscription_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gql, "OPERATION_SECONDS_MAX", 0.05)
+    async with story.told() as told, serving(told) as url, socket_to(url) as socket:
+
+        async def stuck(*args: Any, **kwargs: Any) -> Any:
+            await asyncio.Event().wait()
+
+        told.log.read = stuck  # type: ignore[method-assign]
+        await subscribe(socket, id="following", after=told.log.head)
+        await subscribe(socket, "{events{head}}", id="asking")
+        refused = json.loads(await socket.recv())
+        assert (refused["id"], refused["type"]) == ("asking", "error")
+        assert refused["payload"][0]["extensions"]["code"] == "TIMEOUT"
+        # Longer than a query may take, the subscription still follows.
+        await write(told, 1)
+        assert await following(socket, 1) == [told.log.head]
+
+
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
