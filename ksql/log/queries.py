@@ -129,7 +129,7 @@ class Rows:
 
     def preceding(self, revisions: Iterable[int]) -> dict[int, Event]:
         """As `EventLog.preceding`. A stream lives in one table: a resource's retention does not change."""
-        # First which, then their rows. Joined in one statement, PostgreSQL may take to reading all of a table.
+        # First which, then their rows: joined in one statement, PostgreSQL may read all of a table.
         earlier: dict[int, int] = {}
         for portion in portions(dict.fromkeys(revisions)):
             for table in (events, transient):

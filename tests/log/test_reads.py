@@ -19,7 +19,8 @@ from tests.log.drafts import deciding, draft, stream
 
 # What may happen to an object called so: (name, heartbeat, delete it, how far back the cause lies).
 STEPS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.booleans(), st.booleans(), st.none() | st.integers(-2, 9)), max_size=30
+    st.tuples(st.sampled_from("abc"), st.booleans(), st.booleans(), st.none() | st.integers(-2, 9)),
+    max_size=30,
 )
 REVISIONS = st.lists(st.integers(0, 35), max_size=20)
 
