@@ -25,6 +25,8 @@ from ksql.state.entry import Entry
 NAME_PATTERN_CHARACTERS_MAX = 253  # an object's name is no longer
 # Events read for one page at most when the user may see only few of them: bounds a page's work.
 EVENTS_SCANNED_MAX = 10_000
+# And at once, when the first read held too few of them: not one by one for the last that are wanted.
+EVENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ async def _collected(
     position = (0 if high is None else high + 1) if descending else low - 1
     scanned = 0
     while len(found) < wanted and scanned < EVENTS_SCANNED_MAX:
-        limit = wanted - len(found)
+        limit = max(wanted - len(found), EVENTS_AT_ONCE) if scanned else wanted
         read = await ctx.rooms.log.read(position, limit, where, newest_first=descending)
         scanned += len(read)
         found += [event for event in read if event.revision >= low and ctx.sees(event)]

@@ -50,6 +50,26 @@ async def test_a_named_thing_is_forbidden_whether_it_exists_or_not(query: str) -
         assert 'User "carol" cannot' in error["message"]
 
 
+async def test_events_of_others_are_passed_over_in_few_reads() -> None:
+    async with limited("configmaps") as door:
+        log, limits = door.story.log, []
+        read = log.read
+
+        async def counted(after: int, limit: int, *rest: object, **options: object) -> object:
+            limits.append(limit)
+            return await read(after, limit, *rest, **options)  # type: ignore[arg-type]
+
+        log.read = counted  # type: ignore[method-assign, assignment]
+        page = (await door.ask("{events(first: 2){nodes{revision} pageInfo{endCursor hasNextPage}}}"))["events"]
+        marks = door.story.marks
+        assert [node["revision"] for node in page["nodes"]] == [marks["again"], marks["gone"]]
+        assert page["pageInfo"]["hasNextPage"]
+        assert len(limits) <= 2
+        query = '{events(first: 2, after: "%s"){nodes{revision} pageInfo{hasNextPage}}}'
+        rest = (await door.ask(query % page["pageInfo"]["endCursor"]))["events"]
+        assert rest == {"nodes": [{"revision": marks["config"]}], "pageInfo": {"hasNextPage": False}}
+
+
 async def test_events_of_others_are_left_out_of_lists_and_found_nowhere() -> None:
     async with limited("configmaps") as door:
         marks = door.story.marks
