@@ -101,8 +101,11 @@ class Codec:
 
 
 def shortened(payload: bytes, uid: str, name: str) -> bytes:
-    """Whole strings that are the object's uid or name become one byte each."""
-    return payload.replace(b'"%b"' % uid.encode(), _UID).replace(b'"%b"' % name.encode(), _NAME)
+    """The first whole strings that are the object's uid and name become one byte each.
+
+    Once is enough: a second one is a repetition, which is what compression is good at, and looking for it
+    would cost more than the compression."""
+    return payload.replace(b'"%b"' % uid.encode(), _UID, 1).replace(b'"%b"' % name.encode(), _NAME, 1)
 
 
 def restored(text: bytes, uid: str, name: str) -> bytes:

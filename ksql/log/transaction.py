@@ -69,10 +69,13 @@ class Transaction:
 
     def take(self, drafts: Sequence[Draft]) -> None:
         """Give each draft its place. All or none: `DraftError` leaves the transaction as it was."""
-        if drafts:
+        if len(drafts) > 1:
             self._check(drafts)
         for draft in drafts:
-            self._place(draft)
+            number = self._number(draft.stream.uid)
+            if (number is None) != (draft.change is Change.ADDED):
+                raise _contradiction(draft, number is not None)
+            self._place(draft, number)
 
     def _check(self, drafts: Sequence[Draft]) -> None:
         lives: dict[str, bool] = {}
@@ -80,26 +83,23 @@ class Transaction:
             uid = draft.stream.uid
             alive = lives[uid] if uid in lives else self._number(uid) is not None
             if alive == (draft.change is Change.ADDED):
-                what = "already lives" if alive else "does not live"
-                raise DraftError(f"{draft.change} of {draft.stream}: the stream {what}")
+                raise _contradiction(draft, alive)
             lives[uid] = draft.change is not Change.DELETED
 
     def _number(self, uid: str) -> int | None:
-        return self._streams[uid] if uid in self._streams else self.registry.living.get(uid)
+        if uid in self._streams:
+            return self._streams[uid]
+        return self.registry.living.get(uid)
 
-    def _place(self, draft: Draft) -> None:
-        revision, stream, uid = self.revision, draft.stream, draft.stream.uid
-        if draft.change is Change.ADDED:
-            number = revision
+    def _place(self, draft: Draft, number: int | None) -> None:
+        stream, change = draft.stream, draft.change
+        revision = self.head.revision + len(self.drafts) + 1
+        if number is None:
+            number = self._streams[stream.uid] = revision
             self.born[number] = stream
-            self._streams[uid] = number
-        else:
-            found = self._number(uid)
-            assert found is not None
-            number = found
-        if draft.change is Change.DELETED:
+        elif change is Change.DELETED:
             self.ended[number] = revision
-            self._streams[uid] = None
+            self._streams[stream.uid] = None
         self.current[number] = revision
         skipped = 0
         if draft.transient:
@@ -107,26 +107,33 @@ class Transaction:
         else:
             skipped = revision - self.durable - 1
             self.durable = revision
+        # A plain tuple finds an equal Action, and is made in half the time.
+        action = (change, draft.verb, draft.subresource, draft.field_manager)
         self.rows.append(
-            (revision, self.micros, number, draft.cause, skipped, self._actor(draft), self._action(draft),
+            (revision, self.micros, number, draft.cause, skipped,
+             self.registry.actors.get(draft.actor) or self._actor(draft.actor),
+             self.registry.actions.get(action) or self._action(action),  # type: ignore[call-overload]
              pack(draft.correlation))
         )  # fmt: skip
         self.drafts.append(draft)
         self.drafted[stream.resource, stream.namespace, stream.name] = draft
         self.payload_bytes += len(draft.payload)
 
-    def _actor(self, draft: Draft) -> int:
-        known = self.registry.actors.get(draft.actor) or self.actors.get(draft.actor)
+    def _actor(self, actor: Actor) -> int:
+        """The number of an actor that the registry does not know yet."""
+        known = self.actors.get(actor)
         if known is None:
-            known = self.actors[draft.actor] = len(self.registry.actors) + len(self.actors) + 1
+            known = len(self.registry.actors) + len(self.actors) + 1
+            self.actors[actor] = known
         return known
 
-    def _action(self, draft: Draft) -> int:
-        # A plain tuple finds an equal Action, and is made in half the time.
-        action = (draft.change, draft.verb, draft.subresource, draft.field_manager)
-        known: int | None = self.registry.actions.get(action) or self.actions.get(action)  # type: ignore[call-overload]
+    def _action(self, action: tuple[Change, str, str, str]) -> int:
+        """The number of an action that the registry does not know yet."""
+        named = Action(*action)
+        known = self.actions.get(named)
         if known is None:
-            known = self.actions[Action(*action)] = len(self.registry.actions) + len(self.actions) + 1
+            known = len(self.registry.actions) + len(self.actions) + 1
+            self.actions[named] = known
         return known
 
     def learned(self) -> None:
@@ -144,6 +151,11 @@ class Transaction:
         """The drafts as the events they have become."""
         time, first = self.time, self.head.revision + 1
         return [from_draft(draft, first + index, time) for index, draft in enumerate(self.drafts)]
+
+
+def _contradiction(draft: Draft, alive: bool) -> DraftError:
+    what = "already lives" if alive else "does not live"
+    return DraftError(f"{draft.change} of {draft.stream}: the stream {what}")
 
 
 # revision, time, stream, cause, skipped, actor, action, correlation

@@ -85,13 +85,18 @@ class View:
         return self.objects.get(resource, namespace, name) is not None
 
     def drafts(self, resource: str) -> Iterator[Draft]:
-        """What this transaction has drafted for a resource so far."""
+        """What is drafted for a resource and not yet folded."""
         return (draft for key, draft in self._drafted.items() if key[0] == resource)
 
     def list(self, resource: str, namespace: str = "") -> list[Document]:
         """All documents of a resource, those of this transaction included."""
-        drafted = {d.stream.uid: d for d in self.drafts(resource)}
-        found = [e.document for e in self.objects.list(resource, namespace) if e.stream.uid not in drafted]
+        # By name: one deleted and made anew stands among the drafts under its new uid alone.
+        drafted = {(d.stream.namespace, d.stream.name): d for d in self.drafts(resource)}
+        found = [
+            e.document
+            for e in self.objects.list(resource, namespace)
+            if (e.stream.namespace, e.stream.name) not in drafted
+        ]
         added = [d.document for d in drafted.values() if d.change is not Change.DELETED]
         if namespace:
             added = [document for document in added if document["metadata"].get("namespace") == namespace]
