@@ -111,6 +111,9 @@ def writing(engine: sa.Engine) -> sa.Connection:
     # Its one statement is the same for ever: planning it anew, or compiling it, never pays.
     connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
     connection.exec_driver_sql("SET jit = off")
+    # Made when the tables were empty, that plan would otherwise walk them whole when they no longer are.
+    for way in ("seqscan", "hashjoin", "mergejoin"):
+        connection.exec_driver_sql(f"SET enable_{way} = off")
     return connection
 
 
@@ -152,9 +155,11 @@ WITH moved AS (
   SELECT s.* FROM moved, unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[]) s
 ), event AS (
   {INSERT_EVENTS} SELECT e.* FROM moved, unnest({_IMAGES}) e
-), current AS (
+), appeared AS (
   INSERT INTO objects (stream, revision) SELECT o.* FROM moved, unnest(%s::bigint[], %s::bigint[]) o
-  ON CONFLICT (stream) DO UPDATE SET revision = excluded.revision
+), current AS (
+  UPDATE objects SET revision = o.revision
+  FROM moved, unnest(%s::bigint[], %s::bigint[]) o (stream, revision) WHERE objects.stream = o.stream
 ), ending AS (
   UPDATE streams SET ended = d.revision
   FROM moved, unnest(%s::bigint[], %s::bigint[]) d (stream, revision) WHERE id = d.stream
@@ -176,7 +181,9 @@ def insert(
     if transaction.beats:
         heartbeats = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if draft.transient]
         rows = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if not draft.transient]
+    # Apart, since ON CONFLICT would cost each row that exists a lock and a second look.
     living = {number: at for number, at in transaction.current.items() if number not in ended}
+    appeared = {number: living.pop(number) for number in born if number in living}
     dying = {number: at for number, at in ended.items() if number not in born}
     streams = list(born.values())
     parameters = (
@@ -186,6 +193,7 @@ def insert(
         TextArray([s.name for s in streams]),
         ByteaArray([pack(s.uid) for s in streams]),
         *_images(rows),
+        numbers(list(appeared)), numbers(list(appeared.values())),
         numbers(list(living)), numbers(list(living.values())),
         numbers(list(dying)), numbers(list(dying.values())), numbers(list(dying)), writer,
     )  # fmt: skip

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 import uvloop
 
 from ksql.base.clock import SystemClock
+from ksql.config import COLLECTOR_THRESHOLDS
 from ksql.log import migrate, samples
 from ksql.log.event import Actor, Change, Draft, Stream
 from ksql.log.protocol import EventLog
@@ -74,8 +75,16 @@ def lives(seed: int) -> Iterator[list[tuple[str, str, str, str, bytes]]]:
             ]  # fmt: skip
 
 
-def drafts_of(seed: int, count: int) -> list[Draft]:
-    """The writes of one producer, made beforehand: what is measured is the log."""
+def cause_of(number: int, producers: int) -> int | None:
+    """Most writes of a cluster answer another write: three of four name a cause, shortly before.
+
+    Before the producer's nth write all of them have made about n."""
+    reached = (number - 8) * producers
+    return None if reached < 100 or number % 4 == 0 else reached - number * 7 % 97
+
+
+def drafts_of(seed: int, count: int, producers: int = 64) -> list[Draft]:
+    """The writes of one producer, made beforehand as etcd's requests are: what is measured is the log."""
     out: list[Draft] = []
     seen: dict[str, None] = {}
     random = Random(seed)
@@ -88,7 +97,8 @@ def drafts_of(seed: int, count: int) -> list[Draft]:
             out.append(
                 Draft(
                     Stream(resource, namespace, name, uid), change, change.value.lower(),
-                    random.choice(ACTORS), {}, payload, field_manager="bench", cause=None,
+                    random.choice(ACTORS), {}, payload, field_manager="bench",
+                    cause=cause_of(len(out), producers),
                     correlation=samples._Maker(random.getrandbits(60)).uid(),
                 )
             )  # fmt: skip
@@ -104,20 +114,10 @@ async def producer(log: EventLog, drafts: Sequence[Draft], until: float, latenci
         start = clock()
         if start > until:
             break
-        await log.append(lambda batch, draft=draft: (caused(draft, batch.revision),))
+        await log.append(lambda _, draft=draft: (draft,))
         latencies.append(clock() - start)
         done += 1
     return done
-
-
-def caused(draft: Draft, revision: int) -> Draft:
-    """Most writes of a cluster answer another write: three of four name a cause, shortly before."""
-    if revision % 4 == 0 or revision < 100:
-        return draft
-    return Draft(
-        draft.stream, draft.change, draft.verb, draft.actor, draft.document, draft.payload, draft.subresource,
-        draft.field_manager, revision - revision % 97 - 1, draft.correlation,
-    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -134,8 +134,10 @@ async def opened(url: str) -> AsyncIterator[EventLog]:
 async def measure(name: str, url: str, work: list[list[Draft]], seconds: float, profile: str = "") -> Figures:
     async with opened(url) as log:
         latencies: list[float] = []
+        # As `ksql up` runs.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
         start = time.perf_counter()
         done = await asyncio.gather(*[producer(log, drafts, start + seconds, latencies) for drafts in work])
         took = time.perf_counter() - start
@@ -242,7 +244,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ksql-bench-", dir=arguments.dir))
     each = int(arguments.seconds * 60_000 / arguments.producers)
-    work = [drafts_of(seed, each) for seed in range(arguments.producers)]
+    work = [drafts_of(seed, each, arguments.producers) for seed in range(arguments.producers)]
     mean = sum(len(d.payload) for d in work[0]) / len(work[0])
     print(f"{arguments.producers} producers, mean payload {mean:.0f} bytes, {arguments.rounds} rounds")
     results: dict[str, list[Figures]] = {}
