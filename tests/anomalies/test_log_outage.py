@@ -163,7 +163,8 @@ async def test_a_full_disk_refuses_writes_while_reads_go_on(tmp_path: Path) -> N
     assert answered
     assert len(await log.read(0, 100_000)) == log.head == len(answered)
     with pytest.raises(LogUnavailableError, match="full"):
-        await log.append(deciding(draft("still")))
+        # The very same: a smaller one may fit into the last page.
+        await log.append(deciding(draft(f"o{number}", value=f"{number:x}" * 200)))
     limit["pages"] = 1_000_000
     assert (await until_appended(log, "room")).revision == len(answered) + 1
     assert await verify(log) is None
