@@ -115,8 +115,7 @@ async def _workers(
     """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
     doors = connect(pipeline)
     authority = keys.authority.certificate.decode()
-    listed = tuple(dict.fromkeys(type.key for type in catalogue.types if "list" in type.verbs))
-    controllers = Controllers(doors, clock, resources=listed, root_ca=authority)
+    controllers = Controllers(doors, clock, catalogue=catalogue, root_ca=authority)
     await controllers.start()
     stack.push_async_callback(controllers.aclose)
     fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), doors, clock)

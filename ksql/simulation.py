@@ -75,8 +75,7 @@ class Simulation:
         self.objects = Objects(clock)
         self.pipeline = Pipeline(self.log, self.objects, self.catalogue, AdminAuthorizer(), clock)
         self.connect = connect(self.pipeline)
-        listed = [type.key for type in self.catalogue.types if "list" in type.verbs]
-        self.controllers = Controllers(self.connect, clock, resources=tuple(dict.fromkeys(listed)))
+        self.controllers = Controllers(self.connect, clock, catalogue=self.catalogue)
         self.fleet = Fleet(machine.machines(nodes, f"v{minor}.0"), self.connect, clock, profile)
         self._stack = AsyncExitStack()
 

@@ -30,7 +30,6 @@ from ksql.control.replicaset import ReplicaSets
 from ksql.control.rootca import RootCertificates
 from ksql.control.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
-from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 
@@ -66,11 +65,11 @@ class Standing:
     last_error: str = ""
 
 
-def types_of(resources: Sequence[str], catalogue: Catalogue) -> list[ResourceType]:
+def types_of(catalogue: Catalogue) -> list[ResourceType]:
     """The resource types that can be followed and deleted, each stored collection once."""
     found: dict[str, ResourceType] = {}
-    for resource in resources:
-        type = catalogue.by_key(resource)
+    for key in dict.fromkeys(type.key for type in catalogue.types):
+        type = catalogue.by_key(key)
         if all(verb in type.verbs for verb in VERBS_NEEDED):
             found.setdefault(type.key, type)
     return list(found.values())
@@ -79,7 +78,7 @@ def types_of(resources: Sequence[str], catalogue: Catalogue) -> list[ResourceTyp
 class Controllers:
     """All controllers of a cluster.
 
-    `resources` are the keys of everything that garbage collection and namespace deletion look after;
+    `catalogue` says what garbage collection and namespace deletion look after: everything that is served;
     `root_ca` is the certificate (PEM) that every namespace is given, if there is one (a simulation has none);
     `more` adds parts to the built-in ones.
     """
@@ -89,16 +88,15 @@ class Controllers:
         connect: Connect,
         clock: Clock,
         *,
-        resources: Sequence[str],
+        catalogue: Catalogue,
         root_ca: str = "",
-        catalogue: Catalogue | None = None,
         registry: CollectorRegistry | None = None,
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
         self.informers = Informers(connect(controller_user(READER_COMPONENT), READER_COMPONENT), clock)
         self.kit = Kit(connect, clock, self.informers, Metrics(registry))
-        types = types_of(resources, catalogue or catalogues.load())
+        types = types_of(catalogue)
         built: list[tuple[str, Part]] = [
             *((each.name, each) for each in self._reconcilers(types, root_ca)),
             ("garbage-collector", GarbageCollector(self.kit, types)),

@@ -9,6 +9,7 @@ from ksql.control.plan import ERROR, NAME, NOTHING, Amend, Burst, Create, Plan, 
 from ksql.control.supervisor import Controllers, Standing
 from ksql.control.trigger import INTENT, Trigger
 from ksql.recorder import NORMAL, WARNING
+from ksql.schema import catalogue as catalogues
 from ksql.schema.errors import ConflictError, ForbiddenError
 from tests.control.bench import Bench, benched
 
@@ -235,7 +236,7 @@ def test_a_controller_that_dies_is_started_anew_and_the_others_run_on(
     async def story(bench: Bench) -> None:
         mortal = Mortal(3)
         controllers = Controllers(
-            bench.connect, bench.clock, resources=["configmaps"], more=[("mortal", lambda kit: mortal)]
+            bench.connect, bench.clock, catalogue=catalogues.load(), more=[("mortal", lambda kit: mortal)]
         )
         await controllers.start()
         await bench.clock.sleep(0.1)

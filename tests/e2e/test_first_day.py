@@ -220,3 +220,13 @@ def test_it_stops_cleanly_and_starts_again_quickly(tmp_path: Path, how: signal.S
         assert second.seconds_to_ready < 10, second.text()
         keys = [*(data / "pki").glob("*.key"), second.kubeconfig]
         assert keys and all(oct(key.stat().st_mode & 0o777) == "0o600" for key in keys)
+
+
+@pytest.mark.parametrize("minor", ["1.32", "1.37"])
+def test_other_minors_are_served(tmp_path: Path, minor: str) -> None:
+    with running(tmp_path / "data", "--kubernetes-version", minor) as server:
+        kubectl = Kubectl(server)
+        assert kubectl.json("version")["serverVersion"]["minor"] == minor.removeprefix("1.")
+        kubectl("apply", "-f", str(SHOP))
+        kubectl("rollout", "status", "deployment/web", "-n", "shop", "--timeout=60s")
+        assert f"v{minor}" in kubectl("get", "nodes")
