@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ksql.base.documents import Document
-from ksql.schema.errors import BadRequestError, Cause
+from ksql.schema.errors import BadRequestError, Cause, NotImplementedYetError
 from ksql.serve.parameters import (
     Query,
     dry_run,
@@ -36,6 +36,8 @@ def deleting(query: Query, body: Document | None, user_agent: str) -> Options:
     refuse("DeleteOptions", causes)
     if orphan is not None:
         policy = "Orphan" if orphan else "Background"
+    if given.get(_UNREADABLE):
+        raise NotImplementedYetError(f"{_UNREADABLE}: deleting what cannot be read is not implemented yet")
     preconditions = given.get("preconditions") or {}
     return Options(
         dry_run=is_dry,
@@ -44,7 +46,6 @@ def deleting(query: Query, body: Document | None, user_agent: str) -> Options:
         propagation_policy=policy,
         precondition_uid=preconditions.get("uid"),
         precondition_resource_version=preconditions.get("resourceVersion"),
-        ignore_store_read_error=bool(given.get("ignoreStoreReadErrorWithClusterBreakingPotential")),
     )
 
 
@@ -61,6 +62,8 @@ def _delete_query(query: Query) -> Document:
     return given
 
 
+_UNREADABLE = "ignoreStoreReadErrorWithClusterBreakingPotential"
+
 # Each field of DeleteOptions with the shape it has to have.
 _DELETE_FIELDS: Mapping[str, tuple[type, str]] = {
     "gracePeriodSeconds": (int, "int64"),
@@ -68,7 +71,7 @@ _DELETE_FIELDS: Mapping[str, tuple[type, str]] = {
     "propagationPolicy": (str, "string"),
     "preconditions": (dict, "v1.Preconditions"),
     "dryRun": (list, "[]string"),
-    "ignoreStoreReadErrorWithClusterBreakingPotential": (bool, "bool"),
+    _UNREADABLE: (bool, "bool"),
 }
 
 

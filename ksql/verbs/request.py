@@ -26,7 +26,6 @@ class Options:
     propagation_policy: str | None = None  # Background, Foreground, Orphan
     precondition_uid: str | None = None
     precondition_resource_version: str | None = None
-    ignore_store_read_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
