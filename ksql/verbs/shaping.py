@@ -68,8 +68,9 @@ def undecodable(request: Request, error: structure.UndecodableError) -> ApiError
 
 def newborn(request: Request, document: Document, clock: Clock) -> Document:
     """A new object's document with the identity that the server gives it; its time comes with the append."""
-    # kube-apiserver says the same with code 500; the mistake is the client's all the same.
-    if document["metadata"].get("resourceVersion"):
+    # kube-apiserver says the same with code 500; the mistake is the client's all the same. What is no
+    # revision at all it passes over, and so do clients' own examples rely on it.
+    if _is_revision(document["metadata"].get("resourceVersion")):
         raise BadRequestError("resourceVersion should not be set on objects to be created")
     metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_FIELDS}
     for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
@@ -82,6 +83,10 @@ def newborn(request: Request, document: Document, clock: Clock) -> Document:
     metadata["uid"] = new_uid(clock)
     front = {key: metadata[key] for key in ("name", "generateName", "namespace", "uid") if key in metadata}
     return {**document, "metadata": {**front, **metadata}}
+
+
+def _is_revision(text: str | None) -> bool:
+    return text is not None and text.isascii() and text.isdigit() and int(text) > 0
 
 
 def _check_namespace(request: Request, metadata: Document) -> None:

@@ -193,6 +193,9 @@ async def test_what_is_created_has_no_revision_yet(room: Room) -> None:
     body["metadata"]["resourceVersion"] = "5"
     with pytest.raises(BadRequestError, match="resourceVersion should not be set on objects to be created"):
         await room.create("configmaps", body)
+    body["metadata"]["resourceVersion"] = "v1"
+    made = await room.create("configmaps", body)
+    assert made["metadata"]["resourceVersion"] == str(room.log.head)
 
 
 async def test_an_event_written_in_one_group_is_read_in_the_other(room: Room) -> None:
