@@ -98,6 +98,9 @@ def up(
             help="Bring the database's schema up to date first. Default: yes for SQLite, no for PostgreSQL.",
         ),
     ] = None,
+    dns: Annotated[
+        bool, typer.Option("--dns/--no-dns", help="Put the cluster's DNS into kube-system, as installers do.")
+    ] = True,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -108,7 +111,7 @@ def up(
 
     logs.configure(log_format, log_level)
     with _told_plainly():
-        wanted = _checked(Settings(data, database, listen, nodes, kubernetes_version, migrate))
+        wanted = _checked(Settings(data, database, listen, nodes, kubernetes_version, migrate, dns))
         clock = SystemClock()
         with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(wanted, clock))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 
+from ksql import addons
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
@@ -75,6 +76,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
         await bootstrap.bootstrap(pipeline, target_port=listener.port)
+        if settings.dns:
+            await addons.add_dns(pipeline)
         controllers = await _workers(settings, clock, catalogue, pipeline, keys, stack)
         door.metrics.add(controllers.kit.metrics.registry.collect)
         waiting = ""

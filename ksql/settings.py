@@ -33,6 +33,7 @@ class Settings:
     nodes: int = DEFAULT_NODES
     minor: str = DEFAULT_MINOR
     migrate: bool | None = None  # None: yes for SQLite, no for PostgreSQL
+    dns: bool = True  # the cluster's DNS in kube-system
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""

@@ -37,11 +37,11 @@ SERVICE_PORT = 443
 async def bootstrap(pipeline: Pipeline, *, target_port: int = 6443) -> None:
     """Write what is missing. `target_port` is where the API server listens."""
     for name in NAMESPACES:
-        await _ensure(pipeline, "namespaces", {"metadata": {"name": name}})
+        await ensure(pipeline, "namespaces", {"metadata": {"name": name}})
     for name, value, description in _PRIORITY_CLASSES:
         document = {"metadata": {"name": name}, "value": value, "description": description}
-        await _ensure(pipeline, "priorityclasses.scheduling.k8s.io", document)
-    await _ensure(pipeline, "services", _kubernetes_service(pipeline, target_port))
+        await ensure(pipeline, "priorityclasses.scheduling.k8s.io", document)
+    await ensure(pipeline, "services", _kubernetes_service(pipeline, target_port))
 
 
 def _kubernetes_service(pipeline: Pipeline, target_port: int) -> Document:
@@ -60,7 +60,8 @@ def _kubernetes_service(pipeline: Pipeline, target_port: int) -> Document:
     }
 
 
-async def _ensure(pipeline: Pipeline, resource: str, document: Document) -> None:
+async def ensure(pipeline: Pipeline, resource: str, document: Document) -> None:
+    """Create the object, as the API server itself, unless one of its name is there."""
     type = pipeline.catalogue.by_key(resource)
     metadata = document["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
