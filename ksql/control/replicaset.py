@@ -1,4 +1,4 @@
-"""ReplicaSets: as many pods from one template as wanted, no more, no fewer.
+"""ReplicaSets and their elder, ReplicationControllers: as many pods from one template as wanted, no more, no fewer.
 
 `plan` claims pods, creates what is missing (slowly at first, so that a refusal is met once and not a
 thousand times), chooses the most expendable when there are too many, and reports the counts. The order of
@@ -36,11 +36,24 @@ from ksql.recorder import NORMAL, WARNING
 from ksql.schema.errors import NotFoundError
 from ksql.schema.selectors import LabelSelector, from_document
 
-NAME_OF_COMPONENT = "replicaset-controller"
-RESOURCE = "replicasets.apps"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 _PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """One kind that keeps a number of pods, and who looks after it."""
+
+    kind: str
+    resource: str
+    component: str
+
+
+REPLICASET = Flavour("ReplicaSet", "replicasets.apps", "replicaset-controller")
+REPLICATION_CONTROLLER = Flavour("ReplicationController", "replicationcontrollers", "replication-controller")
+FLAVOURS = (REPLICASET, REPLICATION_CONTROLLER)
+_RESOURCES = {flavour.kind: flavour.resource for flavour in FLAVOURS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if claimed.changes:
         return Plan([Burst(claimed.changes, slow_start=False)], again_seconds=next_available)
     missing = 0 if is_terminating(replicaset) else wanted(replicaset) - len(pods)
-    report: list[Change] = with_status(RESOURCE, replicaset, status)
+    report: list[Change] = with_status(_RESOURCES[replicaset["kind"]], replicaset, status)
     if not missing:
         return Plan(report, again_seconds=next_available)
     if missing > 0:
@@ -88,7 +101,11 @@ def plan(observed: Observed, now: datetime) -> Plan:
 
 
 def selector_of(replicaset: Document) -> LabelSelector:
-    return from_document(replicaset["spec"].get("selector"))
+    """Whom it means. A ReplicationController's selector is a plain map of labels."""
+    selector = replicaset["spec"].get("selector")
+    if replicaset["kind"] == REPLICATION_CONTROLLER.kind:
+        return from_document({"matchLabels": selector} if selector else None)
+    return from_document(selector)
 
 
 def creation(replicaset: Document) -> Create:
@@ -224,13 +241,13 @@ def _conditions(replicaset: Document, refusal: Refusal | None, now: datetime) ->
 class ReplicaSets:
     """The shell: which events mark which ReplicaSet, and what is observed of it."""
 
-    def __init__(self, kit: Kit) -> None:
-        self._clock = kit.clock
-        self._sets, self._pods = kit.informers.of(RESOURCE), kit.informers.of("pods")
+    def __init__(self, kit: Kit, flavour: Flavour = REPLICASET) -> None:
+        self._clock, self._flavour = kit.clock, flavour
+        self._sets, self._pods = kit.informers.of(flavour.resource), kit.informers.of("pods")
         self._pods.add_index("stray", _stray)
         self._sets.add_index("selects", _selects)
-        user = controller_user(NAME_OF_COMPONENT)
-        self.controller = kit.controller(NAME_OF_COMPONENT, user, self.think, (self._sets, self._pods))
+        user = controller_user(flavour.component)
+        self.controller = kit.controller(flavour.component, user, self.think, (self._sets, self._pods))
         self._sets.add_handler(self._set_changed)
         self._pods.add_handler(self._pod_changed)
 
@@ -242,7 +259,7 @@ class ReplicaSets:
         uids: dict[str, None] = {}
         for pod in (update.old, update.new):
             reference = controller_ref(pod) if pod is not None else None
-            if reference is not None and reference.get("kind") == "ReplicaSet":
+            if reference is not None and reference.get("kind") == self._flavour.kind:
                 uids[reference.get("uid", "")] = None
         for uid in uids:
             replicaset = self._sets.by_uid(uid)
@@ -260,7 +277,7 @@ class ReplicaSets:
         uid = replicaset["metadata"]["uid"]
         owned = self._pods.indexed("controller", uid)
         strays = self._strays(replicaset)
-        if strays and not await still_there(self.controller.client, RESOURCE, replicaset):
+        if strays and not await still_there(self.controller.client, self._flavour.resource, replicaset):
             strays = []
         active = sum(1 for pod in owned if is_active(pod))
         crowd = self._crowd(replicaset) if active > wanted(replicaset) else {}

@@ -18,6 +18,7 @@ from ksql.base.tasks import Tasks
 from ksql.client import Connect
 from ksql.control.controller import Controller, Kit
 from ksql.control.deployment import Deployments
+from ksql.control.disruption import DisruptionBudgets
 from ksql.control.endpoints import EndpointsObjects
 from ksql.control.endpointslice import EndpointSlices
 from ksql.control.events import KubeEvents
@@ -26,7 +27,7 @@ from ksql.control.informer import Informers, retry_seconds
 from ksql.control.metrics import Metrics
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
-from ksql.control.replicaset import ReplicaSets
+from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.rootca import RootCertificates
 from ksql.control.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
@@ -115,7 +116,8 @@ class Controllers:
             Namespaces(kit, types).controller,
             ServiceAccounts(kit).controller,
             Deployments(kit).controller,
-            ReplicaSets(kit).controller,
+            *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
+            DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,
             KubeEvents(kit).controller,

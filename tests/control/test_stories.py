@@ -3,10 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from ksql.base.clock import VirtualClock, run_virtual
 from ksql.base.documents import Document
 from ksql.control.deployment_revision import REVISION
 from ksql.log.event import Event
+from ksql.schema.errors import TooManyRequestsError
 from ksql.simulation import Simulation
 
 Story = Callable[[Simulation], Awaitable[None]]
@@ -370,3 +373,67 @@ def test_the_same_seed_tells_the_same_story() -> None:
 
         told(story, seed=7)
     assert digests[0] == digests[1]
+
+
+def test_a_replication_controller_keeps_its_number_and_takes_in_strays() -> None:
+    async def story(cluster: Simulation) -> None:
+        containers = [{"name": "c", "image": "web:1"}]
+        template = {"metadata": {"labels": {"app": "old"}}, "spec": {"containers": containers}}
+        stray = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stray", "namespace": "default",
+                 "labels": {"app": "old"}}, "spec": {"containers": containers}}  # fmt: skip
+        await cluster.apply(stray)
+        elder = {
+            "apiVersion": "v1",
+            "kind": "ReplicationController",
+            "metadata": {"name": "old", "namespace": "default"},
+            "spec": {"replicas": 3, "selector": {"app": "old"}, "template": template},
+        }
+        await cluster.apply(elder)
+        await cluster.until(lambda: cluster.running("default") == 3)
+        await cluster.settle()
+        found = cluster.get("replicationcontrollers", "default", "old")
+        assert found is not None and found["status"]["availableReplicas"] == 3
+        owners = {each["metadata"]["name"]: each["metadata"]["ownerReferences"][0]["kind"]
+                  for each in cluster.list("pods", "default")}  # fmt: skip
+        assert owners["stray"] == "ReplicationController" and len(owners) == 3
+        await cluster.apply({**elder, "spec": {**elder["spec"], "replicas": 1}})  # type: ignore[dict-item]
+        await cluster.settle()
+        assert len(cluster.list("pods", "default")) == 1
+
+    told(story)
+
+
+def test_a_budget_lets_evictions_pass_one_by_one() -> None:
+    async def story(cluster: Simulation) -> None:
+        await cluster.apply(deployment(replicas=3))
+        budget = {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "guard", "namespace": "default"},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+        }
+        await cluster.apply(budget)
+        await cluster.until(lambda: cluster.running("default") == 3)
+        await cluster.settle()
+
+        def allowed() -> int:
+            found = cluster.get("poddisruptionbudgets.policy", "default", "guard")
+            assert found is not None
+            return int(found["status"]["disruptionsAllowed"])
+
+        async def evict(name: str) -> None:
+            named = {"name": name, "namespace": "default"}
+            eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": named}
+            await cluster.user().create("pods", eviction, subresource="eviction")
+
+        assert allowed() == 1
+        pods = [each["metadata"]["name"] for each in cluster.list("pods", "default")]
+        await evict(pods[0])
+        with pytest.raises(TooManyRequestsError):
+            await evict(pods[1])
+        await cluster.settle()
+        assert allowed() == 1 and cluster.running("default") == 3
+        await evict(pods[1])
+        await cluster.settle()
+
+    told(story)
