@@ -4,7 +4,7 @@ kubectl reads these for `explain`, for checking documents before it sends them, 
 from the parameters of PATCH and POST that `fieldValidation` and `dryRun` are understood. A document is the
 closure of the definitions its kinds need, with paths synthesised from the catalogue. Bytes are made once.
 
-OpenAPI v2 is only asked for by clients that find no v3; `document_v2` is its place.
+`openapi_v2.py` says the same in the older language.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import orjson
 from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF, closure
-from ksql.schema.errors import NotFoundError, NotImplementedYetError
+from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import GroupVersionKind, ResourceType, Subresource
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -93,11 +93,6 @@ def digest(catalogue: Catalogue, path: str) -> str:
 def document(catalogue: Catalogue, path: str) -> bytes:
     """The document of `api/v1` or `apis/{group}/{version}` as JSON; `NotFoundError` for anything else."""
     return _rendered(catalogue, path)[0]
-
-
-def document_v2(catalogue: Catalogue) -> bytes:
-    """/openapi/v2, for clients from before 1.27."""
-    raise NotImplementedYetError("OpenAPI v2 is not served yet; OpenAPI v3 is at /openapi/v3")
 
 
 def _rendered(catalogue: Catalogue, path: str) -> tuple[bytes, str]:
@@ -179,7 +174,7 @@ def _item(
     for verb, (method, action, parameters) in table.items():
         if verb in verbs:
             operation = _operation(found, kind, verb, action if body else "connect", body, parameters)
-            operation["operationId"] = _operation_id(found, method, path, sub)
+            operation["operationId"] = _operation_id(found, verb, method, path, sub)
             item[method] = operation
     item["parameters"] = [*_path_parameters(path), _query(*_PRETTY)]
     return item
@@ -193,7 +188,8 @@ def _operation(
     body: str | None,
     parameters: tuple[tuple[str, Document], ...],
 ) -> Document:
-    tag = (found.group.partition(".")[0] or "core") + f"_{found.version}"
+    first, *rest = _group_words(found.group)
+    tag = first + "".join(word[:1].upper() + word[1:] for word in rest) + f"_{found.version}"
     operation: Document = {"tags": [tag]}
     if parameters and action != "connect":
         operation["parameters"] = [_query(*parameter) for parameter in parameters]
@@ -238,8 +234,30 @@ def _path_parameters(path: str) -> Iterator[Document]:
             yield {"name": name, "in": "path", "required": True, "schema": _TEXT}
 
 
-def _operation_id(found: ResourceType, method: str, path: str, sub: Subresource | None) -> str:
-    """Unique within the document: method, scope, kind and subresource."""
-    scope = "Namespaced" if "{namespace}" in path else ("ForAllNamespaces" if found.namespaced else "")
-    one = "" if path.endswith(found.resource) else "One"
-    return f"{method}{scope}{one}{found.version.title()}{found.kind}{(sub.name if sub else '').title()}"
+_ACTIONS = {
+    "get": "read", "list": "list", "create": "create", "update": "replace", "patch": "patch",
+    "delete": "delete", "deletecollection": "delete",
+}  # fmt: skip
+
+
+def _operation_id(found: ResourceType, verb: str, method: str, path: str, sub: Subresource | None) -> str:
+    """As upstream names operations, which generated clients take their methods' names from."""
+    words = _group_words(found.group)
+    group = "".join(word[:1].upper() + word[1:] for word in words) + found.version[:1].upper() + found.version[1:]
+    suffix = "".join(word[:1].upper() + word[1:] for word in (sub.name if sub else "").split("-"))
+    if sub is not None and sub.name in _CONNECTED:
+        action, group = "connect", group + method.title()
+    else:
+        action = _ACTIONS[verb]
+    collection = "Collection" if verb == "deletecollection" else ""
+    scope = "Namespaced" if "{namespace}" in path else ""
+    everywhere = "ForAllNamespaces" if found.namespaced and not scope else ""
+    return f"{action}{group}{collection}{scope}{found.kind}{suffix}{everywhere}"
+
+
+_CONNECTED = ("attach", "exec", "portforward", "proxy")
+
+
+def _group_words(group: str) -> list[str]:
+    """The parts of a group's name that count in names made of it."""
+    return (group.removesuffix(".k8s.io") or "core").split(".")

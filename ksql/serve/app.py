@@ -21,7 +21,7 @@ from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, UnauthorizedError
 from ksql.serve import health, parameters
-from ksql.serve.discovery import Discovery, openapi_v2
+from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import NOT_ALLOWED, NOT_FOUND, Compressor, DisconnectedError, Exchange
 from ksql.serve.listen import CERTIFICATE
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
@@ -39,6 +39,11 @@ _EXCHANGE = "ksql.exchange"
 
 # What a WebSocket is closed with when nobody proved to be anybody (RFC 6455: policy violation).
 POLICY_VIOLATION = 1008
+
+_PATHS = (
+    "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version",
+)  # fmt: skip
+_READY = ("healthz", "readyz")
 
 Answer = Callable[[Exchange], Awaitable[None]]
 
@@ -127,6 +132,15 @@ class Door(Starlette):
         if not await self._discovery.openapi(exchange, query):
             await exchange.answer(404, NOT_FOUND)
 
+    def paths(self) -> list[str]:
+        """All that can be asked for, as the root tells it."""
+        checks = [f"/livez/{name}" for name in self.live] + [f"/{at}/{name}" for at in _READY for name in self.ready]
+        return sorted({*self._discovery.paths(), *_PATHS, *checks})
+
+    async def openapi_v2(self, exchange: Exchange) -> None:
+        """/openapi/v2."""
+        await self._discovery.openapi_v2(exchange)
+
     def _user(self, scope: Scope, authorization: bytes, path: str) -> User:
         user = self._authenticator.user(scope.get(CERTIFICATE), authorization)
         if user is None:
@@ -210,10 +224,10 @@ def create_app(
 
 def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
     pages: dict[str, tuple[Answer, str]] = {
-        "/": (lambda exchange: exchange.answer_json(200, {"paths": _PATHS}), "paths"),
+        "/": (lambda exchange: exchange.answer_json(200, {"paths": door.paths()}), "paths"),
         "/version": (lambda exchange: exchange.answer_json(200, health.version(minor)), "version"),
         "/metrics": (lambda exchange: exchange.answer(200, door.metrics.text(), CONTENT_TYPE), "metrics"),
-        "/openapi/v2": (_openapi_v2, "openapi"),
+        "/openapi/v2": (door.openapi_v2, "openapi"),
         "/openapi/v3": (door.openapi, "openapi"),
         "/openapi/v3/{path:path}": (door.openapi, "openapi"),
     }
@@ -227,20 +241,12 @@ def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
     return routes
 
 
-# What the root tells, as kube-apiserver's does.
-_PATHS = ["/api", "/apis", "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
-
-
 def _health(endpoint: str, checks: Mapping[str, health.Check]) -> Answer:
     async def answer(exchange: Exchange) -> None:
         query = parameters.parse(exchange.scope["query_string"])
         await health.answer(exchange, endpoint, checks, query)
 
     return answer
-
-
-async def _openapi_v2(exchange: Exchange) -> None:
-    raise openapi_v2()
 
 
 def _gauges(

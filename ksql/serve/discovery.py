@@ -6,15 +6,13 @@ address carries its hash may be kept for ever.
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
 
 from ksql.base.documents import Document, decode, encode
 from ksql.schema import discovery as documents
-from ksql.schema import openapi
+from ksql.schema import gnostic, openapi, openapi_v2
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import NotImplementedYetError
 from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header
-from ksql.serve.negotiation import discovery_wish
+from ksql.serve.negotiation import JSON, discovery_wish, openapi_v2_wish
 from ksql.serve.parameters import Query, text
 from ksql.serve.paths import Page
 
@@ -45,6 +43,14 @@ class Discovery:
         # The same path answers in several ways: a cache between must know by what.
         await self._send(exchange, data, tag, JSON_TYPE, [(b"vary", b"Accept")])
 
+    def paths(self) -> list[str]:
+        """The addresses of all pages."""
+        found = ["/api", "/api/v1", "/apis", "/apis/"]
+        for group, versions in self._catalogue.groups().items():
+            if group:
+                found += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
+        return found
+
     def _plain(self, page: Page) -> Document:
         if page.version:
             return documents.api_resource_list(self._catalogue, page.group, page.version)
@@ -72,6 +78,20 @@ class Discovery:
             return True
         await self._send(exchange, data, tag, JSON_TYPE, [], FOREVER if asked else NO_CACHE)
         return True
+
+    async def openapi_v2(self, exchange: Exchange) -> None:
+        """/openapi/v2: all of it in one document, as JSON or in the protobuf form that old clients read."""
+        media = openapi_v2_wish(exchange.headers.get(b"accept", b""))
+        if not media:
+            await exchange.answer(406, b"", JSON_TYPE)
+            return
+
+        def make() -> bytes:
+            document = openapi_v2.document(self._catalogue)
+            return encode(document) + b"\n" if media == JSON else gnostic.encode_document(document)
+
+        data, tag = self._bytes(("openapi v2", media), make)
+        await self._send(exchange, data, tag, media.encode(), [(b"vary", b"Accept")])
 
     def _index(self) -> dict[str, str]:
         """Each document's path with its address."""
@@ -110,12 +130,3 @@ class Discovery:
             data = self._packed[tag]
             headers.append((b"content-encoding", b"gzip"))
         await exchange.answer(200, data, media, headers, cache)
-
-
-@cache
-def openapi_v2() -> NotImplementedYetError:
-    """Why there is no version 2: only clients older than those that know version 3 need it."""
-    return NotImplementedYetError(
-        "OpenAPI v2 is not served by ksql; kubectl 1.29 and newer read /openapi/v3 instead "
-        "(with an older one use --validate=false)"
-    )

@@ -124,6 +124,26 @@ def discovery_wish(accept: bytes) -> str:
     raise NotAcceptableError(f"only the following media types are accepted: {', '.join(_ANSWERS)}")
 
 
+# The protobuf form of OpenAPI v2 under the name that is a media type, and under the one that clients send.
+OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_OPENAPI_MEDIA = {
+    JSON: JSON,
+    OPENAPI_PROTOBUF: OPENAPI_PROTOBUF,
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": OPENAPI_PROTOBUF,
+}
+
+
+@lru_cache(HEADERS_REMEMBERED)
+def openapi_v2_wish(accept: bytes) -> str:
+    """The media type of the OpenAPI v2 document for this client; empty when it takes none of them."""
+    for clause in _clauses(accept.decode("latin-1") or "*/*"):
+        if clause.media in ("*/*", "application/*", "*"):
+            return JSON
+        if clause.media in _OPENAPI_MEDIA:
+            return _OPENAPI_MEDIA[clause.media]
+    return ""
+
+
 def media_type(content_type: bytes) -> str:
     """The type without its parameters, lower case."""
     return content_type.decode("latin-1").partition(";")[0].strip().lower()

@@ -170,7 +170,7 @@ def test_pods_follow_the_labels_of_nodes(kubectl: Shell) -> None:
     kubectl("label", "node", "node-3", "disk-")
 
 
-@pytest.mark.parametrize("old", [k for k in kubectls.found() if k.minor == 29], ids=str)
+@pytest.mark.parametrize("old", [k for k in kubectls.found() if k.minor == kubectls.OLDEST], ids=str)
 def test_the_oldest_supported_kubectl_does_a_days_work(server: Server, old: kubectls.Kubectl) -> None:
     kubectl = opened(server, old, "oldest")
     kubectl.settled()
@@ -192,3 +192,16 @@ def test_the_oldest_supported_kubectl_does_a_days_work(server: Server, old: kube
     kubectl("scale", "deployment/web", "--replicas=1")
     kubectl("delete", "deployment", "web")
     kubectl("delete", "namespace", kubectl.namespace, "--timeout=60s")
+
+
+@pytest.mark.parametrize("old", [k for k in kubectls.found() if k.minor in (27, 28)], ids=str)
+def test_an_old_kubectl_reads_the_older_openapi(server: Server, old: kubectls.Kubectl) -> None:
+    kubectl = opened(server, old, "older")
+    told = kubectl("explain", "deployments.spec.template.spec.containers.resources", "--output=plaintext-openapiv2")
+    assert "VERSION:  apps/v1" in told and "requests\t<map[string]Quantity>" in told
+    assert kubectl("create", "-f", "-", input=WEB) == "deployment.apps/web created\n"
+    wrong = WEB.replace("replicas: 2", "replicas: many")
+    assert "replicas" in kubectl.refused("apply", "-f", "-", input=wrong)
+    # Lists are merged by their keys only where the schema was understood.
+    assert "deployment.apps/web configured" in kubectl.apply(WEB.replace("web:1", "web:2"))
+    assert image(kubectl) == "example.com/web:2"

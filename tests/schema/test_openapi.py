@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ksql.schema import catalogue, derive, openapi
-from ksql.schema.errors import NotFoundError, NotImplementedYetError
+from ksql.schema.errors import NotFoundError
 
 KNOWN = catalogue.load()
 
@@ -69,5 +69,20 @@ def test_bytes_are_made_once() -> None:
 def test_what_is_not_served_has_no_document() -> None:
     with pytest.raises(NotFoundError):
         openapi.document(KNOWN, "apis/example.com/v1")
-    with pytest.raises(NotImplementedYetError):
-        openapi.document_v2(KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "method", "name"),
+    [
+        ("api/v1", "/api/v1/namespaces/{namespace}/pods", "get", "listCoreV1NamespacedPod"),
+        ("api/v1", "/api/v1/namespaces/{namespace}/pods", "delete", "deleteCoreV1CollectionNamespacedPod"),
+        ("api/v1", "/api/v1/pods", "get", "listCoreV1PodForAllNamespaces"),
+        ("api/v1", "/api/v1/namespaces/{namespace}/pods/{name}/status", "patch", "patchCoreV1NamespacedPodStatus"),
+        ("apis/apps/v1", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", "get",
+         "readAppsV1NamespacedDeploymentScale"),
+        ("apis/rbac.authorization.k8s.io/v1", "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", "put",
+         "replaceRbacAuthorizationV1ClusterRole"),
+    ],
+)  # fmt: skip
+def test_operations_are_named_as_upstream_names_them(path: str, place: str, method: str, name: str) -> None:
+    assert parsed(path)["paths"][place][method]["operationId"] == name

@@ -68,8 +68,26 @@ async def test_openapi_tells_kubectl_how_to_validate(http):
 
 async def test_what_openapi_does_not_have_is_said(http):
     assert (await http.get("/openapi/v3/apis/nope/v1")).status_code == 404
-    answer = await http.get("/openapi/v2")
-    assert answer.status_code == 501 and "/openapi/v3" in answer.json()["message"]
+    assert (await http.get("/openapi/v2", headers={"accept": "text/html"})).status_code == 406
+
+
+async def test_openapi_v2_is_json_or_the_protobuf_that_old_clients_read(http):
+    answer = await http.get("/openapi/v2?timeout=32s")
+    assert answer.headers["content-type"] == "application/json" and answer.json()["swagger"] == "2.0"
+    tag = answer.headers["etag"]
+    assert (await http.get("/openapi/v2", headers={"if-none-match": tag})).status_code == 304
+    plain = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    for accept in (plain, plain.replace("v2.v1", "v2@v1")):
+        answer = await http.get("/openapi/v2", headers={"accept": accept})
+        assert answer.headers["content-type"] == plain
+        assert answer.content.startswith(b"\x0a\x032.0\x12")
+        assert answer.headers["etag"] != tag
+
+
+async def test_the_root_names_what_there_is(http):
+    paths = (await http.get("/")).json()["paths"]
+    expected = {"/api/v1", "/apis/apps", "/apis/apps/v1", "/openapi/v2", "/readyz/ping", "/livez/ping", "/version"}
+    assert paths == sorted(paths) and expected <= set(paths)
 
 
 async def test_the_version_is_that_of_the_catalogue(http):
