@@ -5,24 +5,20 @@ A ReplicaSet is the current one when its template equals the Deployment's, whate
 next number. Names end in a hash of the template, in the letters that Kubernetes deems safe.
 """
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any
 
-from ksql.base.documents import Document, canonical
+from ksql.base.documents import Document
 from ksql.control.claims import owner_reference
 from ksql.control.deployment_rolling import room
 from ksql.control.deployment_scaling import SETS, Scene, counted, size_annotations, size_of
 from ksql.control.plan import ERROR, Amend, Change, Create, Remark, removal
 from ksql.control.pods import is_terminating
+from ksql.control.revisions import plain, safe_hash
 from ksql.recorder import NORMAL, WARNING
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 REVISIONS_BEFORE = "deployment.kubernetes.io/revision-history"
-# Neither a vowel nor a figure that looks like one, so that no hash spells a word.
-SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-HASH_LETTERS = 10
 HISTORY_LIMIT_DEFAULT = 10
 # What a ReplicaSet does not copy from its Deployment: each of these says something about one of them alone.
 OWN_ANNOTATIONS = (
@@ -35,19 +31,6 @@ OWN_ANNOTATIONS = (
 )
 
 
-def plain(value: Any) -> Any:
-    """A template without what says nothing: nulls, and the empty `resources` that Go clients always print."""
-    if isinstance(value, dict):
-        return {
-            key: plain(each)
-            for key, each in value.items()
-            if each is not None and not (key == "resources" and each == {})
-        }
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    return value
-
-
 def without_hash(template: Document) -> Document:
     """A template without the label that the hash itself adds."""
     metadata = template.get("metadata") or {}
@@ -57,13 +40,7 @@ def without_hash(template: Document) -> Document:
 
 def template_hash(template: Document, collisions: int) -> str:
     """Ten safe letters that any change of the template changes."""
-    salt = f"/{collisions}".encode() if collisions else b""
-    digest = hashlib.blake2b(canonical(plain(without_hash(template))) + salt, digest_size=16).digest()
-    number, letters = int.from_bytes(digest, "big"), ""
-    for _ in range(HASH_LETTERS):
-        number, index = divmod(number, len(SAFE_LETTERS))
-        letters += SAFE_LETTERS[index]
-    return letters
+    return safe_hash(plain(without_hash(template)), collisions)
 
 
 def current_of(deployment: Document, sets: Sequence[Document]) -> Document | None:

@@ -60,9 +60,7 @@ def plan(observed: Observed, now: datetime) -> Plan:
     pods = [pod for pod in observed.pods if not is_terminal(pod)]
     disrupted, again_seconds = _still_disrupted(budget, pods, now)
     healthy = sum(
-        1
-        for pod in pods
-        if is_ready(pod) and not is_terminating(pod) and pod["metadata"]["name"] not in disrupted
+        1 for pod in pods if is_ready(pod) and not is_terminating(pod) and pod["metadata"]["name"] not in disrupted
     )
     refused = ""
     try:
@@ -129,9 +127,7 @@ def _scaled(value: int | str, total: int) -> int:
     return int(value)
 
 
-def _still_disrupted(
-    budget: Document, pods: Sequence[Document], now: datetime
-) -> tuple[dict[str, str], float | None]:
+def _still_disrupted(budget: Document, pods: Sequence[Document], now: datetime) -> tuple[dict[str, str], float | None]:
     """The evicted pods that have not been seen to end, and in how many seconds the first is given up on."""
     given = (budget.get("status") or {}).get("disruptedPods") or {}
     there = {pod["metadata"]["name"]: pod for pod in pods}
@@ -190,9 +186,7 @@ class DisruptionBudgets:
         namespace = update.document["metadata"]["namespace"]
         for budget in self._budgets.list(namespace):
             if any(_covers(budget, pod["metadata"].get("labels")) for pod in (old, new) if pod is not None):
-                damping.mark(
-                    self.controller.queue, key_of(budget), update, self._pods.count("namespace", namespace)
-                )
+                damping.mark(self.controller.queue, key_of(budget), update, self._pods.count("namespace", namespace))
 
     def _workload_changed(self, update: Update) -> None:
         """A workload's size moved: every budget of its namespace that might count it."""

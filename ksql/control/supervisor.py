@@ -17,6 +17,7 @@ from ksql.base.clock import Clock
 from ksql.base.tasks import Tasks
 from ksql.client import Connect
 from ksql.control.controller import Controller, Kit
+from ksql.control.daemonset import DaemonSets
 from ksql.control.deployment import Deployments
 from ksql.control.disruption import DisruptionBudgets
 from ksql.control.endpoints import EndpointsObjects
@@ -117,6 +118,7 @@ class Controllers:
             ServiceAccounts(kit).controller,
             Deployments(kit).controller,
             *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
+            DaemonSets(kit).controller,
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,

@@ -67,7 +67,6 @@ _KEPT_ONLY: Mapping[str, str] = {
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
     "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
     "statefulsets.apps": "run StatefulSets",
-    "daemonsets.apps": "run DaemonSets",
     "jobs.batch": "run Jobs",
     "cronjobs.batch": "run CronJobs",
     "horizontalpodautoscalers.autoscaling": "scale by metrics",

@@ -437,3 +437,45 @@ def test_a_budget_lets_evictions_pass_one_by_one() -> None:
         await cluster.settle()
 
     told(story)
+
+
+def test_a_daemon_runs_on_every_node_rolls_and_is_taken_back() -> None:
+    async def story(cluster: Simulation) -> None:
+        def agent(image: str) -> Document:
+            containers = [{"name": "c", "image": image}]
+            return {
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {"name": "agent", "namespace": "default"},
+                "spec": {
+                    "selector": {"matchLabels": {"app": "agent"}},
+                    "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": containers}},
+                },
+            }
+
+        def status(key: str) -> int:
+            found = cluster.get("daemonsets.apps", "default", "agent")
+            return int((found or {}).get("status", {}).get(key, -1))
+
+        await cluster.apply(agent("agent:1"))
+        await cluster.until(lambda: status("numberAvailable") == 3)
+        nodes = {each["spec"]["nodeName"] for each in cluster.list("pods", "default")}
+        assert len(nodes) == 3
+        start = await cluster.settle()
+        await cluster.apply(agent("agent:2"))
+        await cluster.settle()
+        assert status("updatedNumberScheduled") == status("numberAvailable") == 3
+        images = {each["spec"]["containers"][0]["image"] for each in cluster.list("pods", "default")}
+        assert images == {"agent:2"}
+        # Never more than one node without an available pod.
+        for event in await events(cluster, start):
+            if event.stream.resource == "daemonsets.apps" and event.document["status"].get("numberUnavailable", 0) > 1:
+                raise AssertionError(f"r{event.revision}: {event.document['status']}")
+        await cluster.apply(agent("agent:1"))
+        await cluster.settle()
+        numbers = sorted(each["revision"] for each in cluster.list("controllerrevisions.apps", "default"))
+        assert numbers == [2, 3]
+        settled = await cluster.settle()
+        assert await cluster.settle() == settled
+
+    told(story)
