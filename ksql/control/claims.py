@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ksql.base.documents import Document
-from ksql.control.informer import controller_ref
+from ksql.client import Client
+from ksql.control.informer import Informer, controller_ref, key_of, label_pairs, split
 from ksql.control.plan import Amend
 from ksql.control.pods import is_terminating
+from ksql.schema.errors import NotFoundError
 from ksql.schema.selectors import LabelSelector
+
+# The informers' index of objects without a controller: by each label, and all of a namespace.
+STRAY = "stray"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +90,34 @@ def _release(owner: Document, resource: str, document: Document) -> Amend:
     uid = owner["metadata"]["uid"]
     references = document["metadata"].get("ownerReferences") or []
     return _amend(resource, document, [each for each in references if each.get("uid") != uid])
+
+
+def index_strays(informer: Informer) -> None:
+    """Let `strays_of` find this resource's objects without a controller."""
+    informer.add_index(STRAY, _stray)
+
+
+def _stray(document: Document) -> list[str]:
+    if controller_ref(document) is not None:
+        return []
+    return [f"{document['metadata'].get('namespace', '')}/", *label_pairs(document)]
+
+
+def strays_of(informer: Informer, namespace: str, selector: LabelSelector) -> Sequence[Document]:
+    """The objects without a controller that a selector means, found through one of its labels."""
+    pair = next((f"{key}={value}" for key, value in selector.exact.items()), "")
+    strays = informer.indexed(STRAY, f"{namespace}/{pair}")
+    return [each for each in strays if selector.matches(each["metadata"].get("labels"))]
+
+
+async def still_there(client: Client, resource: str, owner: Document) -> bool:
+    """Whether the cluster itself, not the cache, has this owner and not on its way out.
+
+    Before adopting: an owner deleted with its dependents orphaned must not take them back.
+    """
+    namespace, name = split(key_of(owner))
+    try:
+        current = await client.get(resource, namespace, name)
+    except NotFoundError:
+        return False
+    return current["metadata"]["uid"] == owner["metadata"]["uid"] and not is_terminating(current)

@@ -12,15 +12,14 @@ from datetime import datetime
 from ksql.auth.identity import controller_user
 from ksql.base.documents import Document
 from ksql.control import damping, revisions
-from ksql.control.claims import claim, owner_reference
+from ksql.control.claims import claim, index_strays, owner_reference, still_there, strays_of
 from ksql.control.controller import BURST_MAX, Kit
 from ksql.control.daemonset_nodes import Standing, by_node, pinned, standing
 from ksql.control.daemonset_rolling import Roll, is_current, rolled
-from ksql.control.informer import Update, controller_ref, key_of, label_pairs, split
+from ksql.control.informer import Update, controller_ref, key_of
 from ksql.control.plan import ERROR, NAME, NOTHING, Burst, Change, Create, Plan, Remark, removal, soonest, with_status
 from ksql.control.pods import available_in, is_terminating, phase
 from ksql.recorder import NORMAL, WARNING
-from ksql.schema.errors import NotFoundError
 from ksql.schema.selectors import LabelSelector, from_document
 
 NAME_OF_COMPONENT = "daemonset-controller"
@@ -245,7 +244,7 @@ class DaemonSets:
         self._clock = kit.clock
         self._sets, self._pods = kit.informers.of(RESOURCE), kit.informers.of("pods")
         self._nodes, self._revisions = kit.informers.of("nodes"), kit.informers.of(revisions.RESOURCE)
-        self._pods.add_index("labels", label_pairs)
+        index_strays(self._pods)
         # By set and node: when its pod last failed there, and how long it was left alone then.
         self._failures: dict[tuple[str, str], tuple[float, float]] = {}
         needs = (self._sets, self._pods, self._nodes, self._revisions)
@@ -297,8 +296,8 @@ class DaemonSets:
             return NOTHING
         metadata = daemonset["metadata"]
         owned = self._pods.indexed("controller", metadata["uid"])
-        strays = self._strays(daemonset)
-        if strays and not await self._still_there(daemonset):
+        strays = strays_of(self._pods, metadata["namespace"], selector_of(daemonset))
+        if strays and not await still_there(self.controller.client, RESOURCE, daemonset):
             strays = []
         kept = self._revisions.indexed("controller", metadata["uid"])
         own = {each["metadata"]["uid"] for each in kept}
@@ -307,12 +306,6 @@ class DaemonSets:
         waits = self._waits(metadata["uid"], owned)
         observed = Observed(daemonset, self._nodes.list(), owned, strays, kept, taken, waits)
         return plan(observed, self._clock.now())
-
-    def _strays(self, daemonset: Document) -> list[Document]:
-        selector = selector_of(daemonset)
-        pairs = [f"{daemonset['metadata']['namespace']}/{key}={value}" for key, value in selector.exact.items()]
-        pods = self._pods.indexed("labels", pairs[0]) if pairs else self._pods.list(daemonset["metadata"]["namespace"])
-        return [pod for pod in pods if controller_ref(pod) is None and selector.matches(pod["metadata"].get("labels"))]
 
     def _waits(self, uid: str, owned: Sequence[Document]) -> dict[str, float]:
         """How long each node with a failed pod is left alone yet: twice as long each time, a quiet while forgets."""
@@ -330,12 +323,3 @@ class DaemonSets:
             following = FAILED_SECONDS_MIN if is_quiet or not pause else min(FAILED_SECONDS_MAX, pause * 2)
             self._failures[uid, node] = (now, following)
         return waits
-
-    async def _still_there(self, daemonset: Document) -> bool:
-        """Whether the cluster itself has this very set, and not ending: before it takes anybody in."""
-        namespace, name = split(key_of(daemonset))
-        try:
-            current = await self.controller.client.get(RESOURCE, namespace, name)
-        except NotFoundError:
-            return False
-        return current["metadata"]["uid"] == daemonset["metadata"]["uid"] and not is_terminating(current)

@@ -13,11 +13,10 @@ from datetime import datetime
 from ksql.auth.identity import controller_user
 from ksql.base.clock import rfc3339
 from ksql.base.documents import Document
-from ksql.client import Client
 from ksql.control import damping
-from ksql.control.claims import claim, owner_reference
+from ksql.control.claims import claim, index_strays, owner_reference, still_there, strays_of
 from ksql.control.controller import BURST_MAX, Kit, Refusal
-from ksql.control.informer import Informer, Update, controller_ref, key_of, label_pairs, split
+from ksql.control.informer import Informer, Update, controller_ref, key_of, label_pairs
 from ksql.control.plan import (
     ERROR,
     NAME,
@@ -33,7 +32,6 @@ from ksql.control.plan import (
 )  # fmt: skip
 from ksql.control.pods import available_in, is_active, is_ready, is_terminating, node_name, phase, restarts
 from ksql.recorder import NORMAL, WARNING
-from ksql.schema.errors import NotFoundError
 from ksql.schema.selectors import LabelSelector, from_document
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -244,7 +242,7 @@ class ReplicaSets:
     def __init__(self, kit: Kit, flavour: Flavour = REPLICASET) -> None:
         self._clock, self._flavour = kit.clock, flavour
         self._sets, self._pods = kit.informers.of(flavour.resource), kit.informers.of("pods")
-        self._pods.add_index("stray", _stray)
+        index_strays(self._pods)
         self._sets.add_index("selects", _selects)
         user = controller_user(flavour.component)
         self.controller = kit.controller(flavour.component, user, self.think, (self._sets, self._pods))
@@ -276,21 +274,13 @@ class ReplicaSets:
             return NOTHING
         uid = replicaset["metadata"]["uid"]
         owned = self._pods.indexed("controller", uid)
-        strays = self._strays(replicaset)
+        strays = strays_of(self._pods, replicaset["metadata"]["namespace"], selector_of(replicaset))
         if strays and not await still_there(self.controller.client, self._flavour.resource, replicaset):
             strays = []
         active = sum(1 for pod in owned if is_active(pod))
         crowd = self._crowd(replicaset) if active > wanted(replicaset) else {}
         refusal = self.controller.refusals.get(key)
         return plan(Observed(replicaset, owned, strays, crowd, refusal), self._clock.now())
-
-    def _strays(self, replicaset: Document) -> Sequence[Document]:
-        """Pods without controller that its selector means."""
-        selector = selector_of(replicaset)
-        namespace = replicaset["metadata"]["namespace"]
-        pair = next((f"{key}={value}" for key, value in selector.exact.items()), "")
-        strays = self._pods.indexed("stray", f"{namespace}/{pair}")
-        return [pod for pod in strays if selector.matches(pod["metadata"].get("labels"))]
 
     def _crowd(self, replicaset: Document) -> Mapping[str, int]:
         """Active pods by node, over all ReplicaSets of the same owner."""
@@ -303,13 +293,6 @@ class ReplicaSets:
                 if node and is_active(pod):
                     crowd[node] = crowd.get(node, 0) + 1
         return crowd
-
-
-def _stray(pod: Document) -> list[str]:
-    """Index values for pods without controller: by each label, and all of a namespace."""
-    if controller_ref(pod) is not None:
-        return []
-    return [f"{pod['metadata'].get('namespace', '')}/", *label_pairs(pod)]
 
 
 def _selects(replicaset: Document) -> list[str]:
@@ -329,16 +312,3 @@ def candidates(sets: Informer, pod: Document) -> list[Document]:
             if selector_of(replicaset).matches(labels):
                 found[key_of(replicaset)] = replicaset
     return list(found.values())
-
-
-async def still_there(client: Client, resource: str, owner: Document) -> bool:
-    """Whether the cluster itself, not the cache, has this owner and not on its way out.
-
-    Before adopting: an owner deleted with its dependents orphaned must not take them back.
-    """
-    namespace, name = split(key_of(owner))
-    try:
-        current = await client.get(resource, namespace, name)
-    except NotFoundError:
-        return False
-    return current["metadata"]["uid"] == owner["metadata"]["uid"] and not is_terminating(current)

@@ -32,6 +32,7 @@ from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.rootca import RootCertificates
 from ksql.control.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
+from ksql.control.statefulset import StatefulSets
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 
@@ -119,6 +120,7 @@ class Controllers:
             Deployments(kit).controller,
             *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
             DaemonSets(kit).controller,
+            StatefulSets(kit).controller,
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,

@@ -66,7 +66,6 @@ _KEPT_ONLY: Mapping[str, str] = {
     "rolebindings.rbac.authorization.k8s.io": "grant by roles",
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
     "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
-    "statefulsets.apps": "run StatefulSets",
     "jobs.batch": "run Jobs",
     "cronjobs.batch": "run CronJobs",
     "horizontalpodautoscalers.autoscaling": "scale by metrics",

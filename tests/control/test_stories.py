@@ -8,7 +8,7 @@ import pytest
 from ksql.base.clock import VirtualClock, run_virtual
 from ksql.base.documents import Document
 from ksql.control.deployment_revision import REVISION
-from ksql.log.event import Event
+from ksql.log.event import Change, Event
 from ksql.schema.errors import TooManyRequestsError
 from ksql.simulation import Simulation
 
@@ -477,5 +477,42 @@ def test_a_daemon_runs_on_every_node_rolls_and_is_taken_back() -> None:
         assert numbers == [2, 3]
         settled = await cluster.settle()
         assert await cluster.settle() == settled
+
+    told(story)
+
+
+def test_a_stateful_set_comes_up_in_order_rolls_from_above_and_goes_down_in_order() -> None:
+    async def story(cluster: Simulation) -> None:
+        def database(image: str, replicas: int = 3) -> Document:
+            containers = [{"name": "c", "image": image}]
+            return {
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "metadata": {"name": "db", "namespace": "default"},
+                "spec": {
+                    "replicas": replicas,
+                    "serviceName": "db",
+                    "selector": {"matchLabels": {"app": "db"}},
+                    "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": containers}},
+                },
+            }
+
+        async def named(change: Change, after: int) -> list[str]:
+            found = await events(cluster, after)
+            return [each.stream.name for each in found if each.stream.resource == "pods" and each.change is change]
+
+        await cluster.apply(database("db:1"))
+        await cluster.until(lambda: cluster.running("default") == 3)
+        start = await cluster.settle()
+        assert await named(Change.ADDED, 0) == ["db-0", "db-1", "db-2"]
+        await cluster.apply(database("db:2"))
+        rolled = await cluster.settle()
+        assert await named(Change.DELETED, start) == ["db-2", "db-1", "db-0"]
+        status = (cluster.get("statefulsets.apps", "default", "db") or {})["status"]
+        assert status["currentRevision"] == status["updateRevision"] and status["availableReplicas"] == 3
+        await cluster.apply(database("db:2", 1))
+        last = await cluster.settle()
+        assert await named(Change.DELETED, rolled) == ["db-2", "db-1"]
+        assert await cluster.settle() == last
 
     told(story)
