@@ -68,7 +68,10 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
         authenticator = Authenticator(clock, admin_tokens(keys.token))
         graphql = graphql_app(pipeline, objects, log, catalogue, clock)
-        door = create_app(pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql)
+        fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
+        door = create_app(
+            pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet
+        )
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
         listener = Listener(door, *settings.address, keys.server_context(), on_stop=door.close)
@@ -78,7 +81,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         await bootstrap.bootstrap(pipeline, target_port=listener.port)
         if settings.dns:
             await addons.add_dns(pipeline)
-        controllers = await _workers(settings, clock, catalogue, pipeline, keys, stack)
+        controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)
         door.metrics.add(controllers.kit.metrics.registry.collect)
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What
@@ -108,11 +111,11 @@ async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tu
 
 
 async def _workers(
-    settings: Settings,
     clock: Clock,
     catalogue: Catalogue,
     pipeline: Pipeline,
     keys: pki.Pki,
+    fleet: Fleet,
     stack: AsyncExitStack,
 ) -> Controllers:
     """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
@@ -121,7 +124,6 @@ async def _workers(
     controllers = Controllers(doors, clock, catalogue=catalogue, root_ca=authority)
     await controllers.start()
     stack.push_async_callback(controllers.aclose)
-    fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), doors, clock)
     await fleet.start()
     stack.push_async_callback(fleet.aclose)
     return controllers

@@ -144,6 +144,7 @@ class Agent:
         worker = self.workers.pop(uid, None)
         if worker is not None:
             worker.gone()
+            self.runtime.forget(uid)
 
     def hear(self, uid: str, report: Report) -> None:
         """The runtime reports."""

@@ -15,8 +15,10 @@ from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
 from ksql.client import Client, Connect, Notice
+from ksql.conversations import Kubelet
 from ksql.node.addresses import Addresses
 from ksql.node.agent import LEASE_RENEW_SECONDS, Agent
+from ksql.node.kubelet import AgentKubelet
 from ksql.node.lifecycle import Profile
 from ksql.node.machine import Machine
 from ksql.node.simulated import SimulatedRuntime
@@ -64,8 +66,9 @@ class Fleet:
         recorder = Recorder(client, COMPONENT, self._clock, machine.name)
         agent = Agent(machine, client, recorder, self._timers, self._clock, self._outbox)
         agent.runtime = SimulatedRuntime(
-            Addresses(machine.pod_cidr), machine.address, self._timers, self._clock, self._profile, agent.hear
-        )
+            Addresses(machine.pod_cidr), machine.address, self._timers, self._clock, self._profile, agent.hear,
+            client, machine.name,
+        )  # fmt: skip
         return agent
 
     async def start(self) -> None:
@@ -93,6 +96,12 @@ class Fleet:
         await self._tasks.aclose()
         for agent in self.agents.values():
             await agent.recorder.aclose()
+            await agent.runtime.inside.aclose()
+
+    def kubelet(self, name: str) -> Kubelet | None:
+        """The node of that name, None when it is not here or has lost its connection."""
+        agent = self.agents.get(name)
+        return AgentKubelet(agent) if agent is not None and agent.is_connected else None
 
     def fail(self, name: str) -> None:
         """The node loses its connection: it says nothing and hears nothing; its containers run on."""

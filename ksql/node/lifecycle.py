@@ -79,6 +79,13 @@ LIFECYCLES: Mapping[str, Mapping[str, str]] = {
 # Lifecycles that end by themselves run for the profile's job time whatever the restart policy.
 _ENDING = ("complete", "fail")
 
+
+def annotation_of(pod: Document, container: str, key: str) -> str:
+    """The text of one annotation, the container's own before the pod's; empty without one."""
+    given = pod["metadata"].get("annotations") or {}
+    return str(given.get(f"{PREFIX}{key}.{container}", given.get(f"{PREFIX}{key}", "")))
+
+
 Complain = Callable[[str], None]
 
 

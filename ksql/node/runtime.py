@@ -5,11 +5,14 @@ runtime was made with. Reports carry facts only: what follows from them (restart
 worker's business and the same for every runtime.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ksql.base.documents import Document
+from ksql.conversations import LogOptions, Stdio, Wire
+from ksql.node.output import Life
+from ksql.node.responder import Respond
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,34 @@ class Runtime(Protocol):
 
     def remove(self, uid: str) -> None:
         """Let go of everything of a pod, at once and without a report."""
+
+    def forget(self, uid: str) -> None:
+        """The pod's object is gone: nobody can ask any more what it said."""
+
+    @property
+    def inside(self) -> "Insides":
+        """The way into running containers."""
+
+
+class Insides(Protocol):
+    """What a kubelet asks of the runtime on somebody's behalf; see `ksql.conversations` for the words."""
+
+    def output(
+        self, pod: Document, container: Document, life: Life, options: LogOptions
+    ) -> AsyncIterator[bytes]:
+        """What a run of a container said, and with `follow` what it says until it ends."""
+
+    async def execute(self, pod: Document, container: Document, command: Sequence[str], stdio: Stdio) -> int:
+        """Run a command in a running container → its exit code."""
+
+    async def attach(self, pod: Document, container: Document, life: Life, stdio: Stdio) -> int | None:
+        """Hold the ends of its own process → its exit code, None where the pod's status tells it."""
+
+    async def dial(self, pod: Document, port: int) -> Wire:
+        """Connect to a port in the pod."""
+
+    def answering(self, respond: Respond) -> Wire:
+        """A wire at whose end HTTP is answered: for what the node serves itself."""
+
+    async def aclose(self) -> None:
+        """End everything that is done inside."""

@@ -11,7 +11,9 @@ from datetime import datetime
 
 from ksql.base.clock import Clock, parse_rfc3339
 from ksql.base.documents import Document
+from ksql.client import Client
 from ksql.node.addresses import Addresses, AddressesExhaustedError
+from ksql.node.inside import Inside, is_conversation
 from ksql.node.lifecycle import Lifecycle, Profile, lifecycle_of
 from ksql.node.runtime import (
     Complaint,
@@ -25,6 +27,7 @@ from ksql.node.runtime import (
     SandboxReady,
     Started,
 )
+from ksql.node.surroundings import containers_of
 from ksql.node.timers import Timer, Timers
 
 KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace period
@@ -33,10 +36,10 @@ KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace pe
 class _Container:
     """One simulated container of one pod."""
 
-    __slots__ = ("exits", "id", "lifecycle", "pulls", "running", "timer")
+    __slots__ = ("exits", "id", "is_conversation", "lifecycle", "pulls", "running", "timer")
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
-        self.lifecycle = lifecycle
+    def __init__(self, lifecycle: Lifecycle, is_conversation: bool) -> None:
+        self.lifecycle, self.is_conversation = lifecycle, is_conversation
         self.pulls = self.exits = 0
         self.running = False
         self.id = ""
@@ -57,8 +60,9 @@ class SimulatedRuntime:
 
     def __init__(
         self, addresses: Addresses, host_address: str, timers: Timers, clock: Clock, profile: Profile,
-        listener: Listener,
+        listener: Listener, client: Client, node: str,
     ) -> None:  # fmt: skip
+        self.inside = Inside(client, clock, node, self._finished)
         self._addresses, self._host_address = addresses, host_address
         self._timers, self._clock, self._profile, self._listener = timers, clock, profile, listener
         self._pods: dict[str, _Pod] = {}
@@ -76,6 +80,7 @@ class SimulatedRuntime:
             container.exits = entry.get("restartCount") or 0
             if running:
                 container.running, container.id = True, entry.get("containerID") or ""
+                self.inside.adopted(pod["metadata"]["uid"], entry["name"])
                 since = parse_rfc3339(running["startedAt"]) if running.get("startedAt") else self._clock.now()
                 self._live(known, entry["name"], container, since, bool(entry.get("ready")))
 
@@ -114,6 +119,7 @@ class SimulatedRuntime:
         def start() -> None:
             simulated.running = True
             simulated.id = f"simulated://{_digest(pod['metadata']['uid'], name, str(attempt))}"
+            self.inside.began(pod["metadata"]["uid"], name, attempt)
             self._tell(known, Started(name, simulated.id))
             self._live(known, name, simulated, self._clock.now(), False)
 
@@ -139,13 +145,20 @@ class SimulatedRuntime:
         for container in known.containers.values():
             if container.timer is not None:
                 container.timer.cancel()
+        self.inside.stopped(uid)
         self._addresses.release(uid)
+
+    def forget(self, uid: str) -> None:
+        self.inside.forget(uid)
 
     def _live(self, pod: _Pod, name: str, container: _Container, since: datetime, is_ready: bool) -> None:
         """What comes next for a running container: ready, then perhaps its own end."""
         life = container.lifecycle
         passed = (self._clock.now() - since).total_seconds()
         run_seconds = life.run_seconds if container.exits < life.crashes else math.inf
+        if container.is_conversation:
+            # It runs until whoever attaches has said what they had to say.
+            run_seconds = math.inf
         if not is_ready and life.ready_seconds < run_seconds:
 
             def ready() -> None:
@@ -163,7 +176,18 @@ class SimulatedRuntime:
     def _exit(self, pod: _Pod, name: str, container: _Container, code: int, reason: str) -> None:
         container.running = False
         container.exits += 1
+        self.inside.ended(pod.document["metadata"]["uid"], name, code)
         self._tell(pod, Exited(name, code, reason))
+
+    def _finished(self, uid: str, name: str, code: int) -> None:
+        """A container's own process has ended by itself."""
+        known = self._pods.get(uid)
+        container = known.containers.get(name) if known is not None else None
+        if known is None or container is None or not container.running:
+            return
+        if container.timer is not None:
+            container.timer.cancel()
+        self._exit(known, name, container, code, "Error" if code else "Completed")
 
     def _later(self, container: _Container, seconds: float, call: Callable[[], None]) -> None:
         """The container's next step; it has one at a time, so an order to stop replaces what was to come."""
@@ -189,7 +213,8 @@ class SimulatedRuntime:
                 pod.document, name, _is_init(pod.document, name), self._profile, self._clock.random,
                 lambda message: self._tell(pod, Complaint("InvalidSimulation", message)),
             )  # fmt: skip
-            found = pod.containers[name] = _Container(life)
+            spec = next((one for one in containers_of(pod.document) if one["name"] == name), {})
+            found = pod.containers[name] = _Container(life, is_conversation(spec))
         return found
 
     def _tell(self, pod: _Pod, report: Report) -> None:

@@ -17,6 +17,7 @@ from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
 from ksql.auth.authorize import is_public
 from ksql.auth.identity import User
 from ksql.base.clock import Clock, new_uid
+from ksql.conversations import Nodes, Nowhere
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, UnauthorizedError
@@ -27,6 +28,7 @@ from ksql.serve.listen import CERTIFICATE
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
 from ksql.serve.paths import Target, parse
 from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
+from ksql.serve.streams import Streams
 from ksql.serve.watches import Watches
 from ksql.state.objects import Objects
 from ksql.verbs.pipeline import Pipeline
@@ -210,10 +212,12 @@ def create_app(
     *,
     graphql: ASGIApp | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    nodes: Nodes | None = None,
 ) -> Door:
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
-    rest = Rest(pipeline, catalogue, clock, watches, compressor, limits)
+    streams = Streams(pipeline, nodes or Nowhere(), clock)
+    rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams)
     door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")

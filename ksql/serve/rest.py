@@ -16,7 +16,6 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import (
     BadRequestError,
     GoneError,
-    NotImplementedYetError,
     TimedOutError,
     TooLargeError,
     TooManyRequestsError,
@@ -34,6 +33,7 @@ from ksql.serve.exchange import (
 )
 from ksql.serve.negotiation import JSON, PLAIN, Wish, body_type, patch_type, wish
 from ksql.serve.paths import Target
+from ksql.serve.streams import CONNECTS, Streams
 from ksql.serve.watches import Lines, Watches
 from ksql.verbs.pipeline import Pipeline
 from ksql.verbs.request import Options, Request, Result
@@ -51,9 +51,6 @@ T = TypeVar("T")
 _COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SUBRESOURCE = {**_OBJECT, "POST": "create"}
-
-# Subresources that are a conversation with a container rather than an object.
-CONNECTS = ("attach", "exec", "log", "portforward", "proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,9 @@ class Rest:
         watches: Watches,
         compressor: Compressor,
         limits: Limits,
+        streams: Streams,
     ) -> None:
+        self.streams = streams
         self._pipeline, self._catalogue, self._clock = pipeline, catalogue, clock
         self._limits = limits
         self._writing = 0
@@ -103,7 +102,8 @@ class Rest:
         if target.subresource:
             exchange.label += f"/{target.subresource}"
             if target.subresource in CONNECTS:
-                raise NotImplementedYetError(f"{exchange.label} is not served by ksql yet")
+                await self.streams.serve(exchange, target, verb, query)
+                return
         if verb == "get":
             await self._answer(exchange, await self._get(exchange, target), target, query)
         elif verb == "list":
@@ -128,8 +128,6 @@ class Rest:
         """The Kubernetes verb, or None when the target has no such verb."""
         if target.subresource:
             verb = _SUBRESOURCE.get(exchange.method)
-            if target.subresource in CONNECTS:
-                return verb or "get"
             offered = target.type.subresources[target.subresource].verbs
             return verb if verb in offered else None
         verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)

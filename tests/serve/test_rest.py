@@ -362,12 +362,6 @@ async def test_head_has_the_head_of_get(http):
     assert (await http.head(MAPS)).status_code == 200
 
 
-@pytest.mark.parametrize("sub", ["log", "exec", "attach", "portforward", "proxy"])
-async def test_talking_to_a_container_is_not_served_yet(http, sub):
-    answer = await http.get(f"/api/v1/namespaces/default/pods/x/{sub}")
-    await refused(answer, 501, "NotImplemented", f"pods/{sub}")
-
-
 # --- who
 
 
