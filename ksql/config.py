@@ -16,6 +16,7 @@ from ksql import addons
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
+from ksql.auth.tokens import Tokens
 from ksql.base.clock import Clock, rfc3339
 from ksql.control.supervisor import Controllers
 from ksql.hold import FileHold, Holder, PostgreSQLHold
@@ -64,9 +65,10 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         catalogue = catalogues.load(settings.minor)
         log, objects = await _opened(settings, clock, stack)
-        pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock)
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
-        authenticator = Authenticator(clock, admin_tokens(keys.token))
+        tokens = Tokens(keys.accounts_key, clock, objects.document)
+        authenticator = Authenticator(clock, admin_tokens(keys.token), tokens)
+        pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
         graphql = graphql_app(pipeline, objects, log, catalogue, clock)
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         door = create_app(
@@ -82,6 +84,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         if settings.dns:
             await addons.add_dns(pipeline)
         controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)
+        pipeline.components |= controllers.checks()
         door.metrics.add(controllers.kit.metrics.registry.collect)
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What

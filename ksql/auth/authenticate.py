@@ -6,7 +6,7 @@ proves nothing is `None` (401 at the door, unless the path is public). Pure but 
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -14,8 +14,17 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ksql.auth.authorize import refusal
-from ksql.auth.identity import ADMIN_GROUP, AUTHENTICATED, SERVICE_ACCOUNTS, Authorizer, Question, User
+from ksql.auth.identity import (
+    ADMIN_GROUP,
+    AUTHENTICATED,
+    SERVICE_ACCOUNT_USER,
+    SERVICE_ACCOUNTS,
+    Authorizer,
+    Question,
+    User,
+)
 from ksql.auth.pki import ADMIN_USER
+from ksql.auth.tokens import TokenError, Tokens
 from ksql.base.clock import Clock
 from ksql.schema.errors import BadRequestError
 
@@ -25,15 +34,16 @@ ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 # Certificates remembered at once: one per connected client; beyond it the oldest are read again.
 CERTIFICATES_MAX = 4096
 
+INVALID_TOKEN = "invalid bearer token"
+
 _IMPERSONATE = b"impersonate-"
-_SERVICE_ACCOUNT_USER = "system:serviceaccount:"
 
 
 class Authenticator:
-    """Certificates of the cluster's authority, and tokens that stand for one user each."""
+    """Certificates of the cluster's authority, tokens that stand for one user each, and signed ones."""
 
-    def __init__(self, clock: Clock, tokens: Mapping[str, User]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, tokens: Mapping[str, User], accounts: Tokens | None = None) -> None:
+        self._clock, self.accounts = clock, accounts
         self._tokens = tuple((token.encode(), user) for token, user in tokens.items())
         self._certificates: dict[bytes, tuple[User, datetime, datetime]] = {}
 
@@ -44,7 +54,30 @@ class Authenticator:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        return self._of_token(token.strip())
+        try:
+            return self.review(token.strip())[0]
+        except TokenError:
+            return None
+
+    def review(self, token: bytes, audiences: Sequence[str] = ()) -> tuple[User, Sequence[str]]:
+        """Who a bearer token stands for, and for which of these audiences (none given: the server's own).
+
+        Raises `TokenError` for a token that proves nothing.
+        """
+        found = self._of_token(token)
+        if found is not None:
+            own = self.accounts.audiences if self.accounts else ()
+            # A token that is written down is good for the server itself.
+            meant = [audience for audience in own if not audiences or audience in audiences]
+            if own and not meant:
+                raise TokenError(INVALID_TOKEN)
+            return found, meant
+        if self.accounts is None or token.count(b".") != 2:
+            raise TokenError(INVALID_TOKEN)
+        try:
+            return self.accounts.user(token.decode("latin-1"), audiences)
+        except TokenError as error:
+            raise TokenError(f"[{INVALID_TOKEN}, {error}]") from error
 
     def _of_certificate(self, certificate: bytes) -> User | None:
         known = self._certificates.get(certificate)
@@ -131,7 +164,7 @@ def _read(given: list[tuple[bytes, bytes]]) -> tuple[str, str, tuple[str, ...], 
 
 def _subject(user: User, name: str) -> Question:
     """Whose name is put on: a service account is asked for as such."""
-    if name.startswith(_SERVICE_ACCOUNT_USER) and name.count(":") == 3:
+    if name.startswith(SERVICE_ACCOUNT_USER) and name.count(":") == 3:
         namespace, account = name.split(":")[2:]
         return Question(user, "impersonate", resource="serviceaccounts", namespace=namespace, name=account)
     return Question(user, "impersonate", resource="users", name=name)
@@ -146,7 +179,7 @@ def _ask(authorizer: Authorizer, user: User, question: Question) -> None:
 def _with_standing(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
     """The groups that come with a name whoever puts it on."""
     added: tuple[str, ...] = ()
-    if not groups and name.startswith(_SERVICE_ACCOUNT_USER) and name.count(":") == 3:
+    if not groups and name.startswith(SERVICE_ACCOUNT_USER) and name.count(":") == 3:
         added = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{name.split(':')[2]}")
     standing = UNAUTHENTICATED if name == ANONYMOUS.name else AUTHENTICATED
     return tuple(dict.fromkeys((*groups, *added, standing)))

@@ -9,20 +9,24 @@ from ksql.auth.identity import (
     ADMIN_GROUP,
     NODES_GROUP,
     SCHEDULER_USER,
+    SERVICE_ACCOUNT_USER,
     SERVICE_ACCOUNTS,
     Question,
     User,
     Verdict,
 )
+from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
 from ksql.schema.errors import ForbiddenError
 from ksql.schema.resources import group_resource
 
 _SYSTEM_ACCOUNTS = f"{SERVICE_ACCOUNTS}:kube-system"
-_SYSTEM_ACCOUNT_USER = "system:serviceaccount:kube-system:"
+_SYSTEM_ACCOUNT_USER = f"{SERVICE_ACCOUNT_USER}kube-system:"
 _NODE_USER = "system:node:"
 
 # What anybody may ask, as the role system:public-info-viewer has it.
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+# What service accounts may ask beside it, as the role system:service-account-issuer-discovery has it.
+ISSUER_PATHS = (CONFIGURATION_PATH, JWKS_PATH)
 
 
 class AdminAuthorizer:
@@ -35,6 +39,8 @@ class AdminAuthorizer:
             return Verdict(True, rule=f"component {question.user.name}")
         if question.path and is_public(question.path):
             return Verdict(True, rule="public path")
+        if question.path in ISSUER_PATHS and SERVICE_ACCOUNTS in question.user.groups:
+            return Verdict(True, rule=f"group {SERVICE_ACCOUNTS}")
         return Verdict(False)
 
 
@@ -48,7 +54,8 @@ def _is_component_name(user: User) -> bool:
     if user.name.startswith(_NODE_USER):
         return NODES_GROUP in user.groups
     if user.name.startswith(_SYSTEM_ACCOUNT_USER):
-        return _SYSTEM_ACCOUNTS in user.groups
+        # Whoever comes with a token has the uid of an account: pods run under those, controllers do not.
+        return _SYSTEM_ACCOUNTS in user.groups and not user.uid
     return user.name == SCHEDULER_USER
 
 

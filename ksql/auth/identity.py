@@ -11,6 +11,7 @@ from typing import Protocol
 ADMIN_GROUP = "system:masters"
 AUTHENTICATED = "system:authenticated"
 SERVICE_ACCOUNTS = "system:serviceaccounts"
+SERVICE_ACCOUNT_USER = "system:serviceaccount:"
 NODES_GROUP = "system:nodes"
 SCHEDULER_USER = "system:kube-scheduler"
 

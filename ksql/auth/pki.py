@@ -1,4 +1,4 @@
-"""The cluster's own keys: an authority, the server's certificate, the administrator's, and a token.
+"""The cluster's own keys: an authority, the server's and the administrator's, a token and what signs tokens.
 
 `establish` makes what is missing in a directory of its own (0700, keys 0600), keeps what is good and
 renews what is about to run out, was made for other names, or does not fit its key: a crash between two
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ksql.auth.identity import ADMIN_GROUP
+from ksql.auth.tokens import make_key
 from ksql.base.clock import Clock, secret_token
 from ksql.base.documents import Document
 
@@ -79,6 +80,7 @@ class Pki:
     server: Pair
     admin: Pair
     token: str
+    accounts_key: bytes  # signs the tokens of service accounts
 
     @property
     def authority_file(self) -> Path:
@@ -110,7 +112,7 @@ def establish(directory: Path, host: str, clock: Clock) -> Pki:
     admin = _kept(directory, "admin", lambda pair: _is_good(pair, authority, now))
     if admin is None:
         admin = _written(directory, "admin", issue_client(authority, ADMIN_USER, (ADMIN_GROUP,), clock))
-    return Pki(directory, authority, server, admin, _token(directory))
+    return Pki(directory, authority, server, admin, _token(directory), _accounts_key(directory))
 
 
 def server_names(host: str) -> tuple[str, ...]:
@@ -270,6 +272,19 @@ def _token(directory: Path) -> str:
     token = secret_token()
     write_private(path, token.encode() + b"\n")
     return token
+
+
+def _accounts_key(directory: Path) -> bytes:
+    """The key of service accounts' tokens. One that cannot be read is made anew, and old tokens end."""
+    path = directory / "sa.key"
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        key = path.read_bytes()
+        if isinstance(serialization.load_pem_private_key(key, None), ec.EllipticCurvePrivateKey):
+            path.chmod(0o600)
+            return key
+    key = make_key()
+    write_private(path, key)
+    return key
 
 
 def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -144,6 +144,19 @@ class Controllers:
         """Return once every informer has listed."""
         await self.informers.synced()
 
+    def checks(self) -> dict[str, Callable[[], str]]:
+        """The health of the scheduler and of all others, by the names that they have as components."""
+
+        def check(is_scheduler: bool) -> str:
+            down = [
+                standing.name
+                for standing in self.standings
+                if not standing.is_running and (standing.name == "scheduler") == is_scheduler
+            ]
+            return f"not running: {', '.join(down)}" if down else ""
+
+        return {"controller-manager": lambda: check(False), "scheduler": lambda: check(True)}
+
     @property
     def is_healthy(self) -> bool:
         """Whether every controller is running."""

@@ -27,7 +27,7 @@ from ksql.schema import facts
 from ksql.schema.resources import group_resource
 
 # Raise whenever what is derived changes, so that files of older programs are not read.
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("kubernetes-validate", "lightkube-models")
 REF = "#/components/schemas/"
 
@@ -295,7 +295,7 @@ def _row(info: Mapping[str, Any], definition: str) -> dict[str, Any]:
         "singular": facts.SINGULAR.get(qualified, info["kind"].lower()),
         "kind": info["kind"],
         "namespaced": info["namespaced"],
-        "verbs": info["verbs"],
+        "verbs": [verb for verb in info["verbs"] if verb not in facts.WITHOUT.get(qualified, ())],
         "short_names": facts.SHORT_NAMES.get(qualified, ()),
         "categories": facts.CATEGORIES.get(qualified, ()),
         "latest": qualified in facts.LATEST_ONLY,

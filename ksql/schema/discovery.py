@@ -14,6 +14,8 @@ from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import ResourceType, Subresource
 
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
+# Where kube-apiserver's hash names another version than that of the objects it serves.
+HASHED_AS = {"customresourcedefinitions.apiextensions.k8s.io": "apiextensions.k8s.io/v1beta1"}
 
 
 def api_versions(address: str = "") -> Document:
@@ -121,7 +123,9 @@ def _subresource_row(found: ResourceType, sub: Subresource) -> Document:
 
 
 def _stored_hash(found: ResourceType) -> str:
-    group, _, version = (found.storage_version or found.api_version).rpartition("/")
+    # Definitions of custom resources have been stored in their first version ever since.
+    stored = HASHED_AS.get(found.key) or found.storage_version or found.api_version
+    group, _, version = stored.rpartition("/")
     return storage_version_hash(group, version, found.kind)
 
 

@@ -29,8 +29,8 @@ GROUP_ORDER = (
     "coordination.k8s.io",
     "node.k8s.io",
     "discovery.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
     "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
     "storagemigration.k8s.io",
 )
 
@@ -133,6 +133,9 @@ VERSION_ORDER: Mapping[str, tuple[str, ...]] = {"autoscaling": ("v2", "v1")}
 
 # Heartbeats: thousands of renewals a minute that nobody asks about afterwards.
 LATEST_ONLY = frozenset({"leases.coordination.k8s.io"})
+
+# Verbs of the published paths that the server does not have behind them.
+WITHOUT: Mapping[str, tuple[str, ...]] = {"componentstatuses": ("watch",)}
 
 # Singular names that are not the kind in lower case.
 SINGULAR: Mapping[str, str] = {}

@@ -14,9 +14,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
-from ksql.auth.authorize import is_public
-from ksql.auth.identity import User
+from ksql.auth.authorize import is_public, refusal
+from ksql.auth.identity import Question, User
+from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
 from ksql.base.clock import Clock, new_uid
+from ksql.base.documents import encode
 from ksql.conversations import Nodes, Nowhere
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
@@ -42,8 +44,12 @@ _EXCHANGE = "ksql.exchange"
 # What a WebSocket is closed with when nobody proved to be anybody (RFC 6455: policy violation).
 POLICY_VIOLATION = 1008
 
+# Keys change seldom; who checks tokens need not ask for them each time.
+ISSUER_CACHE = b"public, max-age=3600"
+
 _PATHS = (
-    "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version",
+    CONFIGURATION_PATH, JWKS_PATH, "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3",
+    "/openapi/v3/", "/readyz", "/version",
 )  # fmt: skip
 _READY = ("healthz", "readyz")
 
@@ -139,6 +145,24 @@ class Door(Starlette):
         checks = [f"/livez/{name}" for name in self.live] + [f"/{at}/{name}" for at in _READY for name in self.ready]
         return sorted({*self._discovery.paths(), *_PATHS, *checks})
 
+    async def issuer(self, exchange: Exchange) -> None:
+        """Where others learn to check tokens of service accounts."""
+        tokens, user, path = self._authenticator.accounts, exchange.user, exchange.path.rstrip("/")
+        assert user is not None
+        question = Question(user, "get", path=path)
+        verdict = self._authorizer.authorize(question)
+        if not verdict.allowed:
+            raise refusal(question, verdict)
+        if tokens is None:
+            await exchange.answer(404, NOT_FOUND)
+            return
+        host = exchange.headers.get(b"host", b"").decode("latin-1")
+        if path == JWKS_PATH:
+            data, media = encode(tokens.keys()), b"application/jwk-set+json"
+        else:
+            data, media = encode(tokens.configuration(host)), b"application/json"
+        await exchange.answer(200, data, media, cache=ISSUER_CACHE)
+
     async def openapi_v2(self, exchange: Exchange) -> None:
         """/openapi/v2."""
         await self._discovery.openapi_v2(exchange)
@@ -231,6 +255,8 @@ def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
         "/": (lambda exchange: exchange.answer_json(200, {"paths": door.paths()}), "paths"),
         "/version": (lambda exchange: exchange.answer_json(200, health.version(minor)), "version"),
         "/metrics": (lambda exchange: exchange.answer(200, door.metrics.text(), CONTENT_TYPE), "metrics"),
+        CONFIGURATION_PATH: (door.issuer, "openid"),
+        JWKS_PATH: (door.issuer, "openid"),
         "/openapi/v2": (door.openapi_v2, "openapi"),
         "/openapi/v3": (door.openapi, "openapi"),
         "/openapi/v3/{path:path}": (door.openapi, "openapi"),

@@ -9,7 +9,7 @@ from an order that is kept, not sorted for each call. The frames it makes feed t
 from collections.abc import Sequence
 
 from ksql.base.clock import Clock
-from ksql.base.documents import decode
+from ksql.base.documents import Document, decode
 from ksql.log.event import Change, Event
 from ksql.log.protocol import EventLog
 from ksql.state.entry import Entry, Frame
@@ -194,6 +194,11 @@ class Objects:
     def get(self, resource: str, namespace: str, name: str) -> Entry | None:
         shelf = self._shelves.get(resource)
         return None if shelf is None else shelf.get(namespace, name)
+
+    def document(self, resource: str, namespace: str, name: str) -> Document | None:
+        """The object itself, for a glance at it."""
+        entry = self.get(resource, namespace, name)
+        return None if entry is None else entry.document
 
     def by_uid(self, uid: str) -> Entry | None:
         return self._by_uid.get(uid)

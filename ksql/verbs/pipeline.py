@@ -8,7 +8,9 @@ so concurrent patches all land. A dry run walks the same way against a rehearsal
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from ksql.auth.authenticate import Authenticator
 from ksql.auth.identity import Authorizer, Question
+from ksql.auth.tokens import Tokens, make_key
 from ksql.base.clock import Clock, new_uid
 from ksql.log.event import Actor, Draft, Event
 from ksql.log.protocol import Batch, EventLog, LogUnavailableError, LogUncertainError
@@ -18,7 +20,7 @@ from ksql.schema.errors import NotImplementedYetError, TimedOutError, Unavailabl
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import refusals, reviews, shaping, subresources
+from ksql.verbs import components, refusals, reviews, shaping, subresources, tokens
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
 from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
@@ -48,9 +50,16 @@ class Pipeline:
         clock: Clock,
         *,
         service_range: str = SERVICE_RANGE,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self.log, self.objects, self.catalogue = log, objects, catalogue
         self.authorizer, self.clock = authorizer, clock
+        # A cluster that lives in memory alone may sign with a key that dies with it.
+        self.authenticator = authenticator or Authenticator(
+            clock, {}, Tokens(make_key(), clock, objects.document)
+        )
+        # What `kubectl get componentstatuses` tells of; the roof adds the other parts.
+        self.components: dict[str, components.Check] = {"event-log": self._log_health}
         self._pager = Pager(objects, log, clock)
         self._ground = Ground(catalogue, clock, Allocations(objects, service_range))
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
@@ -59,6 +68,9 @@ class Pipeline:
     def first_service_address(self) -> str:
         """The first address of the service range: the API server's own."""
         return str(self._ground.allocations.network[1])
+
+    def _log_health(self) -> str:
+        return "" if self.objects.revision >= self.log.head else "the state is not loaded yet"
 
     # --- single objects
 
@@ -69,6 +81,8 @@ class Pipeline:
         self.authorize(request)
         if request.verb == "get":
             return self._get(request)
+        if request.subresource == "token":
+            return self._token(request)
         plan = plan_of(request, self._ground)
         outcome, entry = await self._write(request, plan)
         return self._answer(request, outcome, entry)
@@ -91,11 +105,24 @@ class Pipeline:
             self.catalogue, request.type, request.body, request.options.field_validation
         )
         request.warnings.extend(one for one in warnings if one not in request.warnings)
-        document = reviews.answered(request, body, self.authorizer, self.catalogue)
+        answerer = reviews.Answerer(self.authorizer, self.authenticator, self.catalogue, self.clock)
+        document = reviews.answered(request, body, answerer)
+        return Result(document=document, created=True, warnings=tuple(request.warnings))
+
+    def _token(self, request: Request) -> Result:
+        """A service account's token, signed and handed over."""
+        accounts = self.authenticator.accounts
+        if request.type.key != "serviceaccounts" or accounts is None:
+            raise NotImplementedYetError("this server has no key to sign tokens with")
+        document = tokens.answered(request, self.catalogue, accounts, self.objects.document, self.clock)
         return Result(document=document, created=True, warnings=tuple(request.warnings))
 
     def _get(self, request: Request) -> Result:
         type = request.type
+        if type.key == components.KEY:
+            request.warnings.append(components.DEPRECATED)
+            document = components.get(request, self.components)
+            return Result(document=document, warnings=tuple(request.warnings))
         entry = self.objects.get(type.key, request.namespace, request.name)
         if entry is None:
             raise refusals.not_found(type, request.name)
@@ -167,7 +194,7 @@ class Pipeline:
     def _answer(self, request: Request, outcome: Outcome, entry: Entry | None) -> Result:
         type = request.type
         warnings = tuple(request.warnings)
-        if request.subresource in subresources.ANSWERS_STATUS:
+        if request.subresource in subresources.ANSWERS_STATUS or type.key == "bindings":
             return Result(document=subresources.CREATED, created=True, warnings=warnings)
         if request.subresource == "scale":
             revision = str(entry.revision) if entry else outcome.current_revision
@@ -190,6 +217,8 @@ class Pipeline:
 
     async def _page(self, request: Request, selection: Selection) -> Page:
         type = request.type
+        if type.key == components.KEY:
+            return components.page(request, selection, self.components, self.objects.revision)
         matcher = Matcher(type, request.namespace, selection)
         page = await self._pager.page(type.key, matcher, selection)
         if shaping.is_storage(type):

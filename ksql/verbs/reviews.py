@@ -7,16 +7,23 @@ Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from ksql.auth.authorize import PUBLIC_PATHS
+from ksql.auth.authenticate import Authenticator
+from ksql.auth.authorize import ISSUER_PATHS, PUBLIC_PATHS
 from ksql.auth.identity import AUTHENTICATED, Authorizer, Question, User
+from ksql.auth.tokens import TokenError
+from ksql.base.clock import Clock, rfc3339
 from ksql.base.documents import Document, lookup
 from ksql.schema import faults
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, Cause
+from ksql.schema.resources import GroupVersionKind
 from ksql.verbs.request import Request
 
 _AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
+TOKEN = f"tokenreviews.{_AUTHENTICATION}"
 SELF = f"selfsubjectreviews.{_AUTHENTICATION}"
 SELF_ACCESS = f"selfsubjectaccessreviews.{_AUTHORIZATION}"
 SELF_RULES = f"selfsubjectrulesreviews.{_AUTHORIZATION}"
@@ -27,7 +34,18 @@ _EITHER = "exactly one of nonResourceAttributes or resourceAttributes must be sp
 _BOTH = "cannot be specified in combination with resourceAttributes"
 _PARTIAL = "only what holds for all objects of a resource is listed"
 
-Answer = Callable[[Request, Document, Authorizer, Catalogue], Document]
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """Who knows the answers."""
+
+    authorizer: Authorizer
+    authenticator: Authenticator
+    catalogue: Catalogue
+    clock: Clock
+
+
+Answer = Callable[[Request, Document, Answerer], Document]
 
 
 def is_about_oneself(request: Request) -> bool:
@@ -35,11 +53,15 @@ def is_about_oneself(request: Request) -> bool:
     return request.type.key in (SELF, SELF_ACCESS, SELF_RULES) and AUTHENTICATED in request.user.groups
 
 
-def answered(request: Request, body: Document, authorizer: Authorizer, catalogue: Catalogue) -> Document:
+def answered(request: Request, body: Document, answerer: Answerer) -> Document:
     """The review with its status; `InvalidError` or `BadRequestError` for a question that is none."""
-    status = KINDS[request.type.key](request, body, authorizer, catalogue)
+    status = KINDS[request.type.key](request, body, answerer)
     kept = {key: value for key, value in body.items() if key not in ("metadata", "status")}
-    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if key == "namespace"}
+    metadata = dict(body.get("metadata") or {})
+    if request.type.namespaced:
+        metadata["namespace"] = request.namespace
+    if request.type.key == SELF:
+        metadata["creationTimestamp"] = rfc3339(answerer.clock.now())
     front = {"apiVersion": kept.pop("apiVersion"), "kind": kept.pop("kind"), "metadata": metadata}
     return {**front, **kept, "status": status}
 
@@ -47,8 +69,11 @@ def answered(request: Request, body: Document, authorizer: Authorizer, catalogue
 # --- who
 
 
-def _who(request: Request, body: Document, authorizer: Authorizer, catalogue: Catalogue) -> Document:
-    user = request.user
+def _who(request: Request, body: Document, answerer: Answerer) -> Document:
+    return {"userInfo": _info(request.user)}
+
+
+def _info(user: User) -> Document:
     info: Document = {"username": user.name}
     if user.uid:
         info["uid"] = user.uid
@@ -56,31 +81,45 @@ def _who(request: Request, body: Document, authorizer: Authorizer, catalogue: Ca
         info["groups"] = list(user.groups)
     if user.extra:
         info["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return {"userInfo": info}
+    return info
+
+
+def _token(request: Request, body: Document, answerer: Answerer) -> Document:
+    """Whose token is this? Asked by servers that are shown one."""
+    spec = body.get("spec") or {}
+    token = spec.get("token", "")
+    if not token:
+        raise BadRequestError("token is required for TokenReview in authentication")
+    try:
+        user, audiences = answerer.authenticator.review(token.encode(), spec.get("audiences") or ())
+    except TokenError as error:
+        return {"user": {}, "error": str(error)}
+    told = {"audiences": list(audiences)} if audiences else {}
+    return {"authenticated": True, "user": _info(user), **told}
 
 
 # --- may they
 
 
-def _access_of_self(
-    request: Request, body: Document, authorizer: Authorizer, catalogue: Catalogue
-) -> Document:
+def _access_of_self(request: Request, body: Document, answerer: Answerer) -> Document:
     spec = body.get("spec") or {}
-    _refuse(request, _attribute_causes(spec))
-    return _verdict(authorizer, question(request.user, spec))
+    _refuse([*_attribute_causes(spec), *_selector_causes(spec), *_metadata_causes(request, body)])
+    return _verdict(answerer.authorizer, question(request.user, spec))
 
 
-def _access(request: Request, body: Document, authorizer: Authorizer, catalogue: Catalogue) -> Document:
+def _access(request: Request, body: Document, answerer: Answerer) -> Document:
     spec = body.get("spec") or {}
     causes = _attribute_causes(spec)
-    if request.type.key == LOCAL_ACCESS:
-        causes += _local_causes(request, spec)
     if not spec.get("user") and not spec.get("groups"):
         causes.append(faults.wrong("spec.user", "", "at least one of user or group must be specified"))
-    _refuse(request, causes)
+    causes += _selector_causes(spec)
+    causes += _metadata_causes(request, body)
+    if request.type.key == LOCAL_ACCESS:
+        causes += _local_causes(request, spec)
+    _refuse(causes)
     extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
     user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
-    return _verdict(authorizer, question(user, spec))
+    return _verdict(answerer.authorizer, question(user, spec))
 
 
 def question(user: User, spec: Document) -> Question:
@@ -101,7 +140,7 @@ def _verdict(authorizer: Authorizer, asked: Question) -> Document:
 def _attribute_causes(spec: Document) -> list[Cause]:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource is not None and path is not None:
-        return [faults.wrong("spec.nonResourceAttributes", path, _BOTH)]
+        return [faults.wrong("spec.nonResourceAttributes", _path_shown(path), _BOTH)]
     if resource is None and path is None:
         return [faults.wrong("spec.resourceAttributes", None, _EITHER)]
     return []
@@ -109,7 +148,8 @@ def _attribute_causes(spec: Document) -> list[Cause]:
 
 def _local_causes(request: Request, spec: Document) -> list[Cause]:
     if (path := spec.get("nonResourceAttributes")) is not None:
-        return [faults.wrong("spec.nonResourceAttributes", path, "disallowed on this kind of request")]
+        why = "disallowed on this kind of request"
+        return [faults.wrong("spec.nonResourceAttributes", _path_shown(path), why)]
     namespace = lookup(spec, "resourceAttributes", "namespace", default="")
     if namespace != request.namespace:
         why = "must match metadata.namespace"
@@ -117,32 +157,69 @@ def _local_causes(request: Request, spec: Document) -> list[Cause]:
     return []
 
 
-def _refuse(request: Request, causes: Sequence[Cause]) -> None:
+def _path_shown(path: Document) -> Document:
+    """As Go prints the structure, which has other names inside."""
+    return {"Path": path.get("path", ""), "Verb": path.get("verb", "")}
+
+
+def _metadata_causes(request: Request, body: Document) -> list[Cause]:
+    """A question has no name: nothing will be kept under it."""
+    may = ("namespace", "managedFields") if request.type.key == LOCAL_ACCESS else ("managedFields",)
+    metadata = body.get("metadata") or {}
+    if not any(value for key, value in metadata.items() if key not in may):
+        return []
+    why = "must be empty except for namespace" if request.type.key == LOCAL_ACCESS else "must be empty"
+    return [faults.wrong("metadata", metadata, why)]
+
+
+def _selector_causes(spec: Document) -> list[Cause]:
+    """What narrows a question to some objects: a text or requirements, and not both."""
+    causes: list[Cause] = []
+    for field in ("fieldSelector", "labelSelector"):
+        given: Any = lookup(spec, "resourceAttributes", field)
+        if given is None:
+            continue
+        path = f"spec.resourceAttributes.{field}"
+        raw, requirements = given.get("rawSelector"), given.get("requirements") or ()
+        if raw and requirements:
+            why = "may not specified at the same time as requirements"
+            causes.append(faults.wrong(f"{path}.rawSelector", raw, why))
+        if not raw and not requirements:
+            why = f"when {path} is specified, requirements or rawSelector is required"
+            causes.append(faults.required(f"{path}.requirements", why))
+    return causes
+
+
+# kube-apiserver names the group alone when it refuses a question.
+_QUESTION = GroupVersionKind(_AUTHORIZATION, "v1", "")
+
+
+def _refuse(causes: Sequence[Cause]) -> None:
     if causes:
-        raise faults.invalid(request.type, "", causes)
+        raise faults.invalid(_QUESTION, "", causes)
 
 
 # --- what may I
 
 
-def _rules(request: Request, body: Document, authorizer: Authorizer, catalogue: Catalogue) -> Document:
+def _rules(request: Request, body: Document, answerer: Answerer) -> Document:
     namespace, user = lookup(body, "spec", "namespace", default=""), request.user
     if not namespace:
         raise BadRequestError("no namespace on request")
 
     def may(verb: str, group: str = "", resource: str = "", path: str = "") -> bool:
         asked = Question(user, verb, group, resource, namespace="" if path else namespace, path=path)
-        return authorizer.authorize(asked).allowed
+        return answerer.authorizer.authorize(asked).allowed
 
     if may("*", "*", "*") and may("*", path="*"):
         everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         anywhere = {"verbs": ["*"], "nonResourceURLs": ["*"]}
         return {"resourceRules": [everything], "nonResourceRules": [anywhere], "incomplete": False}
     resources = []
-    for type in catalogue.types:
+    for type in answerer.catalogue.types:
         if verbs := [verb for verb in type.verbs if may(verb, type.group, type.resource)]:
             resources.append({"verbs": verbs, "apiGroups": [type.group], "resources": [type.resource]})
-    paths = [path for path in PUBLIC_PATHS if may("get", path=path)]
+    paths = [path for path in (*PUBLIC_PATHS, *ISSUER_PATHS) if may("get", path=path)]
     urls = [{"verbs": ["get"], "nonResourceURLs": paths}] if paths else []
     return {
         "resourceRules": resources, "nonResourceRules": urls, "incomplete": True, "evaluationError": _PARTIAL,
@@ -150,6 +227,7 @@ def _rules(request: Request, body: Document, authorizer: Authorizer, catalogue: 
 
 
 KINDS: Mapping[str, Answer] = {
+    TOKEN: _token,
     SELF: _who,
     SELF_ACCESS: _access_of_self,
     SELF_RULES: _rules,

@@ -216,9 +216,7 @@ class Ask:
         )
         given = lookup(body, "metadata", "name", default="")
         if given and given != request.name:
-            raise BadRequestError(
-                f"the name of the object ({given}) does not match the name on the URL ({request.name})"
-            )
+            raise BadRequestError(f"name in URL does not match name in {kind.kind} object")
         self._body = body
 
     def decide(self, view: View, author: Author) -> Outcome:
@@ -237,6 +235,14 @@ def _bind(
 ) -> Outcome:
     pod = subresources.bound(request.type, current, body, view)
     return decider.update(author, request.type, current, pod)
+
+
+def _of_pod(request: Request, ground: Ground) -> Request:
+    """The old way of binding, POST …/bindings: the pod is named in the body alone."""
+    name = lookup(request.body, "metadata", "name", default="") if isinstance(request.body, dict) else ""
+    if not name:
+        raise BadRequestError("Name parameter required.")
+    return replace(request, type=ground.catalogue.by_key("pods"), name=name, subresource="binding")
 
 
 def _evict(
@@ -261,6 +267,8 @@ def plan_of(request: Request, ground: Ground) -> Plan:
     """The plan of a request; what ksql cannot do yet says so here."""
     subresource = request.subresource
     if request.verb == "create":
+        if request.type.key == "bindings":
+            return Ask(_of_pod(request, ground), ground, _bind)
         if subresource == "binding":
             return Ask(request, ground, _bind)
         if subresource == "eviction":

@@ -13,6 +13,7 @@ from ksql.auth import pki as keys
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import User
+from ksql.auth.tokens import Tokens, make_key
 from ksql.base.clock import Clock, SystemClock
 from ksql.kubeconfig import Connection
 from ksql.log.protocol import EventLog
@@ -70,15 +71,16 @@ async def rooms(
     log.fold_into(objects.fold)
     await log.open()
     await objects.load(log)
-    pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock)
     known = {
         **admin_tokens(TOKEN),
         BOB: User("bob", ("system:authenticated",)),
         NODE: User("system:node:node-1", ("system:nodes", "system:authenticated")),
         **(tokens or {}),
     }
+    authenticator = Authenticator(clock, known, Tokens(make_key(), clock, objects.document))
+    pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
     door = create_app(
-        pipeline, objects, log, catalogue, Authenticator(clock, known), clock,
+        pipeline, objects, log, catalogue, authenticator, clock,
         limits=options.pop("limits", Limits()), **options,
     )  # fmt: skip
     try:

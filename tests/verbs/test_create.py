@@ -12,7 +12,6 @@ from ksql.schema.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
-    NotImplementedYetError,
     UnavailableError,
 )
 from tests.verbs.room import Room, config, deployment, pod
@@ -172,12 +171,6 @@ async def test_a_dry_run_answers_as_if_and_leaves_no_trace(room: Room) -> None:
     assert (room.log.head, room.objects.revision) == (head, revision)
     with pytest.raises(NotFoundError):
         await room.get("pods", "shop", "web-1")
-
-
-async def test_what_ksql_cannot_do_yet_says_so(room: Room) -> None:
-    await room.create("serviceaccounts", {"metadata": {"name": "bot", "namespace": "shop"}})
-    with pytest.raises(NotImplementedYetError, match="serviceaccounts/token"):
-        await room.perform("create", "serviceaccounts", "shop", "bot", subresource="token", body={})
 
 
 async def test_leases_are_kept_for_the_moment_only(room: Room) -> None:
