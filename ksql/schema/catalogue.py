@@ -142,4 +142,5 @@ def _type(row: Mapping[str, Any]) -> ResourceType:
         retention=Retention.LATEST if row["latest"] else Retention.FULL,
         storage_key=row["storage_key"],
         storage_version=row["storage_version"],
+        deprecated=row["deprecated"],
     )

@@ -83,7 +83,9 @@ def default_cache() -> Path:
 def fingerprint() -> str:
     """Short name of all that the derived model depends on besides the minor."""
     parts = [str(FORMAT), *(f"{name}={importlib.metadata.version(name)}" for name in PACKAGES)]
-    return hashlib.sha256(";".join(parts).encode()).hexdigest()[:12]
+    # What is written here by hand goes into the model as much as what the packages say.
+    sources = [Path(source).read_bytes() for source in (__file__, facts.__file__)]
+    return hashlib.sha256(b";".join([*(part.encode() for part in parts), *sources])).hexdigest()[:12]
 
 
 def read(path: Path) -> Model | None:
@@ -219,7 +221,7 @@ def _rows(minor: str, served: Mapping[tuple[str, str, str], str]) -> list[dict[s
         if info["action"]:
             subresources.append(info)
         elif (kind := (info["group"], info["version"], info["kind"])) in served:
-            rows[(info["group"], info["version"], info["resource"])] = _row(info, served[kind])
+            rows[(info["group"], info["version"], info["resource"])] = _row(minor, info, served[kind])
     for info in subresources:
         row = rows.get((info["group"], info["version"], info["resource"]))
         if row is not None:
@@ -284,7 +286,7 @@ def _verbs(published: Sequence[str]) -> list[str]:
     return sorted({_VERBS.get(verb, verb) for verb in published if not verb.startswith("global_")})
 
 
-def _row(info: Mapping[str, Any], definition: str) -> dict[str, Any]:
+def _row(minor: str, info: Mapping[str, Any], definition: str) -> dict[str, Any]:
     group, version, resource = info["group"], info["version"], info["resource"]
     qualified = group_resource(group, resource)
     stored_key, stored_version = facts.STORED_AS.get(f"{group}/{version}/{resource}", ("", ""))
@@ -299,11 +301,17 @@ def _row(info: Mapping[str, Any], definition: str) -> dict[str, Any]:
         "short_names": facts.SHORT_NAMES.get(qualified, ()),
         "categories": facts.CATEGORIES.get(qualified, ()),
         "latest": qualified in facts.LATEST_ONLY,
+        "deprecated": _deprecated(minor, qualified),
         "storage_key": stored_key,
         "storage_version": stored_version,
         "definition": definition,
         "subresources": [],
     }
+
+
+def _deprecated(minor: str, qualified: str) -> str:
+    since, warning = facts.DEPRECATED.get(qualified, ("", ""))
+    return warning if since and _at_least(minor, since) else ""
 
 
 def _subresource(info: Mapping[str, Any], served: Mapping[tuple[str, str, str], str]) -> dict[str, Any]:

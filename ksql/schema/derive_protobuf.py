@@ -77,6 +77,7 @@ _BY_HAND = {
     "apiregistration.v1.APIServiceCondition": (
         "1!s:type 2!s:status 3t:lastTransitionTime 4s:reason 5s:message"
     ),
+    "apiregistration.v1.APIServiceList": "1<meta.v1.ListMeta>:metadata 2![<apiregistration.v1.APIService>:items",
     "apiregistration.v1.APIServiceSpec": (
         "1*<apiregistration.v1.ServiceReference>:service 2s:group 3s:version 4b:insecureSkipTLSVerify "
         "5y:caBundle 7!i:groupPriorityMinimum 8!i:versionPriority"
@@ -125,6 +126,9 @@ _BY_HAND = {
     "resource.v1.ExactDeviceRequest": "7*<resource.v1.CapacityRequirements>:capacity",
     "storage.v1.CSIDriverSpec": "10*b:serviceAccountTokenInSecrets",
     "storage.v1.VolumeAttributesClass": "1<meta.v1.ObjectMeta>:metadata 2!s:driverName 3{s:parameters",
+    "storage.v1.VolumeAttributesClassList": (
+        "1<meta.v1.ListMeta>:metadata 2![<storage.v1.VolumeAttributesClass>:items"
+    ),
 }
 
 

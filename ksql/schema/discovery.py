@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import NotFoundError
-from ksql.schema.resources import ResourceType, Subresource
+from ksql.schema.resources import GroupVersionKind, ResourceType, Subresource
 
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
 # Where kube-apiserver's hash names another version than that of the objects it serves.
@@ -132,7 +132,7 @@ def _stored_hash(found: ResourceType) -> str:
 def _discovered(found: ResourceType) -> Document:
     out: Document = {
         "resource": found.resource,
-        "responseKind": {"group": found.group, "version": found.version, "kind": found.kind},
+        "responseKind": _response_kind(found, found.gvk),
         "scope": "Namespaced" if found.namespaced else "Cluster",
         "singularResource": found.singular,
         "verbs": list(found.verbs),
@@ -145,9 +145,16 @@ def _discovered(found: ResourceType) -> Document:
         out["subresources"] = [
             {
                 "subresource": sub.name,
-                "responseKind": {"group": sub.kind.group, "version": sub.kind.version, "kind": sub.kind.kind},
+                "responseKind": _response_kind(found, sub.kind),
                 "verbs": list(sub.verbs),
             }
             for sub in found.subresources.values()
         ]
     return out
+
+
+def _response_kind(found: ResourceType, kind: GroupVersionKind) -> Document:
+    """The kind answered; group and version only where they differ from the path's, as kube-apiserver says it."""
+    if (kind.group, kind.version) == (found.group, found.version):
+        return {"group": "", "version": "", "kind": kind.kind}
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}

@@ -137,5 +137,11 @@ LATEST_ONLY = frozenset({"leases.coordination.k8s.io"})
 # Verbs of the published paths that the server does not have behind them.
 WITHOUT: Mapping[str, tuple[str, ...]] = {"componentstatuses": ("watch",)}
 
+# What answers about a resource warn of: since which minor, and in favour of what.
+DEPRECATED: Mapping[str, tuple[str, str]] = {
+    "componentstatuses": ("1.19", "v1 ComponentStatus is deprecated in v1.19+"),
+    "endpoints": ("1.33", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+}
+
 # Singular names that are not the kind in lower case.
 SINGULAR: Mapping[str, str] = {}

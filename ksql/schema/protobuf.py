@@ -5,13 +5,14 @@ Decoding gives the JSON document that the same Go object would print: zeroes tha
 out, those behind pointers (`replicas: 0`) stay. What fields exist is a table of facts
 (`fields_protobuf.json`, made by `derive_protobuf.py`); fields it does not know are skipped, as protobuf
 asks. Whatever else is wrong with the bytes is a 400: no input makes this module raise anything but an
-`ApiError`. Answers are never protobuf: every client that sends it also reads JSON.
+`ApiError`. `protobuf_write.py` writes the same table's messages.
 """
 
 import base64
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -50,8 +51,11 @@ _GROUPS = {
     "flowcontrol": "flowcontrol.apiserver.k8s.io",
     "rbac": "rbac.authorization.k8s.io",
 }
-# Kinds of meta/v1 that are sent under any group's name.
-_META_KINDS = ("DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions")
+# Kinds of meta/v1: options are sent under any group's name, and answers are made of the rest.
+_META_KINDS = (
+    "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions",
+    "PartialObjectMetadata", "PartialObjectMetadataList", "Status", "WatchEvent",
+)  # fmt: skip
 
 
 class _Malformed(Exception):
@@ -408,6 +412,32 @@ def _table() -> dict[str, str]:
     text = resources.files("ksql.schema").joinpath("fields_protobuf.json").read_bytes()
     table: dict[str, str] = orjson.loads(text)
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a message as the table has it; `type` is its code there."""
+
+    number: int
+    type: str
+    name: str
+    pointer: bool
+    listed: bool
+    mapped: bool
+    inline: bool
+
+
+def fields_of(name: str) -> list[Field]:
+    """The fields of a message by their numbers, for who writes it."""
+    found = []
+    for text in _table()[name].split():
+        match = _FIELD.fullmatch(text)
+        assert match is not None, text
+        flags = match[2]
+        found.append(
+            Field(int(match[1]), match[3], match[4], "*" in flags, "[" in flags, "{" in flags, "~" in flags)
+        )
+    return found
 
 
 @cache

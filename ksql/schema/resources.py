@@ -54,6 +54,7 @@ class ResourceType:
     retention: Retention = Retention.FULL
     storage_key: str = ""  # where its objects are kept when not under `key` (events.events.k8s.io: events)
     storage_version: str = ""  # the apiVersion objects are kept in; empty: this one's
+    deprecated: str = ""  # what every answer about it warns of
 
     @property
     def key(self) -> str:

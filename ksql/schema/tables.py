@@ -70,6 +70,20 @@ def table(
     }
 
 
+def rows(
+    type: ResourceType | GroupVersionKind,
+    documents: Iterable[Document],
+    *,
+    now: datetime,
+    include: str = "Metadata",
+    version: str = "v1",
+) -> list[Document]:
+    """The rows of many objects, for a table that is made piece by piece."""
+    _check(include, version)
+    printer, moment = _printer(type), Moment(now)
+    return [_row(printer, document, moment, include, version) for document in documents]
+
+
 def row(
     type: ResourceType | GroupVersionKind,
     document: Document,

@@ -126,13 +126,20 @@ class Door(Starlette):
         target = parse(self._catalogue, path)
         if isinstance(target, Target):
             await self.rest.serve(exchange, target)
-        elif target is None:
+        elif target is None and self._is_served(path):
             await exchange.answer(404, NOT_FOUND)
-        elif exchange.method not in ("GET", "HEAD"):
-            await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET, HEAD")])
+        elif target is None:
+            await exchange.no_page()
+        elif exchange.method != "GET":
+            await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET")])
         else:
             exchange.verb, exchange.label = "get", "discovery"
             await self._discovery.page(exchange, target)
+
+    def _is_served(self, path: str) -> bool:
+        """Whether the path lies in a group that is there: then an API says that it has no such thing."""
+        steps = path.split("/")
+        return steps[1] == "api" or (len(steps) > 2 and steps[2] != "" and steps[2] in self._catalogue.groups())
 
     async def openapi(self, exchange: Exchange) -> None:
         """/openapi/v3 and below."""
@@ -223,7 +230,7 @@ async def _missing(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "nothing is served here"})
         return
     exchange: Exchange = scope[_EXCHANGE]
-    await exchange.answer(404, NOT_FOUND)
+    await exchange.no_page()
 
 
 def create_app(

@@ -14,8 +14,8 @@ import yaml
 from ksql.base.documents import dotted
 from ksql.schema import protobuf
 from ksql.schema.errors import BadRequestError
+from ksql.schema.gojson import fault
 from ksql.schema.resources import GroupVersionKind
-from ksql.serve.gojson import fault
 from ksql.serve.negotiation import JSON, YAML
 
 # A YAML document of three megabytes can say, by references to itself, more than any machine holds.

@@ -37,7 +37,7 @@ class Discovery:
                 ("aggregated", page.core, wished),
                 lambda: documents.aggregated(self._catalogue, page.core, wished),
             )
-            await self._send(exchange, data, tag, media, [(b"vary", b"Accept")])
+            await self._send(exchange, data, tag, media, [(b"vary", b"Accept")], b"public")
             return
         data, tag = self._document((page,), lambda: self._plain(page))
         # The same path answers in several ways: a cache between must know by what.

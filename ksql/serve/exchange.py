@@ -8,13 +8,16 @@ import gzip
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import yaml
 from starlette.types import Receive, Scope, Send
 
 from ksql.auth.identity import User
 from ksql.base.documents import Document, encode
 from ksql.base.tasks import ThreadWorker
 from ksql.schema.errors import ApiError, TooLargeError
+from ksql.schema.protobuf_write import encode_body
 from ksql.serve.listen import CONNECTION
+from ksql.serve.negotiation import PROTOBUF, YAML, error_media
 
 JSON_TYPE = b"application/json"
 # What nearly every answer says of itself: the next one may differ.
@@ -53,6 +56,7 @@ class Exchange:
         "headers",
         "label",
         "method",
+        "notes",
         "path",
         "scope",
         "started",
@@ -69,6 +73,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.user: User | None = None
         self.started = False
+        # Headers of whatever will be answered.
+        self.notes: Sequence[Header] = ()
         # What metrics call this request, once it is known.
         self.code, self.verb, self.label = 0, "", ""
 
@@ -125,6 +131,7 @@ class Exchange:
                     (b"cache-control", cache),
                     (b"audit-id", correlation),
                     (b"ksql-correlation", correlation),
+                    *self.notes,
                     *headers,
                 ],
             }
@@ -156,8 +163,20 @@ class Exchange:
 
     async def refuse(self, error: ApiError) -> None:
         """Answer with an error's Status, unless the head of another answer is already out."""
-        if not self.started:
-            await self.answer_json(error.code, error.status(), error_headers(error))
+        if self.started:
+            return
+        status, media = error.status(), error_media(self.headers.get(b"accept", b""))
+        if media == PROTOBUF:
+            data = encode_body(status)
+        elif media == YAML:
+            data = yaml_of(status)
+        else:
+            data = encode(status) + b"\n"
+        await self.answer(error.code, data, media.encode(), error_headers(error))
+
+    async def no_page(self) -> None:
+        """Nothing is served under this path."""
+        await self.answer(404, NO_PAGE, TEXT_TYPE, ((b"x-content-type-options", b"nosniff"),))
 
     def takes_gzip(self) -> bool:
         """Whether a large answer should be compressed: asked for, and a network to spare."""
@@ -207,6 +226,12 @@ class Compressor:
         self._worker.close()
 
 
+def yaml_of(document: Document) -> bytes:
+    """A document as YAML, keys in their order, as Go prints it."""
+    text = yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
+    return str(text).encode()
+
+
 def generic(code: int, reason: str, message: str) -> Document:
     """The Status of a refusal that concerns no resource, as kube-apiserver prints it: with empty details."""
     return {
@@ -223,3 +248,6 @@ NOT_FOUND = _refusal(404, "NotFound", "the server could not find the requested r
 NOT_ALLOWED = _refusal(
     405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
 )
+# What nobody serves at all: no Status, since no API is concerned.
+NO_PAGE = b"404 page not found\n"
+TEXT_TYPE = b"text/plain; charset=utf-8"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import orjson
-import yaml
 
 from ksql.base.documents import Document, decode, encode
-from ksql.schema import tables
+from ksql.schema import protobuf_write, tables
 from ksql.schema.resources import ResourceType
-from ksql.serve.negotiation import YAML, Form, Wish
+from ksql.serve.exchange import yaml_of
+from ksql.serve.negotiation import PROTOBUF, YAML, Form, Wish
 from ksql.state.entry import Entry
 from ksql.verbs.request import Page
 
@@ -35,20 +35,45 @@ def list_bytes(kind: str, api_version: str, page: Page, bodies: Sequence[bytes])
     return b",".join(parts)
 
 
-def page_bytes(type: ResourceType, page: Page, wish: Wish, now: datetime, include: str) -> bytes:
-    """A list in the form that is wished for."""
+def items(
+    type: ResourceType, entries: Sequence[Entry], wish: Wish, now: datetime, include: str
+) -> Sequence[bytes]:
+    """The objects of a list as they stand in it, each by itself: a long list is made piece by piece."""
+    if wish.media == PROTOBUF:
+        version, kind = item_kind(type, wish)
+        return [protobuf_write.encode_item(version, kind, entry.document) for entry in entries]
     if wish.form is Form.OBJECT:
-        data = list_bytes(f"{type.kind}List", type.api_version, page, [entry.body for entry in page.entries])
-    elif wish.form is Form.PARTIAL:
-        bodies = [encode(tables.partial_metadata(entry.document, wish.version)) for entry in page.entries]
-        data = list_bytes("PartialObjectMetadataList", f"{tables.GROUP}/{wish.version}", page, bodies)
-    else:
-        table = tables.table(
-            type, [entry.document for entry in page.entries], now=now, include=include, version=wish.version,
-            resource_version=str(page.revision), continue_token=page.continue_token, remaining=page.remaining,
-        )  # fmt: skip
-        data = encode(table) + b"\n"
-    return in_media(data, wish)
+        return [entry.body for entry in entries]
+    if wish.form is Form.PARTIAL:
+        return [encode(tables.partial_metadata(entry.document, wish.version)) for entry in entries]
+    rows = tables.rows(
+        type, [entry.document for entry in entries], now=now, include=include, version=wish.version
+    )
+    return [encode(row) for row in rows]
+
+
+def item_kind(type: ResourceType, wish: Wish) -> tuple[str, str]:
+    """The apiVersion and the kind of what a list of this form holds."""
+    if wish.form is Form.PARTIAL:
+        return f"{tables.GROUP}/{wish.version}", "PartialObjectMetadata"
+    return type.api_version, type.kind
+
+
+def page_bytes(type: ResourceType, page: Page, bodies: Sequence[bytes], wish: Wish, now: datetime) -> bytes:
+    """A list in the form that is wished for, around what `items` made of its objects."""
+    version, kind = item_kind(type, wish)
+    if wish.media == PROTOBUF:
+        metadata = tables.list_metadata(str(page.revision), page.continue_token, page.remaining)
+        return protobuf_write.encode_list(version, f"{kind}List", metadata, bodies)
+    if wish.form is not Form.TABLE:
+        return in_media(list_bytes(f"{kind}List", version, page, bodies), wish)
+    table = tables.table(
+        type, (), now=now, version=wish.version, resource_version=str(page.revision),
+        continue_token=page.continue_token, remaining=page.remaining,
+    )  # fmt: skip
+    # The rows come last and are none yet.
+    head = encode(table).removesuffix(b"[]}")
+    return in_media(b"".join((head, b"[", b",".join(bodies), b"]}\n")), wish)
 
 
 def object_bytes(
@@ -60,12 +85,17 @@ def object_bytes(
     include: str,
 ) -> bytes:
     """One answer in the form that is wished for. What is no object of the kind is shown as it is."""
-    if wish.form is not Form.OBJECT:
-        shown = entry.document if entry is not None else document
-        if shown is not None and shown.get("kind") == type.kind:
-            return in_media(encode(formed(type, shown, wish, now, include)) + b"\n", wish)
-    data = entry.body + b"\n" if entry is not None else encode(document) + b"\n"
-    return in_media(data, wish)
+    if wish.form is Form.OBJECT and wish.media != PROTOBUF:
+        return in_media(entry.body + b"\n" if entry is not None else encode(document) + b"\n", wish)
+    shown = entry.document if entry is not None else document
+    if wish.form is not Form.OBJECT and shown is not None and shown.get("kind") == type.kind:
+        shown = formed(type, shown, wish, now, include)
+    return in_media(encode(shown) + b"\n", wish) if wish.media != PROTOBUF else _protobuf(shown)
+
+
+def _protobuf(document: Document | None) -> bytes:
+    assert document is not None
+    return protobuf_write.encode_body(document)
 
 
 def formed(
@@ -88,12 +118,16 @@ def formed(
 
 def pretty(document: Document) -> bytes:
     """JSON for people to read."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
 
 def in_media(data: bytes, wish: Wish) -> bytes:
     """JSON as it is, or as YAML where that was asked for."""
-    if wish.media != YAML:
-        return data
-    text = yaml.dump(decode(data), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    return str(text).encode()
+    return yaml_of(decode(data)) if wish.media == YAML else data
+
+
+def event_bytes(change: str, document: Document, media: str) -> bytes:
+    """One step of a watch: a line of JSON, or a protobuf message with its length before it."""
+    if media == PROTOBUF:
+        return protobuf_write.encode_event(change, protobuf_write.encode_body(document))
+    return encode({"type": change, "object": document}) + b"\n"

@@ -1,13 +1,17 @@
 """Which form an answer takes, and which form a body has: the Accept and Content-Type headers. Pure.
 
-Answers are JSON (or YAML where it is asked for); a client that would rather have protobuf also takes JSON,
-as every Kubernetes client does. A form is the object itself, its metadata alone, or a table.
+Answers are JSON, YAML or protobuf. A client that would rather have protobuf but also takes JSON gets JSON:
+its bytes lie ready, protobuf's would have to be made. A form is the object itself, its metadata alone, or a
+table; a table has no protobuf. What nothing fits is refused, in one of two ways: no media type that is
+served at all, or none in the form asked for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from ksql.base.documents import Document
 from ksql.schema.errors import NotAcceptableError, UnsupportedMediaTypeError
 
 JSON = "application/json"
@@ -15,8 +19,9 @@ YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 # What answers can be, in the order of preference where a client takes anything.
-_ANSWERS = (JSON, YAML)
+_ANSWERS = (JSON, YAML, PROTOBUF)
 _BODIES = (JSON, YAML, PROTOBUF)
+_STREAMS = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 PATCHES = {
     "application/json-patch+json": "json",
@@ -32,6 +37,9 @@ _META_VERSIONS = ("v1", "v1beta1")
 DISCOVERY_GROUP = "apidiscovery.k8s.io"
 DISCOVERY_VERSIONS = ("v2", "v2beta1")
 
+# What Go reads as yes.
+_YES = ("1", "t", "T", "true", "TRUE", "True")
+
 # Distinct headers remembered: clients use a handful; the bound keeps inventive ones from filling memory.
 HEADERS_REMEMBERED = 512
 
@@ -44,14 +52,29 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a client takes: media type, form, and the form's version (v1, v1beta1, for discovery also v2)."""
+    """What a client takes: media type, form, the form's version (v1, v1beta1), its name as it was asked for
+    (a list of metadata has another than metadata), and whether people read it."""
 
     media: str = JSON
     form: Form = Form.OBJECT
     version: str = "v1"
+    name: str = ""
+    pretty: bool = False
 
 
 PLAIN = Wish()
+
+
+class NothingFitsError(NotAcceptableError):
+    """No media type that the client takes is served; its Status has details, but empty ones."""
+
+    def __init__(self, accepted: Sequence[str]) -> None:
+        super().__init__(f"406: Not Acceptable\n\nAvailable representations: {', '.join(accepted)}")
+
+    def status(self) -> Document:
+        found = super().status()
+        code = found.pop("code")
+        return {**found, "details": {}, "code": code}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +106,76 @@ def _medium(clause: _Clause) -> str | None:
     return clause.media if clause.media in _ANSWERS else None
 
 
+def _wished(media: str, clause: _Clause) -> Wish | None:
+    """What a clause asks for, or None where that is not to be had."""
+    name = clause.parameters.get("as", "")
+    pretty = media == JSON and clause.parameters.get("pretty", "") in _YES
+    if not name:
+        return PLAIN if media == JSON and not pretty else Wish(media, pretty=pretty)
+    version = clause.parameters.get("v", "")
+    if clause.parameters.get("g") != _META_GROUP or version not in _META_VERSIONS:
+        return None
+    if name == "Table" and media != PROTOBUF:
+        return Wish(media, Form.TABLE, version, name, pretty)
+    if name in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+        return Wish(media, Form.PARTIAL, version, name, pretty)
+    return None
+
+
 @lru_cache(HEADERS_REMEMBERED)
-def wish(accept: bytes) -> Wish:
-    """How objects are shown to this client; `NotAcceptableError` when nothing it takes can be given."""
+def wish(accept: bytes, *, many: bool = False) -> Wish:
+    """How objects are shown to this client; `NotAcceptableError` when nothing it takes can be given.
+
+    `many` says that a list is asked for, which could be watched as well."""
+    return _wish(accept, many, _ANSWERS)
+
+
+@lru_cache(HEADERS_REMEMBERED)
+def watch_wish(accept: bytes) -> Wish:
+    """How the steps of a watch are shown: a stream has no YAML."""
+    return _wish(accept, True, _STREAMS)
+
+
+def _wish(accept: bytes, many: bool, accepted: Sequence[str]) -> Wish:
     if not accept:
         return PLAIN
-    for clause in _clauses(accept.decode("latin-1")):
-        media = _medium(clause)
-        if media is None:
-            continue
-        form = clause.parameters.get("as", "")
-        if not form:
-            return PLAIN if media == JSON else Wish(media)
-        version = clause.parameters.get("v", "")
-        if clause.parameters.get("g") != _META_GROUP or version not in _META_VERSIONS:
-            continue
-        if form == "Table":
-            return Wish(media, Form.TABLE, version)
-        if form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-            return Wish(media, Form.PARTIAL, version)
-    raise NotAcceptableError(f"only the following media types are accepted: {', '.join(_ANSWERS)}")
+    clauses = _clauses(accept.decode("latin-1"))
+    found = [(media, clause) for clause in clauses if (media := _medium(clause)) is not None]
+    if not found:
+        raise NothingFitsError((*_ANSWERS, *_STREAMS) if many else _ANSWERS)
+    is_stream = accepted is _STREAMS
+    wishes = [
+        wished
+        for media, clause in found
+        if not (is_stream and media == YAML) and (wished := _wished(media, clause)) is not None
+    ]
+    if not wishes:
+        raise NotAcceptableError(_accepted(accepted))
+    return next((one for one in wishes[1:] if _is_as_good(one, wishes[0])), wishes[0])
+
+
+def _is_as_good(other: Wish, first: Wish) -> bool:
+    """Whether JSON in the same form is taken too, by a client that would rather have protobuf."""
+    same = (other.form, other.version, other.name) == (first.form, first.version, first.name)
+    return first.media == PROTOBUF and other.media == JSON and same
+
+
+def _accepted(media: Sequence[str]) -> str:
+    return f"only the following media types are accepted: {', '.join(media)}"
+
+
+def no_protobuf() -> NotAcceptableError:
+    """The refusal for what has no protobuf form, such as custom resources."""
+    return NotAcceptableError(_accepted((JSON, YAML)))
+
+
+@lru_cache(HEADERS_REMEMBERED)
+def error_media(accept: bytes) -> str:
+    """In which media type a refusal is told: as the answer would have been, else as JSON."""
+    found = [media for clause in _clauses(accept.decode("latin-1")) if (media := _medium(clause)) is not None]
+    if not found or (found[0] == PROTOBUF and JSON in found):
+        return JSON
+    return found[0]
 
 
 @lru_cache(HEADERS_REMEMBERED)
@@ -121,7 +194,7 @@ def discovery_wish(accept: bytes) -> str:
         is_ours = clause.parameters.get("g") == DISCOVERY_GROUP and version in DISCOVERY_VERSIONS
         if form == "APIGroupDiscoveryList" and is_ours:
             return version
-    raise NotAcceptableError(f"only the following media types are accepted: {', '.join(_ANSWERS)}")
+    raise NotAcceptableError(_accepted(_ANSWERS))
 
 
 # The protobuf form of OpenAPI v2 under the name that is a media type, and under the one that clients send.

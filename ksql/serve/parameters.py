@@ -164,7 +164,7 @@ def selecting(query: Query, *, is_watch: bool, name: str = "") -> Selection:
         send_initial_events=initial,
         timeout_seconds=number(query, "timeoutSeconds"),
     )
-    if selection.resource_version_match or initial is not None:
+    if selection.resource_version_match or initial is not None or selection.continue_token:
         causes = _watch_causes(selection) if is_watch else _list_causes(selection)
         refuse("ListOptions", causes)
     return selection
@@ -187,14 +187,14 @@ def _list_causes(selection: Selection) -> list[Cause]:
 
 def _watch_causes(selection: Selection) -> list[Cause]:
     match, found = selection.resource_version_match, []
-    if selection.send_initial_events is not None and not match:
+    if selection.send_initial_events is not None and match != "NotOlderThan":
         found.append(_match("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
     if match and selection.send_initial_events is None:
         message = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         found.append(_match(message))
     if match and match != "NotOlderThan":
         found.append(not_supported(_MATCH, quoted(match), ("NotOlderThan",)))
-    if match and selection.continue_token:
+    if selection.continue_token:
         found.append(_match("resourceVersionMatch is forbidden when continue is provided"))
     return found
 

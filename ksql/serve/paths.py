@@ -7,6 +7,7 @@
 from dataclasses import dataclass
 
 from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import BadRequestError
 from ksql.schema.resources import ResourceType
 
 
@@ -74,8 +75,17 @@ def _resource(catalogue: Catalogue, group: str, version: str, steps: list[str]) 
         return Target(found, namespace, is_watch=is_watch)
     if not steps[1]:
         return None
+    _check_name(steps[1])
     if len(steps) == 2:
         return Target(found, namespace, steps[1], is_watch=is_watch)
     if steps[2] not in found.subresources or is_watch:
         return None
     return Target(found, namespace, steps[1], steps[2], "/".join(steps[3:]))
+
+
+def _check_name(name: str) -> None:
+    """A name that is a step of the path must not mean another step (`BadRequestError`)."""
+    if name in (".", ".."):
+        raise BadRequestError(f'Name parameter invalid: "{name}": may not be \'{name}\'')
+    if "%" in name:
+        raise BadRequestError(f'Name parameter invalid: "{name}": may not contain \'%\'')

@@ -5,21 +5,24 @@ list no encoding either. What can be refused without reading the body is refused
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ksql.auth.authorize import is_component
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, decode
+from ksql.schema import protobuf_write
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import (
     BadRequestError,
     GoneError,
+    NotAcceptableError,
     TimedOutError,
     TooLargeError,
     TooManyRequestsError,
 )
+from ksql.schema.structure import internal_package
 from ksql.serve import bodies, deletion, forms, parameters
 from ksql.serve.exchange import (
     BODY_BYTES_MAX,
@@ -31,12 +34,24 @@ from ksql.serve.exchange import (
     Header,
     warnings_of,
 )
-from ksql.serve.negotiation import JSON, PLAIN, Wish, body_type, patch_type, wish
+from ksql.serve.negotiation import (
+    JSON,
+    PLAIN,
+    PROTOBUF,
+    Form,
+    Wish,
+    body_type,
+    no_protobuf,
+    patch_type,
+    watch_wish,
+    wish,
+)
 from ksql.serve.paths import Target
 from ksql.serve.streams import CONNECTS, Streams
 from ksql.serve.watches import Lines, Watches
+from ksql.state.entry import Frame
 from ksql.verbs.pipeline import Pipeline
-from ksql.verbs.request import Options, Request, Result
+from ksql.verbs.request import Options, Page, Request, Result
 
 # How long a write may take before its caller is told that it did not end in time; what was already
 # handed to the log may still be appended.
@@ -45,11 +60,14 @@ REQUEST_SECONDS = 60.0
 # what waits, so a thousand are answered within a few tenths of a second.
 WRITES_MAX = 1024
 
+# Objects of a list that are printed before others get their turn: ten milliseconds of tables.
+ITEMS_AT_ONCE = 500
+
 T = TypeVar("T")
 
 # Verbs of a collection and of an object, by method.
-_COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
-_OBJECT = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+_OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SUBRESOURCE = {**_OBJECT, "POST": "create"}
 
 
@@ -104,8 +122,11 @@ class Rest:
             if target.subresource in CONNECTS:
                 await self.streams.serve(exchange, target, verb, query)
                 return
+        if target.type.deprecated:
+            exchange.notes = warnings_of((target.type.deprecated,))
         if verb == "get":
-            await self._answer(exchange, await self._get(exchange, target), target, query)
+            wished = _wished(exchange, target)
+            await self._answer(exchange, await self._get(exchange, target), target, query, wished)
         elif verb == "list":
             await self._list(exchange, target, query)
         elif verb == "watch":
@@ -132,8 +153,7 @@ class Rest:
             return verb if verb in offered else None
         verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)
         is_watch = target.is_watch or (query and parameters.flag(query, "watch"))
-        # A HEAD asks for no body, and a watch is nothing else.
-        if is_watch and verb in ("list", "get") and exchange.method == "GET":
+        if is_watch and verb in ("list", "get"):
             verb = "watch"
         if verb == "create" and target.type.namespaced and not target.namespace:
             return None
@@ -170,38 +190,52 @@ class Rest:
         return await self._pipeline.perform(self._request(exchange, target, "get"))
 
     async def _list(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
-        wished = wish(exchange.headers.get(b"accept", b""))
+        wished = _wished(exchange, target, many=True)
         selection = parameters.selecting(query, is_watch=False)
         page = await self._pipeline.page(self._request(exchange, target, "list"), selection)
-        data = forms.page_bytes(target.type, page, wished, self._clock.now(), _include(query))
+        await self._send_page(exchange, target, page, wished, query)
+
+    async def _send_page(
+        self, exchange: Exchange, target: Target, page: Page, wished: Wish, query: parameters.Query
+    ) -> None:
+        type, now, include = target.type, self._clock.now(), _include(query, wished)
+        entries, step = page.entries, ITEMS_AT_ONCE
+        if wished is PLAIN or len(entries) <= step:
+            bodies = list(forms.items(type, entries, wished, now, include))
+        else:
+            bodies = []
+            for first in range(0, len(entries), step):
+                bodies += forms.items(type, entries[first : first + step], wished, now, include)
+                await asyncio.sleep(0)
+        data = forms.page_bytes(type, page, bodies, wished, now)
         await self._send(exchange, 200, data, wished, query)
 
     async def _delete_collection(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
-        wished = wish(exchange.headers.get(b"accept", b""))
+        wished = _wished(exchange, target, many=True)
         options = await self._delete_options(exchange, query)
         selection = parameters.selecting(query, is_watch=False)
         request = self._request(exchange, target, "deletecollection", options=options)
         page = await self._within(
             query, lambda: self._pipeline.delete_collection(request, selection)
         )
-        data = forms.page_bytes(target.type, page, wished, self._clock.now(), _include(query))
-        await self._send(exchange, 200, data, wished, query)
+        await self._send_page(exchange, target, page, wished, query)
 
     async def _watch(self, exchange: Exchange, target: Target, query: parameters.Query) -> None:
-        wished = wish(exchange.headers.get(b"accept", b""))
+        wished = watch_wish(exchange.headers.get(b"accept", b""))
+        _possible(wished, target)
         selection = parameters.selecting(query, is_watch=True, name=target.name)
         whole = Target(target.type, target.namespace)
-        lines = Lines(target.type, wished, _include(query), self._clock.now, self.watches.shared)
+        lines = Lines(target.type, wished, _include(query, wished), self._clock.now, self.watches.shared)
+        feed: AsyncIterator[Sequence[Frame]] | GoneError
         try:
             feed = self._pipeline.watch(self._request(exchange, whole, "watch"), selection)
         except GoneError as error:
             # Clients of a watch look for this in the stream, not in the head.
-            await self.watches.serve(exchange, error, lines, None, JSON.encode())
-            return
-        await self.watches.serve(exchange, feed, lines, selection.timeout_seconds, JSON.encode())
+            feed = error
+        await self.watches.serve(exchange, feed, lines, selection.timeout_seconds)
 
     async def _write(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None:
-        wished = wish(exchange.headers.get(b"accept", b""))
+        wished = _wished(exchange, target)
         if verb == "delete":
             request = self._request(
                 exchange, target, verb, options=await self._delete_options(exchange, query)
@@ -211,7 +245,7 @@ class Rest:
         else:
             request = await self._body(exchange, target, verb, query)
         result = await self._within(query, lambda: self._pipeline.perform(request))
-        await self._answer(exchange, result, target, query, request, wished)
+        await self._answer(exchange, result, target, query, wished, request)
 
     async def _body(
         self, exchange: Exchange, target: Target, verb: str, query: parameters.Query
@@ -261,17 +295,15 @@ class Rest:
         result: Result,
         target: Target,
         query: parameters.Query,
+        wished: Wish,
         request: Request | None = None,
-        wished: Wish | None = None,
     ) -> None:
         """Print a single object, a Status or whatever else was done."""
-        if wished is None:
-            wished = wish(exchange.headers.get(b"accept", b""))
         entry = result.entry
         if wished is PLAIN and entry is not None:
             data = entry.body + b"\n"
         else:
-            include = _include(query)
+            include = _include(query, wished)
             data = forms.object_bytes(
                 target.type, entry, result.document, wished, self._clock.now(), include
             )
@@ -287,7 +319,7 @@ class Rest:
         query: parameters.Query,
         headers: Sequence[Header] = (),
     ) -> None:
-        if query and parameters.flag(query, "pretty") and wished.media == JSON:
+        if wished.media == JSON and _is_pretty(exchange, query, wished):
             data = forms.pretty(decode(data))
         media = wished.media.encode()
         if len(data) >= GZIP_BYTES_MIN and exchange.takes_gzip():
@@ -324,12 +356,43 @@ def _cause(exchange: Exchange) -> int | None:
     return int(given)
 
 
-def _include(query: parameters.Query) -> str:
+def _include(query: parameters.Query, wished: Wish) -> str:
     """How much of each object a table's rows carry."""
-    include = parameters.text(query, "includeObject") if query else ""
+    include = parameters.text(query, "includeObject") if query and wished.form is Form.TABLE else ""
     if include and include not in forms.INCLUDES:
         raise BadRequestError(f'unrecognized includeObject value: "{include}"')
     return include or "Metadata"
+
+
+def _wished(exchange: Exchange, target: Target, *, many: bool = False) -> Wish:
+    """The form of an answer, which has to be one that the target has."""
+    wished = wish(exchange.headers.get(b"accept", b""), many=many)
+    if wished is PLAIN:
+        return wished
+    _possible(wished, target)
+    if wished.form is Form.PARTIAL and many != wished.name.endswith("List"):
+        go = f"*{internal_package(target.type.group)}.{target.type.kind}"
+        what = f"is a list ({go}List)" if many else f"is not a list ({go})"
+        raise NotAcceptableError(f"you requested {wished.name}, but the requested object {what}")
+    return wished
+
+
+def _possible(wished: Wish, target: Target) -> None:
+    """Not everything can be said in protobuf; better known before anything is done."""
+    type = target.type
+    kind = type.subresources[target.subresource].kind if target.subresource else type.gvk
+    if wished.media == PROTOBUF and not protobuf_write.is_known(kind.api_version, kind.kind):
+        raise no_protobuf()
+
+
+# Who reads JSON with their own eyes, by the beginning of their user agent: kube-apiserver's own list.
+_READERS = (b"curl", b"Wget", b"Mozilla/5.0")
+
+
+def _is_pretty(exchange: Exchange, query: parameters.Query, wished: Wish) -> bool:
+    if query and (asked := parameters.text(query, "pretty")):
+        return asked in ("1", "t", "T", "true", "TRUE", "True")
+    return wished.pretty or exchange.headers.get(b"user-agent", b"").startswith(_READERS)
 
 
 def _code(request: Request | None, result: Result) -> int:

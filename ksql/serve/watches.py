@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from ksql.base.clock import Clock
-from ksql.base.documents import Document, encode
 from ksql.schema import tables
 from ksql.schema.errors import ApiError, GoneError, InternalError
 from ksql.schema.resources import ResourceType
-from ksql.serve import forms
 from ksql.serve.exchange import Exchange
-from ksql.serve.negotiation import Form, Wish
-from ksql.state.entry import Frame, bookmark
+from ksql.serve.forms import event_bytes, formed, item_kind
+from ksql.serve.negotiation import PROTOBUF, Form, Wish
+from ksql.state.entry import Frame, bookmark, bookmarked
 from ksql.state.window import Bell
 
 # A watch lasts this long unless it says otherwise, and up to twice as long, so that clients which came
@@ -57,7 +56,7 @@ class Pace:
 
 
 class Lines:
-    """Frames as lines of JSON in one form, for one resource type."""
+    """Frames as bytes in one form, for one resource type: lines of JSON, or protobuf messages."""
 
     def __init__(
         self, type: ResourceType, wish: Wish, include: str, now: Callable[[], datetime], shared: "Shared"
@@ -65,10 +64,20 @@ class Lines:
         self._type, self._wish, self._include, self._now = type, wish, include, now
         self._shared = shared
         self._is_first = True
+        self._is_plain = wish.form is Form.OBJECT and wish.media != PROTOBUF
+
+    @property
+    def content_type(self) -> bytes:
+        media = self._wish.media
+        return (f"{media};stream=watch" if media == PROTOBUF else media).encode()
+
+    def error(self, error: ApiError) -> bytes:
+        """What a watch says last when it fails."""
+        return event_bytes("ERROR", error.status(), self._wish.media)
 
     def of(self, frames: Sequence[Frame]) -> bytes:
         """The lines of a batch, joined."""
-        if self._wish.form is Form.OBJECT:
+        if self._is_plain:
             return b"".join([self._plain(frame) for frame in frames])
         return b"".join([self._formed(frame) for frame in frames])
 
@@ -89,21 +98,25 @@ class Lines:
 
     def _line(self, frame: Frame, is_first: bool) -> bytes:
         assert frame.entry is not None and frame.change is not None
-        # Columns are told once a watch, as kube-apiserver does.
-        shown = forms.formed(
-            self._type, frame.entry.document, self._wish, self._now(), self._include, definitions=is_first
-        )
-        return line(frame.change.value, shown)
+        shown = frame.entry.document
+        if self._wish.form is not Form.OBJECT:
+            # Columns are told once a watch, as kube-apiserver does.
+            now = self._now()
+            shown = formed(self._type, shown, self._wish, now, self._include, definitions=is_first)
+        return event_bytes(frame.change.value, shown, self._wish.media)
 
     def _bookmark(self, frame: Frame) -> bytes:
-        if self._wish.form is Form.PARTIAL:
-            return bookmark(f"{tables.GROUP}/{self._wish.version}", self._wish.form.value, frame)
+        if self._wish.form is not Form.TABLE:
+            version, kind = item_kind(self._type, self._wish)
+            if self._wish.media != PROTOBUF:
+                return bookmark(version, kind, frame)
+            return event_bytes("BOOKMARK", bookmarked(version, kind, frame), PROTOBUF)
         revision, version = str(frame.revision), self._wish.version
         table = tables.table(
             self._type, (), now=self._now(), include=self._include, version=version,
             resource_version=revision, definitions=False,
         )  # fmt: skip
-        return line("BOOKMARK", table)
+        return event_bytes("BOOKMARK", table, self._wish.media)
 
 
 class Shared:
@@ -122,10 +135,6 @@ class Shared:
                 del self._lines[old]
         self._lines[key] = data
         return data
-
-
-def line(change: str, document: Document) -> bytes:
-    return encode({"type": change, "object": document}) + b"\n"
 
 
 class Watches:
@@ -154,14 +163,13 @@ class Watches:
         feed: AsyncIterator[Sequence[Frame]] | GoneError,
         lines: Lines,
         seconds: int | None,
-        content_type: bytes,
     ) -> None:
         """Stream a feed until it ends, its time is up, the client leaves or stalls, or the server stops."""
-        await exchange.start(200, content_type)
+        await exchange.start(200, lines.content_type)
         # An empty part makes the server send the head now: clients wait for it before anything happens.
         await exchange.write(b"", True)
         if isinstance(feed, GoneError):
-            await exchange.write(line("ERROR", feed.status()), False)
+            await exchange.write(lines.error(feed), False)
             return
         lasts = seconds if seconds else WATCH_SECONDS * (1 + self._clock.random.random())
         loop = asyncio.get_running_loop()
@@ -178,7 +186,7 @@ class Watches:
             gone.cancel()
             await asyncio.gather(pump, gone, return_exceptions=True)
         if not is_gone:
-            await exchange.write(_last_words(pump), False)
+            await exchange.write(_last_words(pump, lines), False)
 
     async def _pump(self, exchange: Exchange, feed: AsyncIterator[Sequence[Frame]], lines: Lines) -> None:
         clock, flushed = self._clock, 0.0
@@ -194,12 +202,12 @@ class Watches:
             flushed = now
 
 
-def _last_words(pump: asyncio.Task[None]) -> bytes:
+def _last_words(pump: asyncio.Task[None], lines: Lines) -> bytes:
     """What a watch ends with: the error that ended it, or nothing."""
     if pump.cancelled() or (error := pump.exception()) is None:
         return b""
     if isinstance(error, TimeoutError):
         raise error
     if isinstance(error, ApiError):
-        return line("ERROR", error.status())
+        return lines.error(error)
     raise InternalError("the watch failed") from error

@@ -132,10 +132,14 @@ class Frame:
         return f"<Frame r{self.revision} {self.change or 'BOOKMARK'} {self.entry!r}>"
 
 
-def bookmark(api_version: str, kind: str, frame: Frame) -> bytes:
-    """A bookmark's line: an object of the watched kind that holds nothing but the revision."""
+def bookmarked(api_version: str, kind: str, frame: Frame) -> Document:
+    """A bookmark's object: of the watched kind, with nothing in it but the revision."""
     metadata: Document = {"resourceVersion": str(frame.revision), "creationTimestamp": None}
     if frame.initial_end:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-    step = {"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": api_version, "metadata": metadata}}
-    return encode(step) + b"\n"
+    return {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+
+
+def bookmark(api_version: str, kind: str, frame: Frame) -> bytes:
+    """A bookmark's line in a JSON watch."""
+    return encode({"type": "BOOKMARK", "object": bookmarked(api_version, kind, frame)}) + b"\n"

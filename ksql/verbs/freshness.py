@@ -30,10 +30,22 @@ def parse(text: str) -> int:
     if not text:
         return 0
     if not text.isascii() or not text.isdigit():
-        raise BadRequestError(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
-    return int(text)
+        raise _unreadable(text, "invalid syntax")
+    # More digits than any 64-bit number has are not even converted.
+    if len(text) > _DIGITS_MAX or (number := int(text)) > _UINT64_MAX:
+        raise _unreadable(text, "value out of range")
+    return number
+
+
+_UINT64_MAX = 2**64 - 1
+_DIGITS_MAX = 20
+
+
+def _unreadable(text: str, why: str) -> BadRequestError:
+    return BadRequestError(
+        f'invalid resource version: resourceVersion: Invalid value: "{text}": '
+        f'strconv.ParseUint: parsing "{text}": {why}'
+    )
 
 
 def of_list(selection: Selection) -> Asked:
@@ -72,9 +84,11 @@ def of_watch(selection: Selection) -> tuple[int | None, bool]:
         why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         causes.append(faults.forbidden(_MATCH, why))
     elif match and match != NOT_OLDER:
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        causes.append(faults.forbidden(_MATCH, why))
         causes.append(faults.unsupported(_MATCH, match, (NOT_OLDER,)))
     if selection.continue_token:
-        causes.append(faults.forbidden("continue", "continue is forbidden for watch"))
+        causes.append(_forbidden("is forbidden when continue is provided"))
     _refuse(causes)
     number = parse(selection.resource_version)
     if initial is None:
@@ -94,7 +108,7 @@ def _refuse(causes: Sequence[Cause]) -> None:
 def too_large(asked: int, current: int) -> TimedOutError:
     """The revision asked for lies in the future, and stayed there."""
     return TimedOutError(
-        f"Too large resource version: {asked}, current: {current}",
+        f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],
         retry_after_seconds=1,
     )

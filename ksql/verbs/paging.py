@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, DocumentError, decode, encode, lookup
 from ksql.log.protocol import EventFilter, EventLog, HorizonError
+from ksql.schema import gojson
 from ksql.schema.errors import BadRequestError, GoneError
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
@@ -60,14 +61,34 @@ def make_token(revision: int, start: str) -> str:
 
 def read_token(text: str) -> tuple[int, str]:
     """The revision and the start of a token; `BadRequestError` when it is none of ours."""
+    data = _unpacked(text)
     try:
-        token = decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, DocumentError) as error:
-        raise BadRequestError("continue key is not valid: it is no token of a list") from error
-    revision, start = lookup(token, "rv"), lookup(token, "start")
-    if lookup(token, "v") != "meta.k8s.io/v1" or not isinstance(revision, int) or not isinstance(start, str):
-        raise BadRequestError("continue key is not valid: encoded continue token is of an unknown version")
+        token = decode(data)
+    except DocumentError:
+        raise _invalid(gojson.fault(data)) from None
+    version, revision, start = lookup(token, "v"), lookup(token, "rv"), lookup(token, "start")
+    if version != "meta.k8s.io/v1":
+        raise _invalid(f"server does not recognize this encoded version {version or ''}")
+    if not isinstance(revision, int) or not revision:
+        raise _invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not isinstance(start, str) or not start:
+        raise _invalid("encoded start key empty (version meta.k8s.io/v1)")
     return revision, start
+
+
+def _unpacked(text: str) -> bytes:
+    """What the base64 of a token holds, or Go's complaint about it."""
+    for index, character in enumerate(text):
+        if not (character.isascii() and (character.isalnum() or character in "-_")):
+            raise _invalid(f"illegal base64 data at input byte {index}")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        raise _invalid(f"illegal base64 data at input byte {len(text) - len(text) % 4}") from None
+
+
+def _invalid(why: str) -> BadRequestError:
+    return BadRequestError(f"invalid continue token: continue key is not valid: {why}")
 
 
 class Pager:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ksql.base.documents import decode
-from ksql.serve import bodies, gojson, negotiation, parameters
+from ksql.schema import gojson
+from ksql.serve import bodies, negotiation, parameters
 from tests.serve.cluster import TOKEN, Rooms, rooms
 
 SECONDS = 10.0

@@ -111,7 +111,7 @@ def test_aggregated_discovery_tells_all_in_two_answers(version: str) -> None:
     accounts = next(r for r in told if r["resource"] == "serviceaccounts")
     assert accounts == {
         "resource": "serviceaccounts",
-        "responseKind": {"group": "", "version": "v1", "kind": "ServiceAccount"},
+        "responseKind": {"group": "", "version": "", "kind": "ServiceAccount"},
         "scope": "Namespaced",
         "singularResource": "serviceaccount",
         "verbs": ALL,

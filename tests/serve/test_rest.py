@@ -140,12 +140,65 @@ async def test_who_takes_json_gets_json(http, accept):
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "application/vnd.kubernetes.protobuf", "application/json;q=0",
-               "application/json;as=Tabel;v=v1;g=meta.k8s.io", "application/json;as=Table;v=v9;g=meta.k8s.io"],
+    "accept", ["application/json;as=Tabel;v=v1;g=meta.k8s.io", "application/json;as=Table;v=v9;g=meta.k8s.io"],
 )  # fmt: skip
-async def test_who_takes_nothing_we_have_is_told_so(http, accept):
+async def test_who_takes_no_form_we_have_is_told_so(http, accept):
     answer = await http.get(MAPS, headers={"accept": accept})
-    await refused(answer, 406, "NotAcceptable", "only the following media types are accepted: application/json")
+    words = "only the following media types are accepted: application/json, application/yaml, "
+    await refused(answer, 406, "NotAcceptable", words + "application/vnd.kubernetes.protobuf")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "application/cbor", ";;"])
+async def test_who_takes_nothing_we_have_is_told_so(http, accept):
+    have = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    words = f"406: Not Acceptable\n\nAvailable representations: {have}"
+    status = await refused(await http.get(f"{MAPS}/a", headers={"accept": accept}), 406, "NotAcceptable", words)
+    assert status["message"] == words and status["details"] == {}
+    status = await refused(await http.get(MAPS, headers={"accept": accept}), 406, "NotAcceptable", words)
+    assert status["message"].endswith(
+        ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "is_pretty"),
+    [
+        ("", {}, False), ("?pretty=true", {}, True), ("?pretty=1", {}, True), ("?pretty=false", {}, False),
+        ("?pretty=abc", {}, False), ("", {"user-agent": "curl/8.5"}, True), ("", {"user-agent": "Mozilla/5.0"}, True),
+        ("?pretty=0", {"user-agent": "Wget/1"}, False), ("", {"accept": "application/json;pretty=1"}, True),
+        ("?pretty=true", {"accept": "application/yaml"}, False),
+    ],
+)  # fmt: skip
+async def test_who_reads_with_their_own_eyes_gets_it_indented(http, query, headers, is_pretty):
+    await make(http)
+    text = (await http.get(f"{MAPS}/a{query}", headers=headers)).text
+    assert text.startswith('{\n  "') == is_pretty
+
+
+async def test_the_size_of_rows_matters_to_tables_alone(http):
+    assert (await http.get(f"{MAPS}?includeObject=Foo")).status_code == 200
+    await refused(
+        await http.get(f"{MAPS}?includeObject=Foo", headers=TABLE), 400, "BadRequest", "unrecognized includeObject"
+    )
+
+
+async def test_deprecated_kinds_say_so_beside_every_answer(http):
+    warning = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+    endpoints = "/api/v1/namespaces/default/endpoints"
+    for answer in (
+        await http.get(endpoints), await http.get(f"{endpoints}/nope"),
+        await http.post(endpoints, json={"metadata": {"name": "a"}}),
+    ):  # fmt: skip
+        assert warning in answer.headers.get_list("warning")
+    assert (await http.get("/api/v1/componentstatuses")).headers["warning"].endswith('is deprecated in v1.19+"')
+    assert "warning" not in (await http.get(MAPS)).headers
+
+
+@pytest.mark.parametrize(("name", "why"), [("%2e%2e", "\"..\": may not be '..'"), ("a%2525", "may not contain '%'")])
+async def test_a_name_that_would_be_another_path_is_refused(http, name, why):
+    answer = await http.get(f"{MAPS}/{name}")
+    await refused(answer, 400, "BadRequest", "Name parameter invalid: ")
+    assert why in answer.json()["message"]
 
 
 async def test_a_large_answer_is_compressed_for_the_network_alone(server, http):
@@ -333,16 +386,20 @@ async def test_a_patch_that_is_none_is_refused(http, body, media):
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("GET", "/api/v1/nope", 404), ("GET", "/apis/nope.io/v1/x", 404), ("GET", "/apis/apps/v9/deployments", 404),
-        ("GET", "/nope", 404), ("GET", "/api/v2", 404), ("GET", "/apis/nope.io", 404), ("GET", "/api/v1/pods/x", 404),
-        ("GET", "/api/v1/namespaces/default/nodes", 404), ("GET", f"{MAPS}/a/nope", 404), ("GET", "/apix", 404),
+        ("GET", "/api/v1/nope", 404), ("GET", "/apis/apps/v9/deployments", 404), ("GET", "/api/v2", 404),
+        ("GET", "/api/v1/namespaces/default/nodes", 404), ("GET", f"{MAPS}/a/nope", 404),
+        ("GET", "/api/v1/pods/x", 404),
+        ("HEAD", MAPS, 405), ("HEAD", f"{MAPS}/a?watch=true", 405), ("HEAD", "/apis", 405),
         ("POST", "/api/v1/configmaps", 405), ("PUT", MAPS, 405), ("PATCH", MAPS, 405), ("POST", f"{MAPS}/a", 405),
         ("OPTIONS", MAPS, 405), ("TRACE", f"{MAPS}/a", 405), ("POST", "/api", 405), ("DELETE", "/version", 405),
-        ("GET", "/api//v1", 404), ("GET", "/apis//v1/x", 404), ("GET", "/api/v1/namespaces//pods", 404),
+        ("GET", "/api//v1", 404), ("GET", "/api/v1/namespaces//pods", 404),
     ],
 )  # fmt: skip
 async def test_what_is_not_served_is_said_in_kubes_words(http, method, path, code):
     answer = await http.request(method, path)
+    if method == "HEAD":
+        assert answer.status_code == code
+        return
     reason, words = {
         404: ("NotFound", "the server could not find the requested resource"),
         405: ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
@@ -358,8 +415,11 @@ async def test_trailing_slashes_are_tolerated(http):
         assert (await http.get(path)).status_code == 200, path
 
 
-async def test_head_has_the_head_of_get(http):
-    assert (await http.head(MAPS)).status_code == 200
+@pytest.mark.parametrize("path", ["/nope", "/apix", "/logs", "/apis/nope.io", "/apis/nope.io/v1/x", "/apis//v1/x"])
+async def test_what_no_api_serves_is_no_page(http, path):
+    answer = await http.get(path)
+    assert (answer.status_code, answer.text) == (404, "404 page not found\n")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 # --- who
@@ -455,7 +515,3 @@ async def test_more_writes_than_there_is_room_for_are_sent_away(monkeypatch):
         assert (await http.get(MAPS)).status_code == 200
         go.set()
         assert [(await task).status_code for task in waiting] == [201, 201]
-
-
-async def test_head_of_a_watch_ends(http):
-    assert (await http.head(f"{MAPS}?watch=true")).status_code == 200

@@ -152,7 +152,7 @@ def test_a_revision_that_does_not_come_times_out() -> None:
             await room.page("configmaps", resource_version="9999")
         assert room.clock.monotonic() - before == pytest.approx(3.0)
         status = caught.value.status()
-        assert status["message"] == f"Too large resource version: 9999, current: {room.log.head}"
+        assert status["message"] == f"Timeout: Too large resource version: 9999, current: {room.log.head}"
         assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
     inside(test)
