@@ -153,6 +153,7 @@ class GarbageCollector:
     """The shell: follows every resource, and marks the objects that a change may have made garbage."""
 
     def __init__(self, kit: Kit, types: Sequence[ResourceType]) -> None:
+        self._informers = kit.informers
         self._followed: dict[str, Informer] = {
             type.key: kit.informers.of(type.key) for type in types if type.key not in IGNORED
         }
@@ -163,11 +164,27 @@ class GarbageCollector:
         needs = tuple(self._followed.values())
         self.controller = kit.controller(NAME_OF_COMPONENT, user, self.think, needs, workers=WORKERS)
         for resource, informer in self._followed.items():
-            informer.add_handler(lambda update, resource=resource: self._changed(resource, update))  # type: ignore[misc]
+            self._attend(resource, informer)
+
+    def _attend(self, resource: str, informer: Informer) -> None:
+        informer.add_handler(lambda update: self._changed(resource, update))
+
+    def serve(self, types: Sequence[ResourceType]) -> None:
+        """Look after these kinds from now on: custom ones come and go."""
+        self._by_kind = {(type.group, type.kind): type for type in types}
+        wanted = dict.fromkeys(type.key for type in types if type.key not in IGNORED)
+        for resource in [each for each in self._followed if each not in wanted]:
+            del self._followed[resource]
+            self._informers.drop(resource)
+        for resource in wanted:
+            if resource not in self._followed:
+                # What it lists first is told as added, and looked at as such.
+                informer = self._followed[resource] = self._informers.of(resource)
+                self._attend(resource, informer)
 
     async def run(self) -> None:
         """Look once at everything as soon as all is known, then follow."""
-        for informer in self._followed.values():
+        for informer in list(self._followed.values()):
             await informer.synced()
         self._is_complete = True
         for resource, informer in self._followed.items():
@@ -257,7 +274,8 @@ class GarbageCollector:
 
     async def think(self, key: str) -> Plan:
         resource, _, name = key.partition(" ")
-        document = self._followed[resource].by_key(name)
+        informer = self._followed.get(resource)
+        document = None if informer is None else informer.by_key(name)
         if document is None:
             return NOTHING
         uid = document["metadata"]["uid"]

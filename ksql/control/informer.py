@@ -316,6 +316,7 @@ class Informers:
         self._client, self._clock = client, clock
         self._informers: dict[str, Informer] = {}
         self._tasks: Tasks | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     def of(self, resource: str) -> Informer:
         """The shared informer of a resource; made, and started if the others are, when first asked for."""
@@ -323,8 +324,14 @@ class Informers:
         if informer is None:
             informer = self._informers[resource] = Informer(self._client, resource, self._clock)
             if self._tasks is not None:
-                self._tasks.start(f"informer {resource}", informer.run())
+                self._running[resource] = self._tasks.start(f"informer {resource}", informer.run())
         return informer
+
+    def drop(self, resource: str) -> None:
+        """Follow a resource no more: its kind is not served any longer."""
+        self._informers.pop(resource, None)
+        if (task := self._running.pop(resource, None)) is not None:
+            task.cancel()
 
     def known(self, resource: str) -> Informer | None:
         """The informer of a resource if anybody follows it."""
@@ -334,7 +341,7 @@ class Informers:
         """Let all follow, those asked for later too."""
         self._tasks = Tasks()
         for resource, informer in self._informers.items():
-            self._tasks.start(f"informer {resource}", informer.run())
+            self._running[resource] = self._tasks.start(f"informer {resource}", informer.run())
 
     async def synced(self) -> None:
         """Return once all that were asked for so far have listed."""

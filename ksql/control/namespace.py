@@ -16,6 +16,7 @@ from ksql.control.controller import BURST_MAX, Kit
 from ksql.control.informer import Update, key_of
 from ksql.control.plan import NOTHING, Burst, Change, Plan, Replace, removal, with_status
 from ksql.control.pods import condition, is_terminating
+from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import ResourceType
 
 NAME_OF_COMPONENT = "namespace-controller"
@@ -122,6 +123,10 @@ class Namespaces:
         self._pods = kit.informers.of("pods")
         self._pods.add_handler(self._pod_changed)
 
+    def serve(self, types: Sequence[ResourceType]) -> None:
+        """Empty namespaces of these kinds from now on: custom ones come and go."""
+        self._resources = [type.key for type in types if type.namespaced]
+
     def _changed(self, update: Update) -> None:
         if update.new is not None and is_terminating(update.new):
             self.controller.queue.add(key_of(update.new), update.trigger)
@@ -145,7 +150,11 @@ class Namespaces:
         remaining = {resource: self._cached(resource, key) for resource in self._resources}
         if not any(remaining.values()):
             for resource in self._resources:
-                listing = await self.controller.client.list(resource, key)
+                try:
+                    listing = await self.controller.client.list(resource, key)
+                except NotFoundError:
+                    # A custom kind that went while others were asked took its objects with it.
+                    continue
                 remaining[resource] = listing.items
         return plan(Observed(namespace, remaining), self._clock.now())
 

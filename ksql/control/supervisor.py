@@ -18,6 +18,7 @@ from ksql.base.tasks import Tasks
 from ksql.client import Connect
 from ksql.control.controller import Controller, Kit
 from ksql.control.daemonset import DaemonSets
+from ksql.control.definitions import Definitions
 from ksql.control.deployment import Deployments
 from ksql.control.disruption import DisruptionBudgets
 from ksql.control.endpoints import EndpointsObjects
@@ -100,9 +101,12 @@ class Controllers:
         self.informers = Informers(connect(controller_user(READER_COMPONENT), READER_COMPONENT), clock)
         self.kit = Kit(connect, clock, self.informers, Metrics(registry))
         types = types_of(catalogue)
+        self._catalogue, self._is_closed = catalogue, False
+        self._namespaces, self._garbage = Namespaces(self.kit, types), GarbageCollector(self.kit, types)
+        catalogue.listen(self._serve)
         built: list[tuple[str, Part]] = [
-            *((each.name, each) for each in self._reconcilers(types, root_ca)),
-            ("garbage-collector", GarbageCollector(self.kit, types)),
+            *((each.name, each) for each in self._reconcilers(root_ca)),
+            ("garbage-collector", self._garbage),
             ("node-lifecycle-controller", NodeLifecycle(self.kit)),
             ("scheduler", Scheduler(self.kit)),
             *((name, build(self.kit)) for name, build in more),
@@ -110,12 +114,20 @@ class Controllers:
         self.standings = [Standing(name, part) for name, part in built]
         self._tasks = Tasks()
 
-    def _reconcilers(self, types: Sequence[ResourceType], root_ca: str) -> list[Controller]:
+    def _serve(self) -> None:
+        """Custom kinds came or went: what looks after all kinds is told."""
+        if not self._is_closed:
+            types = types_of(self._catalogue)
+            self._namespaces.serve(types)
+            self._garbage.serve(types)
+
+    def _reconcilers(self, root_ca: str) -> list[Controller]:
         kit = self.kit
         certificates = [RootCertificates(kit, root_ca).controller] if root_ca else []
         return [
             *certificates,
-            Namespaces(kit, types).controller,
+            self._namespaces.controller,
+            Definitions(kit).controller,
             ServiceAccounts(kit).controller,
             Deployments(kit).controller,
             *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
@@ -135,6 +147,7 @@ class Controllers:
 
     async def aclose(self) -> None:
         """Stop all. What they had not written yet they find to do again at the next start."""
+        self._is_closed = True
         await self._tasks.aclose()
         for standing in self.standings:
             await standing.part.aclose()

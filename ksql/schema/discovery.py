@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
+from ksql.schema.custom import VERBS_TERMINATING
 from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import GroupVersionKind, ResourceType, Subresource
 
@@ -91,13 +92,19 @@ def _group(catalogue: Catalogue, name: str) -> Document:
     return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
+def _verbs(found: ResourceType) -> list[str]:
+    """What is told of a resource; one whose CRD ends is not advertised for writing any more."""
+    ends = found.custom is not None and found.custom.is_terminating
+    return list(VERBS_TERMINATING if ends else found.verbs)
+
+
 def _rows(found: ResourceType) -> Iterator[Document]:
     row: Document = {
         "name": found.resource,
         "singularName": found.singular,
         "namespaced": found.namespaced,
         "kind": found.kind,
-        "verbs": list(found.verbs),
+        "verbs": _verbs(found),
     }
     if found.short_names:
         row["shortNames"] = list(found.short_names)
@@ -135,7 +142,7 @@ def _discovered(found: ResourceType) -> Document:
         "responseKind": _response_kind(found, found.gvk),
         "scope": "Namespaced" if found.namespaced else "Cluster",
         "singularResource": found.singular,
-        "verbs": list(found.verbs),
+        "verbs": _verbs(found),
     }
     if found.short_names:
         out["shortNames"] = list(found.short_names)

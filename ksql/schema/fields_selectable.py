@@ -5,7 +5,7 @@ field as text, and what an object leaves out counts as the default the API docum
 `spec.unschedulable` is "false").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,3 +148,8 @@ _DEFAULT = SelectableFields(_getters())
 def fields_of(group: str, kind: str) -> SelectableFields:
     """What objects of this kind may be asked; name and namespace for all that are not listed."""
     return _FIELDS.get((group, kind), _DEFAULT)
+
+
+def custom_fields(paths: Iterable[str]) -> SelectableFields:
+    """Name, namespace and the `selectableFields` of a custom kind, whose paths begin with a dot."""
+    return SelectableFields(_getters(*(path.removeprefix(".") for path in paths)), KIND_REFUSAL)

@@ -82,7 +82,7 @@ def validate_metadata(type: ResourceType, document: Document, old: Document | No
     if owners := metadata.get("ownerReferences"):
         _check_owners(owners, out)
     if finalizers := metadata.get("finalizers"):
-        _check_finalizers(finalizers, out)
+        _check_finalizers(type, finalizers, out)
     if old is not None:
         _check_update(metadata, old.get("metadata") or {}, out)
 
@@ -144,10 +144,13 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
             controller = f"{owner.get('kind')}/{owner.get('name')}"
 
 
-def _check_finalizers(finalizers: list[str], out: list[Cause]) -> None:
+def _check_finalizers(type: ResourceType, finalizers: list[str], out: list[Cause]) -> None:
     path = "metadata.finalizers"
     for index, finalizer in enumerate(finalizers):
         out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
+        # kube-apiserver asks this of its own kinds alone, not of those of the servers it is joined with.
+        if type.custom is not None or type.group in ("apiextensions.k8s.io", "apiregistration.k8s.io"):
+            continue
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             words = "name is neither a standard finalizer name nor is it fully qualified"
             out.append(wrong(f"{path}[{index}]", finalizer, words))

@@ -9,6 +9,7 @@ closure of the definitions its kinds need, with paths synthesised from the catal
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
@@ -97,11 +98,21 @@ def document(catalogue: Catalogue, path: str) -> bytes:
 
 def _rendered(catalogue: Catalogue, path: str) -> tuple[bytes, str]:
     key = ("openapi", path)
-    found: tuple[bytes, str] | None = catalogue.compiled.get(key)
+    found: tuple[bytes, str] | None = _kept(catalogue, path).get(key)
     if found is None:
         text = orjson.dumps(_document(catalogue, path))
-        found = catalogue.compiled[key] = (text, hashlib.sha512(text).hexdigest().upper())
+        found = _kept(catalogue, path)[key] = (text, hashlib.sha512(text).hexdigest().upper())
     return found
+
+
+def _kept(catalogue: Catalogue, path: str) -> dict[Any, Any]:
+    """Where a document is kept: with the minor, or as long as the custom kinds of its version stay."""
+    _, _, group_version = path.partition("/")
+    group, _, version = group_version.rpartition("/")
+    custom = [found.custom for found in catalogue.custom if (found.group, found.version) == (group, version)]
+    if custom and custom[0] is not None and len(custom) == 1:
+        return custom[0].printed
+    return catalogue.printed if custom else catalogue.compiled
 
 
 def _document(catalogue: Catalogue, path: str) -> Document:
@@ -135,7 +146,8 @@ def _roots(catalogue: Catalogue, types: list[ResourceType]) -> list[str]:
     for found in types:
         kinds = [found.gvk, *(sub.kind for sub in found.subresources.values())]
         known = [name for kind in kinds if (name := catalogue.definition_name(kind))]
-        names += [*known, *(f"{name}List" for name in known[:1])]
+        names += [*known, *(f"{name}List" for name in known[:1] if found.custom is None)]
+        names += list(found.custom.definitions()) if found.custom is not None else []
     return names
 
 

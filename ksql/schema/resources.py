@@ -8,6 +8,10 @@ that resource as served in one version.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ksql.schema.custom import CustomVersion
 
 
 class Retention(StrEnum):
@@ -55,6 +59,7 @@ class ResourceType:
     storage_key: str = ""  # where its objects are kept when not under `key` (events.events.k8s.io: events)
     storage_version: str = ""  # the apiVersion objects are kept in; empty: this one's
     deprecated: str = ""  # what every answer about it warns of
+    custom: "CustomVersion | None" = field(default=None, compare=False, repr=False)  # of a CRD, not built in
 
     @property
     def key(self) -> str:
@@ -64,6 +69,11 @@ class ResourceType:
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def list_kind(self) -> str:
+        """What a list of them is called."""
+        return self.custom.list_kind if self.custom is not None else f"{self.kind}List"
 
     @property
     def gvk(self) -> GroupVersionKind:

@@ -401,21 +401,27 @@ def parse_fields(type: ResourceType, text: str) -> FieldSelector:
     """
     if not text:
         return EVERY_FIELD
+    if type.custom is not None:
+        # Not remembered: a kind of the same name may have other fields tomorrow.
+        return _fields_of(type.custom.fields, (type.group, type.version, type.kind), text)
     parse = _known_fields if len(text) <= CACHED_CHARACTERS_MAX else _parsed_fields
     return parse(type.group, type.version, type.kind, text)
 
 
 def _parsed_fields(group: str, version: str, kind: str, text: str) -> FieldSelector:
+    return _fields_of(fields_of(group, kind), (group, version, kind), text)
+
+
+def _fields_of(fields: SelectableFields, gvk: tuple[str, str, str], text: str) -> FieldSelector:
     if len(text) > SELECTOR_CHARACTERS_MAX:
         raise BadRequestError(f"field selector is longer than {SELECTOR_CHARACTERS_MAX} characters")
-    fields = fields_of(group, kind)
     terms = []
     for part in sorted(_FIELD_TERM.findall(text)):
         operator = _FIELD_OPERATOR.search(part)
         if operator is None:
             raise BadRequestError(f"invalid selector: '{text}'; can't understand '{part}'")
         label, value = part[: operator.start()], _unescaped(part[operator.end() :])
-        terms.append(_field_term(fields, (group, version, kind), label, value, operator.group() != "!="))
+        terms.append(_field_term(fields, gvk, label, value, operator.group() != "!="))
     return FieldSelector(terms)
 
 

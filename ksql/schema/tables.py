@@ -37,6 +37,8 @@ _PLAIN = Printer(columns("Name|Created At@"), _plain_cells)
 
 
 def _printer(type: ResourceType | GroupVersionKind) -> Printer:
+    if isinstance(type, ResourceType) and type.custom is not None:
+        return type.custom.printer
     return _PRINTERS.get((type.group, type.kind), _PLAIN)
 
 

@@ -1,4 +1,5 @@
-"""Discovery and OpenAPI over HTTP: documents that depend on the catalogue alone, printed once and kept.
+"""Discovery and OpenAPI over HTTP: documents that depend on the catalogue alone, printed once and kept
+until custom kinds come or go.
 
 Clients keep them too: an ETag lets them ask whether theirs is still right, and an OpenAPI document whose
 address carries its hash may be kept for ever.
@@ -27,6 +28,12 @@ class Discovery:
         self._catalogue, self._compressor = catalogue, compressor
         self._kept: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
         self._packed: dict[bytes, bytes] = {}
+        catalogue.listen(self._forget)
+
+    def _forget(self) -> None:
+        """Other custom kinds are served: all that was printed is told anew."""
+        self._kept.clear()
+        self._packed.clear()
 
     async def page(self, exchange: Exchange, page: Page) -> None:
         """/api, /apis and what is below, down to a group's version."""

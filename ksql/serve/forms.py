@@ -59,14 +59,18 @@ def item_kind(type: ResourceType, wish: Wish) -> tuple[str, str]:
     return type.api_version, type.kind
 
 
+def _list_kind(type: ResourceType, kind: str) -> str:
+    return type.list_kind if kind == type.kind else f"{kind}List"
+
+
 def page_bytes(type: ResourceType, page: Page, bodies: Sequence[bytes], wish: Wish, now: datetime) -> bytes:
     """A list in the form that is wished for, around what `items` made of its objects."""
     version, kind = item_kind(type, wish)
     if wish.media == PROTOBUF:
         metadata = tables.list_metadata(str(page.revision), page.continue_token, page.remaining)
-        return protobuf_write.encode_list(version, f"{kind}List", metadata, bodies)
+        return protobuf_write.encode_list(version, _list_kind(type, kind), metadata, bodies)
     if wish.form is not Form.TABLE:
-        return in_media(list_bytes(f"{kind}List", version, page, bodies), wish)
+        return in_media(list_bytes(_list_kind(type, kind), version, page, bodies), wish)
     table = tables.table(
         type, (), now=now, version=wish.version, resource_version=str(page.revision),
         continue_token=page.continue_token, remaining=page.remaining,

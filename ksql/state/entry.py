@@ -14,7 +14,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 class Entry:
     """An object at one revision. Immutable; a change makes another."""
 
-    __slots__ = ("_body", "_document", "_payload", "_stored", "revision", "stream")
+    __slots__ = ("_body", "_document", "_payload", "_stored", "revision", "shown", "stream")
 
     def __init__(self, event: Event) -> None:
         self.revision = event.revision
@@ -24,13 +24,15 @@ class Entry:
         self._stored: Document | None = event._document
         self._body: bytes | None = None
         self._document: Document | None = None
+        # The same object as another version of its kind shows it, beside that version: the last one asked for.
+        self.shown: tuple[object, Entry] | None = None
 
     @classmethod
     def of(cls, stream: Stream, revision: int, document: Document) -> "Entry":
         """An object in another form than the stored one (another version), resourceVersion included."""
         entry = cls.__new__(cls)
         entry.revision, entry.stream = revision, stream
-        entry._payload, entry._stored, entry._body = None, None, None
+        entry._payload, entry._stored, entry._body, entry.shown = None, None, None, None
         entry._document = document
         return entry
 
@@ -74,6 +76,7 @@ class Entry:
         self._stored = None
         if self._body is not None or self._payload is not None:
             self._document = None
+        self.shown = None
 
     @property
     def key(self) -> tuple[str, str, str]:

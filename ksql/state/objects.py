@@ -6,7 +6,7 @@ the log's own projection and parses nothing it need not. Lists come in the order
 from an order that is kept, not sorted for each call. The frames it makes feed the watch `window`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, decode
@@ -117,6 +117,11 @@ class Objects:
         self._owners: dict[str, tuple[str, ...]] = {}  # uid: the uids that own it
         self._dependents: dict[str, dict[str, None]] = {}  # uid: the uids it owns
         self._waiting: list[Sequence[Event]] | None = None  # folds that came while the pages are read
+        self._listeners: dict[str, list[Callable[[], None]]] = {}  # by resource
+
+    def listen(self, resource: str, listener: Callable[[], None]) -> None:
+        """Call `listener` after each fold that touched the resource, before anybody else sees that fold."""
+        self._listeners.setdefault(resource, []).append(listener)
 
     @property
     def changed(self) -> Bell:
@@ -141,6 +146,7 @@ class Objects:
         self.window.start(revision)
         for events in waiting:
             self.fold(events)
+        self._tell(self._listeners)
 
     def fold(self, events: Sequence[Event]) -> None:
         """Take a committed batch in and wake who watches. In order, each event once."""
@@ -157,7 +163,14 @@ class Objects:
             frames.append(Frame(event.revision, event.change, entry, previous))
             self.revision = event.revision
         if frames:
+            if self._listeners:
+                self._tell(dict.fromkeys(event.stream.resource for event in events))
             self.window.push(frames, self.revision)
+
+    def _tell(self, resources: Iterable[str]) -> None:
+        for resource in resources:
+            for listener in self._listeners.get(resource, ()):
+                listener()
 
     def _put(self, entry: Entry, owners: tuple[str, ...]) -> Entry | None:
         stream = entry.stream

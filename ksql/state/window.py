@@ -254,6 +254,13 @@ class Window:
         found.watchers += 1
         return watcher
 
+    def strike(self, resource: str) -> None:
+        """Wake all who follow a resource although nothing happened to it: they look around again."""
+        if resource in self._rings:
+            parts = self._slices.get(resource, {}).values()
+            for ring in (self._rings[resource], *(part.ring for cut in parts for part in cut.values())):
+                ring.bell.strike()
+
     def unchanged_since(self, resource: str, revision: int) -> bool:
         """Whether it is certain that nothing of this resource changed after `revision`."""
         ring = self._rings.get(resource)

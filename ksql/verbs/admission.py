@@ -48,13 +48,15 @@ INITIAL_STATUS: Mapping[str, Document] = {
     "poddisruptionbudgets.policy": {
         "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
     },
+    "customresourcedefinitions.apiextensions.k8s.io": {
+        "conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": [],
+    },
     "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
 }  # fmt: skip
 
 # What this server keeps without doing what it stands for. Whoever creates one is told: a rule that is not
 # enforced, or a definition that nothing serves, must not look as if it were.
 _KEPT_ONLY: Mapping[str, str] = {
-    "customresourcedefinitions.apiextensions.k8s.io": "serve custom resources",
     "apiservices.apiregistration.k8s.io": "pass requests on to other API servers",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
     "validatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
@@ -76,7 +78,7 @@ _KEPT_ONLY: Mapping[str, str] = {
     "certificatesigningrequests.certificates.k8s.io": "sign certificates",
 }
 
-KEEPS_STATUS = frozenset({"nodes", "customresourcedefinitions.apiextensions.k8s.io"})
+KEEPS_STATUS = frozenset({"nodes"})
 
 
 def check_namespace(type: ResourceType, namespace: str, name: str, view: View) -> None:
@@ -179,6 +181,16 @@ def _signing_request(admission: Admission, document: Document) -> Document:
     return {**document, "spec": spec}
 
 
+def _definition(admission: Admission, document: Document) -> Document:
+    """A CRD remembers each version that objects were ever kept in."""
+    versions = lookup(document, "spec", "versions", default=None) or ()
+    stored = next((one["name"] for one in versions if one.get("storage")), None)
+    known = lookup(document, "status", "storedVersions", default=None) or []
+    if stored is None or stored in known:
+        return document
+    return replaced(document, ("status", "storedVersions"), [*known, stored])
+
+
 _CLAIMS = ("username", "groups", "uid", "extra")
 
 
@@ -196,6 +208,7 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
     "namespaces": (_namespace,),
     "secrets": (_secret,),
     "jobs.batch": (_job,),
+    "customresourcedefinitions.apiextensions.k8s.io": (_definition,),
     "certificatesigningrequests.certificates.k8s.io": (_signing_request,),
     "pods": tuple(
         _pod(mutate)

@@ -126,7 +126,7 @@ def create(author: Author, type: ResourceType, document: Document, view: View) -
     if view.exists(type.key, namespace, name):
         raise refusals.already_exists(type, name)
     born = {**metadata, "creationTimestamp": _printed(view.time)}
-    if type.key in GENERATION_KEYS:
+    if type.custom is not None or type.key in GENERATION_KEYS:
         born["generation"] = 1
     document = {**document, "metadata": born}
     stream = Stream(type.key, namespace, name, metadata["uid"])

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ksql.base.clock import parse_rfc3339, rfc3339
 from ksql.base.documents import Document, lookup
+from ksql.schema.custom import DEFINITIONS, FINALIZER
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.decider import Author, Outcome, remove, update, with_metadata
@@ -71,6 +72,8 @@ def delete(author: Author, type: ResourceType, current: Current, options: Option
     check_preconditions(type, current, options)
     if type.key == "namespaces":
         return _delete_namespace(author, type, current, options, view)
+    if type.key == DEFINITIONS:
+        return update(author, type, current, _ending_definition(_with_propagation(current.document, options), view))
     document = _with_propagation(current.document, options)
     if type.key == "pods":
         grace = grace_seconds(document, options)
@@ -145,6 +148,24 @@ def _delete_namespace(
     document = _marked(document, view)
     status = {**(document.get("status") or {}), "phase": "Terminating"}
     return update(author, type, current, {**document, "status": status})
+
+
+def _ending_definition(document: Document, view: View) -> Document:
+    """A CRD on its way out: its objects go first, which its finalizer waits for."""
+    if "deletionTimestamp" in document["metadata"]:
+        return document
+    finalizers: list[str] = document["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        document = with_metadata(document, finalizers=[*finalizers, FINALIZER])
+    document = _marked(document, view)
+    ending = {
+        "type": "Terminating", "status": "True", "lastTransitionTime": rfc3339(view.time),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    }  # fmt: skip
+    status = document.get("status") or {}
+    others = [one for one in status.get("conditions") or () if one.get("type") != "Terminating"]
+    return {**document, "status": {**status, "conditions": [*others, ending]}}
 
 
 def success(type: ResourceType, name: str, uid: str) -> Document:

@@ -12,6 +12,7 @@ from ksql.auth.authenticate import Authenticator
 from ksql.auth.identity import Authorizer, Question
 from ksql.auth.tokens import Tokens, make_key
 from ksql.base.clock import Clock, new_uid
+from ksql.base.documents import Document
 from ksql.log.event import Actor, Draft, Event
 from ksql.log.protocol import Batch, EventLog, LogUnavailableError, LogUncertainError
 from ksql.schema import structure
@@ -20,20 +21,24 @@ from ksql.schema.errors import NotImplementedYetError, TimedOutError, Unavailabl
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import components, refusals, reviews, shaping, subresources, tokens
+from ksql.verbs import components, customwrites, refusals, reviews, shaping, subresources, tokens
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
+from ksql.verbs.conversion import Conversions, Converter, NoConverter, UnpreparedError
 from ksql.verbs.decider import Author, Outcome
+from ksql.verbs.definitions import Definitions
 from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
 from ksql.verbs.paging import Pager
 from ksql.verbs.request import Page, Request, Result, Selection
 from ksql.verbs.selection import Matcher
 from ksql.verbs.view import Rehearsal, View
 from ksql.verbs.watching import open_watch
-from ksql.verbs.writes import Ground, Plan, plan_of
+from ksql.verbs.writes import Ground, Plan
 
 # Objects that one transaction of a deletecollection takes: long enough to spread the cost of a commit,
 # short enough that other writers hardly notice.
 DELETE_COLLECTION_BATCH = 500
+# How often one write is prepared: its object may move, and each version of it may have to be converted.
+PREPARED_MAX = 16
 # Different actors kept for reuse; a cluster has a few per component and person.
 ACTORS_MAX = 4096
 
@@ -51,6 +56,7 @@ class Pipeline:
         *,
         service_range: str = SERVICE_RANGE,
         authenticator: Authenticator | None = None,
+        converter: Converter | None = None,
     ) -> None:
         self.log, self.objects, self.catalogue = log, objects, catalogue
         self.authorizer, self.clock = authorizer, clock
@@ -60,6 +66,8 @@ class Pipeline:
         )
         # What `kubectl get componentstatuses` tells of; the roof adds the other parts.
         self.components: dict[str, components.Check] = {"event-log": self._log_health}
+        self._definitions = Definitions(objects, catalogue)
+        self._conversions = Conversions(converter or NoConverter())
         self._pager = Pager(objects, log, clock)
         self._ground = Ground(catalogue, clock, Allocations(objects, service_range))
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
@@ -80,12 +88,12 @@ class Pipeline:
             return self._reviewed(request)
         self.authorize(request)
         if request.verb == "get":
-            return self._get(request)
+            return await self._get(request)
         if request.subresource == "token":
             return self._token(request)
-        plan = plan_of(request, self._ground)
+        plan = customwrites.plan_of(request, self._ground)
         outcome, entry = await self._write(request, plan)
-        return self._answer(request, outcome, entry)
+        return await self._answer(request, outcome, entry)
 
     def authorize(self, request: Request) -> None:
         """`ForbiddenError` unless the user may."""
@@ -117,7 +125,7 @@ class Pipeline:
         document = tokens.answered(request, self.catalogue, accounts, self.objects.document, self.clock)
         return Result(document=document, created=True, warnings=tuple(request.warnings))
 
-    def _get(self, request: Request) -> Result:
+    async def _get(self, request: Request) -> Result:
         type = request.type
         if type.key == components.KEY:
             request.warnings.append(components.DEPRECATED)
@@ -126,11 +134,22 @@ class Pipeline:
         entry = self.objects.get(type.key, request.namespace, request.name)
         if entry is None:
             raise refusals.not_found(type, request.name)
+        if request.subresource == "scale" and type.custom is not None:
+            shown = (await self._conversions.shown(type, [entry]))[0]
+            return Result(document=customwrites.scale_of(type.custom, shown.document, str(entry.revision)))
         if request.subresource == "scale":
             return Result(document=subresources.scale_of(entry.document, str(entry.revision)))
         if request.subresource not in subresources.READABLE:
             raise NotImplementedYetError(f"{type.resource}/{request.subresource} is not implemented yet")
-        return Result(entry=self._served(type, entry))
+        return Result(entry=(await self._shown(type, [entry]))[0])
+
+    async def _shown(self, type: ResourceType, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The entries in the version that is spoken."""
+        if type.custom is not None:
+            return await self._conversions.shown(type, entries)
+        if shaping.is_storage(type):
+            return entries
+        return [self._served(type, entry) for entry in entries]
 
     def _served(self, type: ResourceType, entry: Entry) -> Entry:
         if shaping.is_storage(type):
@@ -141,6 +160,14 @@ class Pipeline:
 
     async def _write(self, request: Request, plan: Plan) -> tuple[Outcome, Entry | None]:
         """The outcome and, unless nothing was appended, the entry it led to."""
+        for _ in range(PREPARED_MAX):
+            try:
+                return await self._attempt(request, plan)
+            except UnpreparedError as need:
+                await self._conversions.resolve(need)
+        return await self._attempt(request, plan)
+
+    async def _attempt(self, request: Request, plan: Plan) -> tuple[Outcome, Entry | None]:
         plan.prepare(self._rehearsal())
         if request.options.dry_run:
             return plan.decide(self._rehearsal(), self.author(request)), None
@@ -191,22 +218,36 @@ class Pipeline:
         correlation = request.correlation or new_uid(self.clock)
         return Author(actor, request.verb, request.subresource, manager, request.cause, correlation)
 
-    def _answer(self, request: Request, outcome: Outcome, entry: Entry | None) -> Result:
+    async def _answer(self, request: Request, outcome: Outcome, entry: Entry | None) -> Result:
         type = request.type
         warnings = tuple(request.warnings)
         if request.subresource in subresources.ANSWERS_STATUS or type.key == "bindings":
             return Result(document=subresources.CREATED, created=True, warnings=warnings)
         if request.subresource == "scale":
             revision = str(entry.revision) if entry else outcome.current_revision
+            if type.custom is not None:
+                shown = await self._converted_document(type, outcome)
+                scale = customwrites.scale_of(type.custom, shown, revision)
+                return Result(document=scale, warnings=warnings)
             document = subresources.scale_of(outcome.document, revision)
             return Result(document=document, warnings=warnings)
         if request.verb == "delete" and outcome.deleted and type.key not in ANSWERS_WITH_OBJECT:
             document = success(type, outcome.stream.name, outcome.stream.uid)
             return Result(document=document, deleted=True, warnings=warnings)
         if entry is None:
-            document = shaping.served(type, outcome.image())
+            if type.custom is not None:
+                document = await self._converted_document(type, outcome)
+            else:
+                document = shaping.served(type, outcome.image())
             return Result(None, document, outcome.created, outcome.deleted, warnings)
-        return Result(self._served(type, entry), None, outcome.created, outcome.deleted, warnings)
+        shown_entry = (await self._shown(type, [entry]))[0]
+        return Result(shown_entry, None, outcome.created, outcome.deleted, warnings)
+
+    async def _converted_document(self, type: ResourceType, outcome: Outcome) -> Document:
+        """The object that a decision came to, in the version that is spoken."""
+        revision = outcome.current.revision if outcome.current is not None else 0
+        shown = await self._conversions.shown(type, [Entry.of(outcome.stream, revision, outcome.image())])
+        return shown[0].document
 
     # --- many objects
 
@@ -221,9 +262,9 @@ class Pipeline:
             return components.page(request, selection, self.components, self.objects.revision)
         matcher = Matcher(type, request.namespace, selection)
         page = await self._pager.page(type.key, matcher, selection)
-        if shaping.is_storage(type):
+        if shaping.is_storage(type) and type.custom is None:
             return page
-        entries = [self._served(type, entry) for entry in page.entries]
+        entries = await self._shown(type, page.entries)
         return Page(entries, page.revision, page.continue_token, page.remaining)
 
     async def delete_collection(self, request: Request, selection: Selection) -> Page:
@@ -264,17 +305,26 @@ class Pipeline:
         self.authorize(request)
         matcher = Matcher(request.type, request.namespace, selection)
         frames = open_watch(
-            self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for
-        )
+            self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for,
+            self._is_over(request.type),
+        )  # fmt: skip
+        if request.type.custom is not None:
+            return self._converted(request.type, frames)
         return frames if shaping.is_storage(request.type) else self._converted(request.type, frames)
+
+    def _is_over(self, type: ResourceType) -> Callable[[], bool]:
+        custom = type.custom
+        return lambda: custom is not None and custom.is_over
 
     async def _converted(
         self, type: ResourceType, batches: AsyncIterator[Sequence[Frame]]
     ) -> AsyncIterator[Sequence[Frame]]:
         async for frames in batches:
-            yield [
-                frame
-                if frame.entry is None
-                else Frame(frame.revision, frame.change, self._served(type, frame.entry), frame.previous)
-                for frame in frames
-            ]
+            shown = iter(await self._shown(type, [f.entry for f in frames if f.entry is not None]))
+            out = [frame if frame.entry is None else _with_entry(frame, next(shown)) for frame in frames]
+            yield out
+
+
+def _with_entry(frame: Frame, entry: Entry) -> Frame:
+    """The same step with its object in another form."""
+    return frame if entry is frame.entry else Frame(frame.revision, frame.change, entry, frame.previous)

@@ -29,7 +29,7 @@ _OURS = frozenset((*_SERVER_FIELDS, *_IDENTITY))
 
 def storage_type(catalogue: Catalogue, type: ResourceType) -> ResourceType:
     """The resource in the version its objects are kept in."""
-    if is_storage(type):
+    if is_storage(type) or type.custom is not None:
         return type
     group, _, version = type.storage_version.rpartition("/")
     found = catalogue.find(group, version, type.key.partition(".")[0])

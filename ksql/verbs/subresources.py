@@ -124,6 +124,11 @@ def selector_text(selector: Document | None) -> str:
 
 def scaled(current: Document, scale: Document) -> Document:
     """The workload with the replicas of a Scale."""
+    return replaced(current, ("spec", "replicas"), replicas_of(current, scale))
+
+
+def replicas_of(current: Document, scale: Document) -> int:
+    """How many replicas a Scale of this object wants."""
     name = current["metadata"]["name"]
     given = lookup(scale, "metadata", "name")
     if given and given != name:
@@ -132,7 +137,7 @@ def scaled(current: Document, scale: Document) -> Document:
     if replicas < 0:
         why = "must be greater than or equal to 0"
         raise faults.invalid(SCALE, name, [faults.wrong("spec.replicas", replicas, why)])
-    return replaced(current, ("spec", "replicas"), replicas)
+    return int(replicas)
 
 
 # --- binding

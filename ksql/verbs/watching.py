@@ -31,6 +31,7 @@ class Plan:
     selection: Selection
     after: int | None
     initial: bool
+    is_over: Callable[[], bool]  # whether what is watched is served no more, or otherwise
 
 
 def open_watch(
@@ -40,10 +41,11 @@ def open_watch(
     matcher: Matcher,
     selection: Selection,
     wait_for: Callable[[int], Awaitable[None]],
+    is_over: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Sequence[Frame]]:
     """The frames a watch sees, in batches that are never empty."""
     after, initial = freshness.of_watch(selection)
-    plan = Plan(resource, matcher, selection, after, initial)
+    plan = Plan(resource, matcher, selection, after, initial, is_over)
     watcher = None
     if not initial:
         watcher = objects.window.watch(resource, objects.revision if after is None else after, matcher.part)
@@ -88,6 +90,8 @@ async def _follow(
         seen = plan.matcher.sees(frames) if frames else ()
         if seen:
             yield seen
+        if plan.is_over():
+            return
         if due is None or (now := clock.monotonic()) < due:
             continue
         if bookmark is not None:

@@ -150,9 +150,12 @@ class Change:
         if request.verb == "update":
             return request.body
         # A patch is written against what a client sees, resourceVersion included.
-        base = current.document if current.entry is None else current.entry.document
-        base = shaping.served(request.type, base)
+        base = self._base(current)
         return patched(self._ground.catalogue, request.type, base, request.body, request.patch_type)
+
+    def _base(self, current: Current) -> Document:
+        base = current.document if current.entry is None else current.entry.document
+        return shaping.served(self._request.type, base)
 
     def _expect(self, body: Document, current: Current) -> None:
         """A resourceVersion in the body must be the current one; "0" has always meant none."""

@@ -1,0 +1,206 @@
+"""The plans that write custom resources: like those of other kinds, but for schema, versions and status.
+
+A custom resource is judged in the version its writer speaks, against what it was in that same version, and
+then brought into the version it is kept in. What takes long (rules in CEL, webhooks) never happens with the
+head held: when the object has moved meanwhile, the plan asks to be prepared once more instead.
+"""
+
+from typing import Any
+
+from ksql.base.documents import Document, lookup, replaced
+from ksql.schema import custom_bodies, custom_values, faults, structure
+from ksql.schema.custom import CustomVersion
+from ksql.schema.errors import Cause, InternalError, MethodNotAllowedError
+from ksql.schema.metadata import validate_metadata
+from ksql.verbs import shaping, subresources
+from ksql.verbs.admission import check_namespace
+from ksql.verbs.conversion import Table, UnpreparedError
+from ksql.verbs.decider import Author, Outcome, with_metadata
+from ksql.verbs.patching import patched
+from ksql.verbs.request import Request
+from ksql.verbs.view import Current, View
+from ksql.verbs.writes import Change, Create, Ground, Plan
+from ksql.verbs.writes import plan_of as builtin_plan_of
+
+# How often a write that finds its object moved is prepared anew outside the lock; after that it is done
+# under it, so that a busy object cannot keep a writer away for ever.
+PREPARED_ANEW_MAX = 5
+
+
+def plan_of(request: Request, ground: Ground) -> Plan:
+    """The plan of a request, whatever kind it is about."""
+    if request.type.custom is None:
+        return builtin_plan_of(request, ground)
+    if request.verb == "create" and request.type.custom.is_terminating:
+        raise MethodNotAllowedError(
+            f"{request.verb} not allowed while custom resource definition is terminating",
+            group=request.type.group, kind=request.type.resource,
+        )  # fmt: skip
+    if request.verb == "create" and not request.subresource:
+        return CustomCreate(request, ground)
+    if request.verb in ("update", "patch"):
+        return CustomChange(request, ground)
+    return builtin_plan_of(request, ground)
+
+
+def _custom(request: Request) -> CustomVersion:
+    assert request.type.custom is not None
+    return request.type.custom
+
+
+def _accepted(ground: Ground, request: Request, body: Any) -> Document:
+    try:
+        document, warnings = custom_bodies.accepted(
+            ground.catalogue, request.type, body, request.options.field_validation
+        )
+    except structure.UndecodableError as error:
+        raise shaping.undecodable(request, error) from error
+    request.warnings.extend(one for one in warnings if one not in request.warnings)
+    return document
+
+
+def _check(request: Request, document: Document, old: Document | None) -> None:
+    causes: list[Cause] = []
+    if request.subresource != "status":
+        validate_metadata(request.type, document, old, causes)
+    causes += custom_values.validate(_custom(request), document, old, request.subresource)
+    if causes:
+        raise faults.invalid(request.type, document["metadata"].get("name", ""), causes)
+
+
+def _without(document: Document, key: str) -> Document:
+    return {name: value for name, value in document.items() if name != key} if key in document else document
+
+
+class CustomCreate(Create):
+    """A new custom resource from a body."""
+
+    def __init__(self, request: Request, ground: Ground) -> None:
+        super().__init__(request, ground)
+        self._table = Table()
+
+    def prepare(self, view: View) -> None:
+        request, ground, custom = self._request, self._ground, _custom(self._request)
+        document = _accepted(ground, request, request.body)
+        self._generated = not document["metadata"].get("name")
+        document = shaping.newborn(request, document, ground.clock)
+        if custom.has_status:
+            document = _without(document, "status")
+        check_namespace(request.type, request.namespace, document["metadata"].get("name", ""), view)
+        _check(request, document, None)
+        self._document = self._table.stored(custom, document)
+
+
+class CustomChange(Change):
+    """An existing custom resource changed: by a body or a patch, of itself, its status or its scale."""
+
+    def __init__(self, request: Request, ground: Ground) -> None:
+        super().__init__(request, ground)
+        self._table = Table()
+        self._anew = 0
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        current = self._current(view)
+        before = self._from
+        is_moved = before is None or current.entry is None or current.entry is not before.entry
+        # A draft of the same transaction has no entry to come back to: it is decided here.
+        if is_moved and current.entry is not None and self._anew < PREPARED_ANEW_MAX:
+            self._anew += 1
+            raise UnpreparedError(_custom(self._request))
+        return super().decide(view, author)
+
+    def _base(self, current: Current) -> Document:
+        shown = self._table.shown(_custom(self._request), current.document)
+        return shown if current.entry is None else with_metadata(shown, resourceVersion=current.revision)
+
+    def _wanted(self, current: Current, view: View) -> Document:
+        request, custom = self._request, _custom(self._request)
+        old = self._table.shown(custom, current.document)
+        if request.subresource == "scale":
+            document = self._rescaled(current, old)
+        else:
+            document = _accepted(self._ground, request, self._body(current))
+            self._expect(document, current)
+            document = shaping.grown(request, document, old)
+            document = _blended(request, document, old)
+        _check(request, document, old)
+        if _wish(custom, document) != _wish(custom, old):
+            generation = (old["metadata"].get("generation") or 0) + 1
+            document = with_metadata(document, generation=generation)
+        if document == old:
+            # Nothing was asked for: what is stored stays as it is, in whatever version.
+            return current.document
+        return self._table.stored(custom, document)
+
+    def _rescaled(self, current: Current, old: Document) -> Document:
+        request, custom = self._request, _custom(self._request)
+        shown = scale_of(custom, old, current.revision)
+        body = request.body
+        if request.verb == "patch":
+            kind = "merge" if request.patch_type == "strategic" else request.patch_type
+            body = patched(self._ground.catalogue, request.type, shown, body, kind)
+        try:
+            scale, _ = structure.check_kind(
+                self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
+            )
+        except structure.UndecodableError as error:
+            raise shaping.undecodable(request, error) from error
+        self._expect(scale, current)
+        replicas = subresources.replicas_of(old, scale)
+        assert custom.scale is not None
+        return replaced(old, _steps(custom.scale["specReplicasPath"]), replicas)
+
+
+def _wish(custom: CustomVersion, document: Document) -> Document:
+    """All that a generation counts."""
+    left_out = ("metadata", "status") if custom.has_status else ("metadata",)
+    return {key: value for key, value in document.items() if key not in left_out}
+
+
+def _blended(request: Request, document: Document, old: Document) -> Document:
+    """What remains of a wanted object when only a part of it may be changed that way."""
+    custom = _custom(request)
+    if request.subresource == "status":
+        kept = _without(old, "status")
+        if managed := document["metadata"].get("managedFields"):
+            kept = with_metadata(kept, managedFields=managed)
+        return {**kept, "status": document["status"]} if "status" in document else kept
+    if custom.has_status:
+        document = _without(document, "status")
+        return {**document, "status": old["status"]} if "status" in old else document
+    return document
+
+
+# --- scale
+
+
+def _steps(path: str) -> list[str]:
+    return path.strip(".").split(".")
+
+
+def scale_of(custom: CustomVersion, document: Document, revision: str) -> Document:
+    """The autoscaling/v1 Scale of a custom resource, from where its CRD says that its parts are."""
+    paths = custom.scale
+    assert paths is not None
+    before = document["metadata"]
+    kept = ("name", "namespace", "uid", "creationTimestamp")
+    metadata = {key: before[key] for key in kept if key in before}
+    if revision:
+        metadata["resourceVersion"] = revision
+    replicas = lookup(document, *_steps(paths["specReplicasPath"]))
+    if not isinstance(replicas, int):
+        raise InternalError(
+            f'Internal error occurred: the spec replicas field "{paths["specReplicasPath"]}" does not exist'
+        )
+    running = lookup(document, *_steps(paths["statusReplicasPath"]), default=0)
+    status: Document = {"replicas": running}
+    selector = paths.get("labelSelectorPath")
+    if selector and (said := lookup(document, *_steps(selector))):
+        status["selector"] = said
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
+    }
