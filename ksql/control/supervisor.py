@@ -17,6 +17,7 @@ from ksql.base.clock import Clock
 from ksql.base.tasks import Tasks
 from ksql.client import Connect
 from ksql.control.controller import Controller, Kit
+from ksql.control.cronjob import CronJobs
 from ksql.control.daemonset import DaemonSets
 from ksql.control.definitions import Definitions
 from ksql.control.deployment import Deployments
@@ -26,6 +27,8 @@ from ksql.control.endpointslice import EndpointSlices
 from ksql.control.events import KubeEvents
 from ksql.control.garbage import GarbageCollector
 from ksql.control.informer import Informers, retry_seconds
+from ksql.control.job import Jobs
+from ksql.control.jobttl import FinishedJobs
 from ksql.control.metrics import Metrics
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
@@ -123,6 +126,7 @@ class Controllers:
 
     def _reconcilers(self, root_ca: str) -> list[Controller]:
         kit = self.kit
+        jobs = Jobs(kit)
         certificates = [RootCertificates(kit, root_ca).controller] if root_ca else []
         return [
             *certificates,
@@ -133,6 +137,10 @@ class Controllers:
             *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
             DaemonSets(kit).controller,
             StatefulSets(kit).controller,
+            jobs.controller,
+            jobs.orphans,
+            FinishedJobs(kit).controller,
+            CronJobs(kit).controller,
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,

@@ -68,8 +68,6 @@ _KEPT_ONLY: Mapping[str, str] = {
     "rolebindings.rbac.authorization.k8s.io": "grant by roles",
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
     "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
-    "jobs.batch": "run Jobs",
-    "cronjobs.batch": "run CronJobs",
     "horizontalpodautoscalers.autoscaling": "scale by metrics",
     "persistentvolumeclaims": "bind volumes",
     "persistentvolumes": "bind volumes",

@@ -1,5 +1,6 @@
 """All controllers at once, over the real pipeline on virtual time: what people do, and what becomes of it."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -514,5 +515,91 @@ def test_a_stateful_set_comes_up_in_order_rolls_from_above_and_goes_down_in_orde
         last = await cluster.settle()
         assert await named(Change.DELETED, rolled) == ["db-2", "db-1"]
         assert await cluster.settle() == last
+
+    told(story)
+
+
+def job(name: str = "work", **spec: Any) -> Document:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "work:1"}]}},
+            **spec,
+        },
+    }
+
+
+def test_a_job_runs_to_its_end_and_goes_with_its_pods_when_its_time_is_up() -> None:
+    async def story(cluster: Simulation) -> None:
+        await cluster.apply(job(completions=5, parallelism=2, ttlSecondsAfterFinished=100))
+
+        def found() -> Document:
+            return cluster.get("jobs.batch", "default", "work") or {"status": {}}
+
+        await cluster.until(lambda: found()["status"].get("completionTime"))
+        assert found()["status"]["succeeded"] == 5 and condition(found(), "Complete")["status"] == "True"
+        await cluster.until(lambda: cluster.get("jobs.batch", "default", "work") is None, within_seconds=200)
+        await cluster.settle()
+        assert cluster.list("pods", "default") == []
+
+    told(story)
+
+
+def test_a_job_whose_pods_fail_fails_after_its_limit_and_waits_longer_each_time() -> None:
+    async def story(cluster: Simulation) -> None:
+        failing = job(backoffLimit=2)
+        failing["spec"]["template"]["metadata"] = {"annotations": {"simulation.ksql.dev/lifecycle": "fail"}}
+        await cluster.apply(failing)
+        await cluster.until(
+            lambda: any(
+                each["type"] == "Failed"
+                for each in (cluster.get("jobs.batch", "default", "work") or {})["status"].get("conditions", ())
+            ),
+            within_seconds=300,
+        )
+        await cluster.settle()
+        status = (cluster.get("jobs.batch", "default", "work") or {})["status"]
+        assert status["failed"] == 3 and condition({"status": status}, "Failed")["reason"] == "BackoffLimitExceeded"
+        made = [each.time for each in await events(cluster)
+                if each.stream.resource == "pods" and each.change is Change.ADDED]  # fmt: skip
+        gaps = [(later - sooner).total_seconds() for sooner, later in itertools.pairwise(made)]
+        assert len(gaps) == 2 and gaps[1] > gaps[0] > 10
+        assert not [each for each in cluster.list("pods", "default") if each["metadata"].get("finalizers")]
+
+    told(story)
+
+
+def test_an_indexed_job_completes_each_index_once_though_a_node_is_lost() -> None:
+    async def story(cluster: Simulation) -> None:
+        await cluster.apply(job(completions=6, parallelism=3, completionMode="Indexed"))
+        await cluster.until(lambda: cluster.running("default") >= 2)
+        for each in list(cluster.list("pods", "default"))[:1]:
+            await cluster.user().delete("pods", "default", each["metadata"]["name"])
+        await cluster.until(
+            lambda: (cluster.get("jobs.batch", "default", "work") or {})["status"].get("completionTime"),
+            within_seconds=300,
+        )
+        status = (cluster.get("jobs.batch", "default", "work") or {})["status"]
+        assert (status["completedIndexes"], status["succeeded"]) == ("0-5", 6)
+
+    told(story)
+
+
+def test_a_cron_job_starts_a_job_a_minute_and_keeps_three() -> None:
+    async def story(cluster: Simulation) -> None:
+        spec = {"schedule": "* * * * *", "jobTemplate": {"spec": job()["spec"]}}
+        named = {"name": "report", "namespace": "default"}
+        report = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": named, "spec": spec}
+        await cluster.apply(report)
+        await cluster.clock.sleep(60 * 6)
+        jobs = cluster.list("jobs.batch", "default")
+        assert 3 <= len(jobs) <= 4
+        status = (cluster.get("cronjobs.batch", "default", "report") or {})["status"]
+        assert status["lastScheduleTime"] and status["lastSuccessfulTime"]
+        await cluster.user().delete("cronjobs.batch", "default", "report")
+        await cluster.settle()
+        assert cluster.list("jobs.batch", "default") == [] and cluster.list("pods", "default") == []
 
     told(story)
