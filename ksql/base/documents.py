@@ -76,7 +76,12 @@ def removed(document: Document, path: Sequence[str]) -> Document:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """JSON Merge Patch (RFC 7386): null removes, objects merge, everything else replaces."""
+    """JSON Merge Patch (RFC 7386): null removes, objects merge, everything else replaces.
+
+    Beyond the RFC, and as kube-apiserver's library has it, null members go from objects in lists too.
+    """
+    if isinstance(patch, list):
+        return [merged(None, item) for item in patch]
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

@@ -95,7 +95,7 @@ def qualified(text: str) -> Complaints:
     examples = ("MyName", "my.name", "123-abc")
     if len(parts) > 2:
         return (
-            "a qualified name "
+            "a valid label key "
             + _mismatch(_QUALIFIED_WORDS, _QUALIFIED, *examples)
             + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
         )

@@ -15,10 +15,11 @@ QUANTITIES_CACHED_MAX = 8192
 # Longer texts are an attack on the arithmetic, never an amount: 2^63 has 19 digits.
 QUANTITY_CHARACTERS_MAX = 512
 
-# Binary amounts, and decimal ones of more digits than a 64-bit number holds, count as this one when they are
-# larger; short decimal ones (1e20) are kept, as in Kubernetes.
+# Binary amounts count as this one when they are larger; decimal ones (1e20) are kept, as in Kubernetes.
 VALUE_MAX = 2**63 - 1
-_DIGITS_EXACT_MAX = 18
+# Texts of more digits are read the long way there, which never gives them back as they were.
+_DIGITS_REUSED_MAX = 18
+_BINARY_DIGITS_REUSED_MAX = 15
 
 FORMAT_WORDS = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -128,8 +129,7 @@ def _scaled(digits: int, exponent: int) -> int:
     if shift < -2 * QUANTITY_CHARACTERS_MAX:
         return 1
     power: int = 10 ** abs(shift)
-    nano = digits * power if shift >= 0 else _divided(digits, power)
-    return nano if digits < 10**_DIGITS_EXACT_MAX else min(nano, VALUE_MAX * _NANO)
+    return digits * power if shift >= 0 else _divided(digits, power)
 
 
 def format(quantity: Quantity) -> str:
@@ -157,7 +157,24 @@ def format(quantity: Quantity) -> str:
 @lru_cache(maxsize=QUANTITIES_CACHED_MAX, typed=True)
 def canonical(text: str | int | float) -> str:
     """The text Kubernetes would store for this amount: `1000m` is `1`, `1024Mi` is `1Gi`, `0.5` is `500m`."""
-    return format(parse(text))
+    amount = parse(text)
+    return text.strip() if isinstance(text, str) and _is_reused(text.strip()) else format(amount)
+
+
+def _is_reused(text: str) -> bool:
+    """Whether Kubernetes takes a valid text for canonical at first sight, and gives `1.250` or `1E3` back as it is."""
+    match = _SYNTAX.fullmatch(text)
+    assert match is not None
+    whole, fraction, suffix = match[2].lstrip("0") or "0", match[3] or "", match[4]
+    digits = whole + fraction
+    if suffix in _BINARY:
+        # It asks for at most so many digits that the amount fits a 64-bit number, by a rule of thumb.
+        fits = len(whole) + _BINARY[suffix] * 3 // 10 < _BINARY_DIGITS_REUSED_MAX
+        return fits and not fraction and int(whole) % 8 != 0
+    exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
+    scale = exponent - len(fraction)
+    fits = len(digits) <= _DIGITS_REUSED_MAX and scale >= -_NANO_DIGITS
+    return fits and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
 
 
 @lru_cache(maxsize=QUANTITIES_CACHED_MAX, typed=True)

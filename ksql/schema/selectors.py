@@ -141,22 +141,27 @@ def _invalid(path: str, value: str, faults: Sequence[str]) -> str:
     return f"{path}: Invalid value: {_quoted(value)}: {'; '.join(faults)}"
 
 
-def _checked(key: str, operator: str, values: Sequence[str]) -> Requirement:
-    """A requirement whose key and values obey the rules of labels."""
+def _checked(key: str, operator: str, values: Sequence[str], given: str = "[]") -> Requirement:
+    """A requirement whose key and values obey the rules of labels. `given` is how an empty list was spelled."""
     words = []
     if faults := names.qualified(key):
         words.append(_invalid("key", key, faults))
     if operator in ("in", "notin") and not values:
-        words.append("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty")
+        # Go prints the list it was given; a document without one gave none.
+        words.append(f"values: Invalid value: {given}: for 'in', 'notin' operators, values set can't be empty")
+    if operator in ("exists", "!") and values:
+        printed = canonical(list(values)).decode()
+        words.append(f"values: Invalid value: {printed}: values set must be empty for exists and does not exist")
     for index, value in enumerate(values):
         if operator in ("gt", "lt") and _integer(value) is None:
             fault = "for 'Gt', 'Lt' operators, the value must be an integer"
             words.append(_invalid(f"values[{index}]", value, [fault]))
         if faults := names.label_value(value):
             words.append(_invalid(f"values[{index}][{key}]", value, faults))
+    words = list(dict.fromkeys(words))
     if words:
         raise _Words(words[0] if len(words) == 1 else f"[{', '.join(words)}]")
-    return Requirement(key, operator, tuple(values))
+    return Requirement(key, operator, tuple(sorted(set(values))))
 
 
 # Names run until white space or one of = ! ( ) , < >; the longest symbol wins.
@@ -322,10 +327,7 @@ def _expression(expression: Document) -> Requirement:
     operator, values = str(expression.get("operator", "")), expression.get("values") or ()
     if operator not in _DOCUMENT_OPERATORS:
         raise _Words(f"{_quoted(operator)} is not a valid label selector operator")
-    if operator in ("Exists", "DoesNotExist") and values:
-        fault = "values set must be empty for exists and does not exist"
-        raise _Words(f"values: Invalid value: [{' '.join(values)}]: {fault}")
-    return _checked(expression.get("key", ""), _DOCUMENT_OPERATORS[operator], sorted(set(values)))
+    return _checked(expression.get("key", ""), _DOCUMENT_OPERATORS[operator], values, given="null")
 
 
 # --- fields

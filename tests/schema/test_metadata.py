@@ -109,7 +109,7 @@ def test_labels_are_checked_key_and_value() -> None:
         wrong("metadata.labels", '"Up/a"', f"prefix part {SUBDOMAIN}")
     ]
     (fault,) = faults({"labels": {"a/b/c": ""}})
-    assert fault.message.startswith('Invalid value: "a/b/c": a qualified name must consist of')
+    assert fault.message.startswith('Invalid value: "a/b/c": a valid label key must consist of')
     assert fault.message.endswith("with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")
 
 
