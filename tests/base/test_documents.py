@@ -14,9 +14,11 @@ objects = st.dictionaries(st.text(max_size=4), trees, max_size=5)
 
 
 def without_nulls(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
-    return value
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(item) for key, item in value.items() if item is not None}
 
 
 @given(objects)
