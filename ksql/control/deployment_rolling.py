@@ -29,8 +29,11 @@ def room(scene: Scene) -> int:
 
 def available(replicaset: Document) -> int:
     """Its available pods, of which no more are counted than it shall keep: a status may be older than the
-    last scaling, and pods that are about to go are not there to rely on."""
-    return min(size_of(replicaset), counted(replicaset, "availableReplicas"))
+    last scaling, and pods that are about to go are not there to rely on. One older than two scalings says
+    nothing: down and up again leaves the old size with none of the old pods."""
+    status = replicaset.get("status") or {}
+    unseen = replicaset["metadata"].get("generation", 0) - status.get("observedGeneration", 0)
+    return 0 if unseen > 1 else min(size_of(replicaset), counted(replicaset, "availableReplicas"))
 
 
 def roll_down(scene: Scene) -> list[Change]:
