@@ -81,7 +81,8 @@ def _inner(inside: Mapping[str, Callable[[Any], Any]]) -> Callable[[Structure], 
     def fill(value: Structure) -> Structure:
         result = value
         for key, inner in value.items():
-            if key in inside:
+            # Null is how an empty list that cannot be left out is printed.
+            if key in inside and inner is not None:
                 filled = inside[key](inner)
                 if filled is not inner:
                     if result is value:

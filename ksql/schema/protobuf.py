@@ -425,18 +425,17 @@ class Field:
     listed: bool
     mapped: bool
     inline: bool
+    always: bool
 
 
 def fields_of(name: str) -> list[Field]:
-    """The fields of a message by their numbers, for who writes it."""
+    """The fields of a message by their numbers, for who writes or prints it."""
     found = []
     for text in _table()[name].split():
         match = _FIELD.fullmatch(text)
         assert match is not None, text
-        flags = match[2]
-        found.append(
-            Field(int(match[1]), match[3], match[4], "*" in flags, "[" in flags, "{" in flags, "~" in flags)
-        )
+        pointer, listed, mapped, inline, always = (flag in match[2] for flag in "*[{~!")
+        found.append(Field(int(match[1]), match[3], match[4], pointer, listed, mapped, inline, always))
     return found
 
 

@@ -29,9 +29,10 @@ _SPECIAL: Mapping[str, Any] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
         "anyOf": [{"type": "string"}, {"type": "integer", "minimum": INT32[0], "maximum": INT32[1]}]
     },
-    "io.k8s.apimachinery.pkg.apis.meta.v1.Time": {"type": "string", "pattern": _INSTANT + "Z$"},
+    # Times that are not behind pointers are printed as null and come back so.
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Time": {"type": ["string", "null"], "pattern": _INSTANT + "Z$"},
     "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": {
-        "type": "string",
+        "type": ["string", "null"],
         "pattern": _INSTANT + r"\.[0-9]{6}Z$",
     },
 }

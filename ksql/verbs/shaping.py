@@ -10,7 +10,7 @@ from typing import Any
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document
-from ksql.schema import defaults, faults, structure, validation, versions
+from ksql.schema import defaults, faults, printing, structure, validation, versions
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, BadRequestError, Cause
 from ksql.schema.metadata import generated_name
@@ -57,7 +57,7 @@ def accepted(catalogue: Catalogue, request: Request, body: Any) -> Document:
         request.warnings.extend(one for one in warnings if one not in request.warnings)
     if not document.get("metadata"):
         document = {**document, "metadata": {}}
-    document = defaults.apply_defaults(type, document)
+    document = defaults.apply_defaults(type, printing.printed(type.gvk, document))
     return document if is_storage(type) else versions.convert(document, type.storage_version)
 
 
