@@ -9,7 +9,7 @@ from typing import Any
 
 from ksql.schema import names
 from ksql.schema.errors import Cause
-from ksql.schema.faults import duplicate, required, unsupported, wrong
+from ksql.schema.faults import IMMUTABLE, duplicate, required, unsupported, wrong
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
@@ -151,3 +151,25 @@ def is_empty(value: Structure) -> bool:
 def items(holder: Structure, field: str, path: str) -> Sequence[tuple[Any, str]]:
     """The items of a list with the path of each."""
     return [(item, f"{path}.{field}[{index}]") for index, item in enumerate(holder.get(field) or ())]
+
+
+def each(values: Sequence[Any] | None, path: str) -> Sequence[tuple[Any, str]]:
+    """The items of a list that stands at `path`, with the path of each."""
+    return [(item, f"{path}[{index}]") for index, item in enumerate(values or ())]
+
+
+def reference(given: Structure, path: str, fields: Sequence[str], out: list[Cause]) -> None:
+    """Fields that must be filled, each with what can stand between two slashes of a path."""
+    for field in fields:
+        value = given.get(field)
+        if not value:
+            out.append(required(f"{path}.{field}"))
+        else:
+            out += [wrong(f"{path}.{field}", value, text) for text in names.path_segment(value)]
+
+
+def immutable(new: Structure, old: Structure, path: str, fields: Sequence[str], out: list[Cause]) -> None:
+    """Fields that stay as they are for good."""
+    for field in fields:
+        if new.get(field) != old.get(field):
+            out.append(wrong(f"{path}.{field}" if path else field, new.get(field), IMMUTABLE))

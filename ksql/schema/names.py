@@ -30,6 +30,10 @@ _SUBDOMAIN_WORDS = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
     "and must start and end with an alphanumeric character"
 )
+_WILDCARD_WORDS = (
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+    "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+)
 _LABEL_1035_WORDS = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
     "character, and end with an alphanumeric character"
@@ -85,6 +89,15 @@ def subdomain(text: str) -> Complaints:
     """A DNS subdomain (RFC 1123): most objects."""
     return _sized(text, SUBDOMAIN_LENGTH_MAX) + (
         () if _matches(_SUBDOMAIN, text) else (_mismatch(_SUBDOMAIN_WORDS, _SUBDOMAIN, "example.com"),)
+    )
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def wildcard_subdomain(text: str) -> Complaints:
+    """All names directly below a DNS subdomain."""
+    expression = rf"\*\.{_SUBDOMAIN}"
+    return _sized(text, SUBDOMAIN_LENGTH_MAX) + (
+        () if _matches(expression, text) else (_mismatch(_WILDCARD_WORDS, expression, "*.example.com"),)
     )
 
 

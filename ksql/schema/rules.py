@@ -7,16 +7,22 @@ common or at fields that one of them has. A kind that is not in the table has no
 from collections.abc import Callable, Mapping
 
 from ksql.base.documents import Document
+from ksql.schema import rules_admission as admission
+from ksql.schema import rules_certificates as certificates
+from ksql.schema import rules_cluster as cluster
 from ksql.schema import rules_core as core
+from ksql.schema import rules_flow as flow
 from ksql.schema import rules_groups as groups
+from ksql.schema import rules_network as network
 from ksql.schema import rules_pods as pods
+from ksql.schema import rules_storage as storage
 from ksql.schema import rules_workloads as workloads
 from ksql.schema.errors import Cause
 
 Rule = Callable[[Document, list[Cause]], None]
 UpdateRule = Callable[[Document, Document, list[Cause]], None]
 
-_ADMISSION = "admissionregistration.k8s.io"
+_ADMISSION, _FLOW = "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"
 
 RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Binding"): core.check_binding,
@@ -42,21 +48,37 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("autoscaling", "Scale"): groups.check_scale,
     ("batch", "CronJob"): workloads.check_cron_job,
     ("batch", "Job"): workloads.check_job,
-    ("certificates.k8s.io", "CertificateSigningRequest"): groups.check_signing_request,
-    ("coordination.k8s.io", "Lease"): groups.check_lease,
-    ("discovery.k8s.io", "EndpointSlice"): groups.check_endpoint_slice,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.check_signing_request,
+    ("coordination.k8s.io", "Lease"): cluster.check_lease,
+    ("discovery.k8s.io", "EndpointSlice"): network.check_endpoint_slice,
+    ("apiregistration.k8s.io", "APIService"): cluster.check_api_service,
+    (_FLOW, "FlowSchema"): flow.check_schema,
+    (_FLOW, "PriorityLevelConfiguration"): flow.check_level,
     ("events.k8s.io", "Event"): core.check_event,
-    ("networking.k8s.io", "Ingress"): groups.check_ingress,
-    ("networking.k8s.io", "NetworkPolicy"): groups.check_network_policy,
+    ("networking.k8s.io", "Ingress"): network.check_ingress,
+    ("networking.k8s.io", "IngressClass"): network.check_ingress_class,
+    ("networking.k8s.io", "IPAddress"): network.check_address,
+    ("networking.k8s.io", "NetworkPolicy"): network.check_network_policy,
+    ("networking.k8s.io", "ServiceCIDR"): network.check_service_range,
+    ("node.k8s.io", "RuntimeClass"): cluster.check_runtime_class,
     ("policy", "PodDisruptionBudget"): groups.check_disruption_budget,
-    ("rbac.authorization.k8s.io", "ClusterRole"): groups.check_cluster_role,
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): groups.check_cluster_role_binding,
-    ("rbac.authorization.k8s.io", "Role"): groups.check_role,
-    ("rbac.authorization.k8s.io", "RoleBinding"): groups.check_role_binding,
-    ("scheduling.k8s.io", "PriorityClass"): groups.check_priority_class,
-    ("storage.k8s.io", "StorageClass"): groups.check_storage_class,
-    (_ADMISSION, "MutatingWebhookConfiguration"): groups.check_webhooks,
-    (_ADMISSION, "ValidatingWebhookConfiguration"): groups.check_webhooks,
+    ("rbac.authorization.k8s.io", "ClusterRole"): cluster.check_cluster_role,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): cluster.check_cluster_role_binding,
+    ("rbac.authorization.k8s.io", "Role"): cluster.check_role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): cluster.check_role_binding,
+    ("scheduling.k8s.io", "PriorityClass"): cluster.check_priority_class,
+    ("storage.k8s.io", "CSIDriver"): storage.check_csi_driver,
+    ("storage.k8s.io", "CSINode"): storage.check_csi_node,
+    ("storage.k8s.io", "CSIStorageCapacity"): storage.check_capacity,
+    ("storage.k8s.io", "StorageClass"): storage.check_storage_class,
+    ("storage.k8s.io", "VolumeAttachment"): storage.check_attachment,
+    ("storage.k8s.io", "VolumeAttributesClass"): storage.check_attributes_class,
+    (_ADMISSION, "MutatingAdmissionPolicy"): admission.check_mutating_policy,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): admission.check_policy_binding,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): admission.check_validating_policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission.check_policy_binding,
+    (_ADMISSION, "MutatingWebhookConfiguration"): admission.check_webhooks,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): admission.check_webhooks,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): groups.check_definition,
 }
 
@@ -73,9 +95,50 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
     ("apps", "ReplicaSet"): workloads.selector_is_fixed,
     ("apps", "StatefulSet"): workloads.check_stateful_set_change,
     ("batch", "Job"): workloads.check_job_change,
-    ("discovery.k8s.io", "EndpointSlice"): groups.check_endpoint_slice_change,
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): groups.check_binding_change,
-    ("rbac.authorization.k8s.io", "RoleBinding"): groups.check_binding_change,
-    ("scheduling.k8s.io", "PriorityClass"): groups.check_priority_class_change,
-    ("storage.k8s.io", "StorageClass"): groups.check_storage_class_change,
+    ("discovery.k8s.io", "EndpointSlice"): network.check_endpoint_slice_change,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): cluster.check_binding_change,
+    ("rbac.authorization.k8s.io", "RoleBinding"): cluster.check_binding_change,
+    ("scheduling.k8s.io", "PriorityClass"): cluster.check_priority_class_change,
+    ("networking.k8s.io", "IngressClass"): network.check_ingress_class_change,
+    ("networking.k8s.io", "IPAddress"): network.check_address_change,
+    ("networking.k8s.io", "ServiceCIDR"): network.check_service_range_change,
+    ("node.k8s.io", "RuntimeClass"): cluster.check_runtime_class_change,
+    ("storage.k8s.io", "CSIDriver"): storage.check_csi_driver_change,
+    ("storage.k8s.io", "CSINode"): storage.check_csi_node_change,
+    ("storage.k8s.io", "CSIStorageCapacity"): storage.check_capacity_change,
+    ("storage.k8s.io", "StorageClass"): storage.check_storage_class_change,
+    ("storage.k8s.io", "VolumeAttachment"): storage.check_attachment_change,
+    ("storage.k8s.io", "VolumeAttributesClass"): storage.check_attributes_class_change,
+}
+
+# What is asked of an object only when it is made.
+BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
+    ("networking.k8s.io", "Ingress"): network.check_ingress_birth,
+}
+
+# Kinds whose change is judged by itself: what stays as it was is not looked at again.
+CHANGE_ALONE = frozenset(
+    {
+        ("networking.k8s.io", "IPAddress"),
+        ("networking.k8s.io", "ServiceCIDR"),
+        ("node.k8s.io", "RuntimeClass"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "CSIStorageCapacity"),
+        ("storage.k8s.io", "StorageClass"),
+    }
+)
+# Kinds that hear of what may not change before all else.
+CHANGE_FIRST = frozenset(
+    {("networking.k8s.io", "IngressClass"), ("storage.k8s.io", "VolumeAttributesClass")}
+)
+
+# What is asked of the part that a subresource writes: (group, kind, subresource).
+PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
+    ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
+    ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
+    ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,
+    (_FLOW, "FlowSchema", "status"): flow.check_conditions,
+    (_FLOW, "PriorityLevelConfiguration", "status"): flow.check_conditions,
+    ("networking.k8s.io", "Ingress", "status"): network.check_ingress_status,
+    ("storage.k8s.io", "VolumeAttachment", "status"): storage.check_attachment_status,
 }

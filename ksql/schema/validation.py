@@ -10,7 +10,14 @@ from ksql.schema.errors import Cause
 from ksql.schema.faults import invalid
 from ksql.schema.metadata import validate_metadata
 from ksql.schema.resources import GroupVersionKind, ResourceType
-from ksql.schema.rules import RULES, UPDATE_RULES
+from ksql.schema.rules import (
+    BIRTH_RULES,
+    CHANGE_ALONE,
+    CHANGE_FIRST,
+    PART_RULES,
+    RULES,
+    UPDATE_RULES,
+)
 
 __all__ = ["invalid", "validate", "validate_body"]
 
@@ -26,17 +33,32 @@ def validate(
     out: list[Cause] = []
     validate_metadata(type, document, old, out)
     key = (type.group, type.kind)
+    if old is not None and subresource:
+        part = PART_RULES.get((*key, subresource))
+        if part is not None:
+            part(document, old, out)
     # What stands as it stood was judged when it came; most updates touch metadata or status alone.
     if subresource == "status" or (old is not None and _same_wish(document, old)):
+        return out
+    if old is not None and not subresource:
+        _check_change(key, document, old, out)
         return out
     rule = RULES.get(key)
     if rule is not None:
         rule(document, out)
-    if old is not None and not subresource:
-        change = UPDATE_RULES.get(key)
-        if change is not None:
-            change(document, old, out)
+    if old is None and key in BIRTH_RULES:
+        BIRTH_RULES[key](document, out)
     return out
+
+
+def _check_change(key: tuple[str, str], document: Document, old: Document, out: list[Cause]) -> None:
+    rule, change = RULES.get(key), UPDATE_RULES.get(key)
+    if change is not None and key in CHANGE_FIRST:
+        change(document, old, out)
+    if rule is not None and key not in CHANGE_ALONE:
+        rule(document, out)
+    if change is not None and key not in CHANGE_FIRST:
+        change(document, old, out)
 
 
 def _same_wish(document: Document, old: Document) -> bool:
