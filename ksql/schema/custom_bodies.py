@@ -11,7 +11,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.custom import CustomVersion
 from ksql.schema.errors import BadRequestError
 from ksql.schema.faults import invalid, shown, wrong
-from ksql.schema.resources import ResourceType
+from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.schema.shapes import STRICT_ERRORS_MAX, DecodingError, Reader, Shape, Shapes, depth, json_type
 from ksql.schema.structural import Node, Unknown, defaulted, pruned
 from ksql.schema.structure import UndecodableError
@@ -32,6 +32,8 @@ def accepted(
     document = _identified(type, body)
     if depth(document) > DEPTH_MAX:
         raise _cannot_be_handled(type, "exceeded max depth")
+    if b".0" in encode(document):
+        document = _whole(document)
     unknown = Unknown()
     kept: Document = pruned(custom.structure, document, unknown)
     kept = _decoded(catalogue, type, kept, unknown)
@@ -77,8 +79,23 @@ def _identified(type: ResourceType, body: Any) -> Document:
     if body["kind"] != type.kind:
         name = body["metadata"].get("name", "") if isinstance(body.get("metadata"), dict) else ""
         fault = wrong("kind", body["kind"], f"must be {type.kind}")
-        raise invalid(type, name if isinstance(name, str) else "", [fault])
+        # Named after the kind that was sent, though the details tell of the one that was meant.
+        given = GroupVersionKind(type.group, type.version, body["kind"])
+        refusal = invalid(given, name if isinstance(name, str) else "", [fault])
+        refusal.kind = type.kind
+        raise refusal
     return body
+
+
+def _whole(value: Any) -> Any:
+    """Numbers that are whole, written as such: Go keeps no difference between 1 and 1.0."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
 
 
 def _meta_shape(catalogue: Catalogue) -> Shape:
@@ -123,6 +140,10 @@ def _embedded(
         inner = node.below(key)
         if inner is not None and inner.has_embedded and not (node.has_meta and key == "metadata"):
             out[key] = _embedded(catalogue, type, inner, item, f"{path}.{key}" if path else key, unknown)
+    for field in ("apiVersion", "kind") if node.is_embedded else ():
+        if field in value and not isinstance(value[field], str):
+            said = f"{path}.{field}: Invalid value: {shown(value[field])}: must be a string"
+            raise _cannot_be_handled(type, said)
     if node.is_embedded and "metadata" in value:
         out["metadata"] = _embedded_meta(catalogue, type, value["metadata"], f"{path}.metadata", unknown)
     return out
