@@ -182,7 +182,7 @@ def _signing_request(admission: Admission, document: Document) -> Document:
 def _definition(admission: Admission, document: Document) -> Document:
     """A CRD remembers each version that objects were ever kept in."""
     versions = lookup(document, "spec", "versions", default=None) or ()
-    stored = next((one["name"] for one in versions if one.get("storage")), None)
+    stored = next((one.get("name") for one in versions if one.get("storage")), None)
     known = lookup(document, "status", "storedVersions", default=None) or []
     if stored is None or stored in known:
         return document

@@ -1,0 +1,285 @@
+"""Holds answers recorded from a real kube-apiserver against those of the door, object by object.
+
+A recorded line says which base document was changed how, and what was answered. Both servers are given
+the same bytes but for what only a server can know (uids, addresses, instants), which is masked on both
+sides. What the reference was started without is passed over: it ran without the ServiceAccount
+admission, whose answers depend on objects beside the one sent.
+
+`python -m tests.serve.recorded` says how many answers are equal, by kind, and writes the floors that
+`test_golden_writes.py` holds every kind to: they only rise.
+"""
+
+import asyncio
+import copy
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from ksql.base.documents import Document
+from ksql.schema import catalogue
+from ksql.schema.resources import ResourceType
+from tests.schema.recorded import FOLDER, vectors
+from tests.serve.cluster import in_process, rooms
+
+FLOORS = FOLDER / "floors.json"
+CATALOGUE = catalogue.load()
+_NAMESPACES = ("default", "gold")
+_QUERY = "?dryRun=All&fieldValidation=Strict&fieldManager=m"
+_INSTANT = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z$")
+# What the server fills in, of an object's metadata.
+_OWN = ("uid", "creationTimestamp", "managedFields", "resourceVersion")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One comparison. `same` or what differs: the status code, the message, the object, the warnings."""
+
+    kind: str
+    verdict: str
+    line: dict[str, Any]
+    want: Any
+    got: Any
+
+
+@dataclass
+class Tally:
+    same: Counter[str] = field(default_factory=Counter)
+    total: Counter[str] = field(default_factory=Counter)
+    different: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        self.total[outcome.kind] += 1
+        if outcome.verdict == "same":
+            self.same[outcome.kind] += 1
+        else:
+            self.different.append(outcome)
+
+
+def kind_of(document: Document) -> ResourceType:
+    group, _, version = document["apiVersion"].rpartition("/")
+    found = CATALOGUE.kind(group, version, document["kind"])
+    assert found is not None, document["kind"]
+    return found
+
+
+def path_of(type: ResourceType, namespace: str, name: str = "", subresource: str = "") -> str:
+    base = f"/apis/{type.group}/{type.version}" if type.group else "/api/v1"
+    parts = [base, *(["namespaces", namespace] if type.namespaced else []), type.resource, name, subresource]
+    return "/".join(part for part in parts if part)
+
+
+def edited(document: Document, edits: Sequence[Any]) -> Document:
+    """The document with each edit made: ["set", path, value] or ["del", path]."""
+    result = copy.deepcopy(document)
+    for operation, path, *value in copy.deepcopy(list(edits)):
+        parent: Any = result
+        for step in path[:-1]:
+            parent = parent[step]
+        last = path[-1]
+        if operation == "del":
+            parent.pop(last) if isinstance(parent, list) else parent.pop(last, None)
+        elif isinstance(parent, list) and last == len(parent):
+            parent.append(value[0])
+        else:
+            parent[last] = value[0]
+    return result
+
+
+def masked(answer: Any, sent: Document) -> Any:
+    """An answer without what differs from server to server."""
+    if not isinstance(answer, dict):
+        return answer
+    answer = _without_instants(copy.deepcopy(answer), _instants(sent))
+    if answer.get("kind") == "Status" and "status" in answer:
+        return {key: value for key, value in answer.items() if key not in ("metadata", "apiVersion", "kind")}
+    metadata = answer.get("metadata")
+    if isinstance(metadata, dict):
+        for key in _OWN:
+            metadata.pop(key, None)
+        if metadata.get("generateName") and metadata.get("name", "").startswith(metadata["generateName"]):
+            metadata["name"] = "generated"
+    mask = _MASKS.get(str(answer.get("kind")))
+    if mask is not None and isinstance(answer.get("spec"), dict):
+        mask(answer["spec"], sent.get("spec") if isinstance(sent.get("spec"), dict) else {})
+    return answer
+
+
+def _instants(value: Any) -> frozenset[str]:
+    """The instants a document names itself: those are compared."""
+    return frozenset(text for text in _texts(value) if _INSTANT.match(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _without_instants(value: Any, known: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_instants(item, known) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_instants(item, known) for item in value]
+    if isinstance(value, str) and value not in known and _INSTANT.match(value):
+        return "an instant"
+    return value
+
+
+def _mask_service(spec: Any, sent: Any) -> None:
+    for key in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
+        if key in spec and key not in sent and spec[key] not in ("None", ["None"]):
+            spec[key] = "given"
+    ports = sent.get("ports")
+    asked = {port.get("nodePort") for port in ports if isinstance(port, dict)} if isinstance(ports, list) else set()
+    for port in spec.get("ports") or ():
+        if "nodePort" in port and port["nodePort"] not in asked:
+            port["nodePort"] = "given"
+
+
+def _mask_pod(spec: Any, sent: Any) -> None:
+    if "serviceAccountName" not in sent and "serviceAccount" not in sent:
+        for key in ("serviceAccountName", "serviceAccount"):
+            spec.pop(key, None)
+
+
+def _mask_request(spec: Any, sent: Any) -> None:
+    for key in ("username", "uid", "groups", "extra"):
+        spec.pop(key, None)
+
+
+_MASKS = {"Service": _mask_service, "Pod": _mask_pod, "CertificateSigningRequest": _mask_request}
+
+
+def transplanted(recorded: Any, own: Document) -> Any:
+    """A recorded object as this server would have it: with the identity and addresses it gave out itself."""
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("metadata"), dict):
+        return recorded
+    result: Document = copy.deepcopy(recorded)
+    for key in ("uid", "resourceVersion", "creationTimestamp"):
+        if key in result["metadata"]:
+            result["metadata"][key] = own["metadata"][key]
+    spec = result.get("spec")
+    if result.get("kind") == "Service" and isinstance(spec, dict):
+        for key in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
+            if key in spec and key in own["spec"]:
+                spec[key] = own["spec"][key]
+        for port, mine in zip(spec.get("ports") or (), own["spec"].get("ports") or (), strict=False):
+            if isinstance(port, dict) and "nodePort" in port and "nodePort" in mine:
+                port["nodePort"] = mine["nodePort"]
+    if result.get("kind") == "Job" and isinstance(spec, dict):
+        _transplant_job(spec, own)
+    return result
+
+
+def _transplant_job(spec: Document, own: Document) -> None:
+    """A Job's pods are selected by its uid."""
+    for labels in (
+        (spec.get("selector") or {}).get("matchLabels"),
+        ((spec.get("template") or {}).get("metadata") or {}).get("labels"),
+    ):
+        for key in labels if isinstance(labels, dict) else ():
+            if key.endswith("controller-uid"):
+                labels[key] = own["metadata"]["uid"]
+
+
+def _warnings(response: httpx.Response) -> list[str]:
+    """The texts of the warnings, but for our own about kinds that are only kept."""
+    texts = [line.split(" ", 2)[2][1:-1] for line in response.headers.get_list("warning")]
+    plain = [text.replace('\\"', '"').replace("\\\\", "\\") for text in texts]
+    return [text for text in plain if "are kept, but" not in text]
+
+
+def judged(line: dict[str, Any], kind: str, response: httpx.Response, want: Any, sent: Document) -> Outcome:
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = {"text": response.text}
+    want, got = masked(want, sent), masked(answer, sent)
+    if response.status_code != line["code"]:
+        verdict = f"{line['code']}, not {response.status_code}"
+    elif want != got:
+        verdict = "message" if line["code"] >= 400 else "object"
+    elif _warnings(response) != line.get("warnings", []):
+        verdict, want, got = "warnings", line.get("warnings", []), _warnings(response)
+    else:
+        verdict = "same"
+    return Outcome(kind, verdict, line, want, got)
+
+
+async def creations(kinds: Sequence[str] = ()) -> Tally:
+    """Every recorded creation, sent again."""
+    lines, tally = vectors("creation"), Tally()
+    bases = next(lines)["bases"]
+    async with rooms() as server, in_process(server.door) as http:
+        await _prepare(http)
+        for line in lines:
+            base = bases[line["base"]]
+            if kinds and base["kind"] not in kinds:
+                continue
+            document = edited(base, line["edits"])
+            response = await http.post(path_of(kind_of(base), "default") + _QUERY, json=document)
+            tally.add(judged(line, base["kind"], response, line["answer"], document))
+    return tally
+
+
+async def updates(kinds: Sequence[str] = ()) -> Tally:
+    """Every recorded update of an object or of its status, of the same object made here."""
+    lines, tally = vectors("update"), Tally()
+    bases, made = next(lines)["bases"], {}
+    async with rooms() as server, in_process(server.door) as http:
+        await _prepare(http)
+        for line in lines:
+            base = bases[line["base"]]
+            document, live = base["made"], base["live"]
+            kind, type = document["kind"], kind_of(document)
+            if kinds and kind not in kinds:
+                continue
+            if line["base"] not in made:
+                response = await http.post(path_of(type, "gold") + "?fieldManager=m", json=document)
+                made[line["base"]] = response.json() if response.status_code == 201 else None
+            own = made[line["base"]]
+            if own is None:
+                tally.add(Outcome(kind, "not made", line, "", ""))
+                continue
+            path = path_of(type, "gold", document["metadata"]["name"], line.get("subresource", ""))
+            sent = edited(transplanted(live, own), line["edits"])
+            response = await http.put(path + _QUERY, json=sent)
+            tally.add(judged(line, kind, response, transplanted(line["answer"], own), sent))
+    return tally
+
+
+async def _prepare(http: httpx.AsyncClient) -> None:
+    for namespace in _NAMESPACES:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        response = await http.post("/api/v1/namespaces", json=body)
+        assert response.status_code in (201, 409), response.text
+
+
+async def _main(area: str, kinds: Sequence[str]) -> None:
+    tally = await (creations(kinds) if area == "creation" else updates(kinds))
+    for kind, total in sorted(tally.total.items()):
+        print(f"{kind:32} {tally.same[kind]:5} of {total:5}")
+    print(f"{area}: {tally.same.total()} of {tally.total.total()}")
+    if not kinds:
+        floors = json.loads(FLOORS.read_text()) if FLOORS.exists() else {}
+        risen = {kind: max(tally.same[kind], floors.get(area, {}).get(kind, 0)) for kind in sorted(tally.total)}
+        FLOORS.write_text(json.dumps(floors | {area: risen}, indent=1, sort_keys=True) + "\n")
+    else:
+        for outcome in tally.different:
+            print(outcome.verdict, json.dumps(outcome.line["edits"])[:200])
+            print("  want", json.dumps(outcome.want)[:1000], "\n  got ", json.dumps(outcome.got)[:1000])
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], sys.argv[2:]))
