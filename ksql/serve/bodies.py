@@ -168,6 +168,22 @@ def patch(data: bytes, kind: str) -> Any:
     return found
 
 
+def configuration(data: bytes) -> dict[str, Any]:
+    """The configuration in the body of an apply: YAML, which most clients write as JSON."""
+    try:
+        found = parse_yaml(data)
+    except MalformedError as error:
+        raise BadRequestError(f"error decoding YAML: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadRequestError(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{_json_name(found)} into Go value of type map[string]interface {{}}"
+        )
+    return found
+
+
 def _unrecognized(kind: str, why: str, data: bytes) -> BadRequestError:
     return BadRequestError(
         f"the object provided is unrecognized (must be of type {kind}): {why} ({summary(data)})"
@@ -197,15 +213,25 @@ def _json_name(value: Any) -> str:
 def duplicates(data: bytes, media: str, found: Any) -> list[str]:
     """The paths of keys that a body says twice, as messages. `found` is what it was read as."""
     if media == JSON:
-        # Each colon of a JSON text stands after a key or in a string; an escaped one would upset the sum.
-        if data.count(b":") == _colons(found) and b"\\u003" not in data:
-            return []
-        return _json_duplicates(data)
+        return [] if _is_single(data, found) else _json_duplicates(data)
     if media == YAML:
         if data[:1] == b"{":
             return _json_duplicates(data)
         return _yaml_duplicates(data)
     return []
+
+
+def yaml_duplicates(data: bytes, found: Any) -> list[str]:
+    """What a reader of YAML says of keys given twice, a line each."""
+    return [] if data[:1] == b"{" and _is_single(data, found) else _yaml_duplicates(data)
+
+
+def _is_single(data: bytes, found: Any) -> bool:
+    """Whether a JSON text certainly says no key twice: each of its colons stands after a key or in a string.
+
+    An escaped one would upset the sum.
+    """
+    return data.count(b":") == _colons(found) and b"\\u003" not in data
 
 
 def _colons(value: Any) -> int:

@@ -29,8 +29,8 @@ PATCHES = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-# Server-side apply is not served yet: asking for it is told what is.
-PATCHES_SERVED = tuple(media for media, kind in PATCHES.items() if kind != "apply")
+# What a kind without merge keys in its schema takes: a custom resource.
+PATCHES_PLAIN = tuple(media for media, kind in PATCHES.items() if kind != "strategic")
 
 _META_GROUP = "meta.k8s.io"
 _META_VERSIONS = ("v1", "v1beta1")
@@ -234,11 +234,11 @@ def body_type(content_type: bytes) -> str:
 
 
 @lru_cache(HEADERS_REMEMBERED)
-def patch_type(content_type: bytes) -> str:
-    """json, merge or strategic."""
+def patch_type(content_type: bytes, is_strategic: bool = True) -> str:
+    """json, merge, strategic or apply; `is_strategic` tells whether the kind can be merged strategically."""
     kind = PATCHES.get(media_type(content_type), "")
-    if kind in ("", "apply"):
-        raise unsupported(PATCHES_SERVED)
+    if not kind or (kind == "strategic" and not is_strategic):
+        raise unsupported(tuple(PATCHES) if is_strategic else PATCHES_PLAIN)
     return kind
 
 

@@ -113,7 +113,7 @@ def dry_run(values: Sequence[str], causes: list[Cause]) -> bool:
 
 
 @lru_cache(OPTIONS_REMEMBERED)
-def writing(query_string: bytes, kind: str, user_agent: str) -> Options:
+def writing(query_string: bytes, kind: str, user_agent: str, is_apply: bool = False) -> Options:
     """The options of a create, update or patch; `kind` is CreateOptions, UpdateOptions or PatchOptions."""
     query = parse(query_string)
     causes: list[Cause] = []
@@ -127,8 +127,9 @@ def writing(query_string: bytes, kind: str, user_agent: str) -> Options:
     validation = text(query, "fieldValidation")
     if validation not in FIELD_VALIDATION:
         causes.append(not_supported("fieldValidation", quoted(validation), FIELD_VALIDATION))
-    force = flag(query, "force")
-    if force and kind == "PatchOptions":
+    if is_apply and not manager:
+        causes.append(Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager"))
+    if "force" in query and kind == "PatchOptions" and not is_apply:
         causes.append(forbidden("force", "may not be specified for non-apply patch"))
     is_dry = dry_run(query.get("dryRun", ()), causes)
     refuse(kind, causes)
@@ -137,6 +138,7 @@ def writing(query_string: bytes, kind: str, user_agent: str) -> Options:
         field_manager=manager or manager_of(user_agent),
         # kube-apiserver warns unless told otherwise.
         field_validation=validation or "Warn",
+        force=is_apply and flag(query, "force"),
     )
 
 

@@ -269,11 +269,13 @@ class Rest:
         return request
 
     async def _patch(self, exchange: Exchange, target: Target, query: parameters.Query) -> Request:
-        kind = patch_type(exchange.headers.get(b"content-type", b""))
+        kind = patch_type(exchange.headers.get(b"content-type", b""), target.type.custom is None)
         options = parameters.writing(
-            exchange.scope["query_string"], "PatchOptions", exchange.user_agent
+            exchange.scope["query_string"], "PatchOptions", exchange.user_agent, kind == "apply"
         )
         data = await exchange.body(self._limits.body_bytes)
+        if kind == "apply":
+            return self._apply(exchange, target, options, data)
         patch = bodies.patch(data, kind)
         if kind == "json" and len(patch) > bodies.PATCH_OPERATIONS_MAX:
             raise TooLargeError(
@@ -281,6 +283,16 @@ class Rest:
                 f"{bodies.PATCH_OPERATIONS_MAX}, got {len(patch)}"
             )
         return self._request(exchange, target, "patch", patch, kind, options)
+
+    def _apply(self, exchange: Exchange, target: Target, options: Options, data: bytes) -> Request:
+        config = bodies.configuration(data)
+        request = self._request(exchange, target, "patch", config, "apply", options)
+        if options.field_validation != "Ignore" and (twice := bodies.yaml_duplicates(data, config)):
+            if options.field_validation == "Strict":
+                said = "\n  ".join(["error converting YAML to JSON: yaml: unmarshal errors:", *twice])
+                raise BadRequestError(f"error strict decoding YAML: {said}")
+            request.warnings.extend(twice)
+        return request
 
     async def _delete_options(self, exchange: Exchange, query: parameters.Query) -> Options:
         data = await exchange.body(self._limits.body_bytes)

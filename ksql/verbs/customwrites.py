@@ -9,17 +9,17 @@ from typing import Any
 
 from ksql.base.documents import Document, lookup, replaced
 from ksql.schema import custom_bodies, custom_values, faults, structure
+from ksql.schema.applying import Domain
 from ksql.schema.custom import CustomVersion
 from ksql.schema.errors import Cause, InternalError, MethodNotAllowedError
 from ksql.schema.metadata import validate_metadata
-from ksql.verbs import shaping, subresources
+from ksql.verbs import managing, refusals, shaping, subresources
 from ksql.verbs.admission import check_namespace
 from ksql.verbs.conversion import Table, UnpreparedError
 from ksql.verbs.decider import Author, Outcome, with_metadata
-from ksql.verbs.patching import patched
 from ksql.verbs.request import Request
 from ksql.verbs.view import Current, View
-from ksql.verbs.writes import Change, Create, Ground, Plan
+from ksql.verbs.writes import Apply, Change, Create, Ground, Plan, check_applied_name
 from ksql.verbs.writes import plan_of as builtin_plan_of
 
 # How often a write that finds its object moved is prepared anew outside the lock; after that it is done
@@ -39,6 +39,8 @@ def plan_of(request: Request, ground: Ground) -> Plan:
     if request.verb == "create" and not request.subresource:
         return CustomCreate(request, ground)
     if request.verb in ("update", "patch"):
+        if request.patch_type == "apply":
+            return Apply(request, ground, CustomApplyNew, CustomApplyOver)
         return CustomChange(request, ground)
     return builtin_plan_of(request, ground)
 
@@ -48,10 +50,10 @@ def _custom(request: Request) -> CustomVersion:
     return request.type.custom
 
 
-def _accepted(ground: Ground, request: Request, body: Any) -> Document:
+def _accepted(ground: Ground, request: Request, body: Any, validation: str = "") -> Document:
     try:
         document, warnings = custom_bodies.accepted(
-            ground.catalogue, request.type, body, request.options.field_validation
+            ground.catalogue, request.type, body, validation or request.options.field_validation
         )
     except structure.UndecodableError as error:
         raise shaping.undecodable(request, error) from error
@@ -81,7 +83,7 @@ class CustomCreate(Create):
 
     def prepare(self, view: View) -> None:
         request, ground, custom = self._request, self._ground, _custom(self._request)
-        document = _accepted(ground, request, request.body)
+        document = self._asked(view)
         self._generated = not document["metadata"].get("name")
         document = shaping.newborn(request, document, ground.clock)
         if custom.has_status:
@@ -89,6 +91,40 @@ class CustomCreate(Create):
         check_namespace(request.type, request.namespace, document["metadata"].get("name", ""), view)
         _check(request, document, None)
         self._document = self._table.stored(custom, document)
+
+    def _asked(self, view: View) -> Document:
+        document = _accepted(self._ground, self._request, self._request.body)
+        return managing.updated(self._domain(), self._request, None, document, view)
+
+    def _domain(self) -> Domain:
+        return _domain_of(self._ground, self._request, self._table)
+
+
+class CustomApplyNew(CustomCreate):
+    """A new custom resource from an applied configuration."""
+
+    def _asked(self, view: View) -> Document:
+        request = self._request
+        if uid := lookup(request.body, "metadata", "uid"):
+            raise refusals.uid_without_object(request.type, request.name, uid)
+        document = managing.applied(self._domain(), request, None, view).document
+        check_applied_name(request, document)
+        document = with_metadata(document, resourceVersion=None)
+        return _accepted(self._ground, request, document, "Ignore")
+
+
+def _domain_of(ground: Ground, request: Request, table: Table) -> Domain:
+    """Where the object's fields are managed; other versions are reached by way of the one it is kept in."""
+    custom = _custom(request)
+
+    def convert(document: Document, api_version: str) -> Document:
+        given = document["apiVersion"]
+        if given == api_version:
+            return document
+        kept = table.stored(custom.siblings[given.rpartition("/")[2]], document)
+        return table.shown(custom.siblings[api_version.rpartition("/")[2]], kept)
+
+    return managing.custom_domain(ground.catalogue, request.type, request.subresource, convert)
 
 
 class CustomChange(Change):
@@ -117,41 +153,60 @@ class CustomChange(Change):
         request, custom = self._request, _custom(self._request)
         old = self._table.shown(custom, current.document)
         if request.subresource == "scale":
-            document = self._rescaled(current, old)
+            document = self._rescaled(current, old, view)
         else:
-            document = _accepted(self._ground, request, self._body(current))
+            document = self._wish(current, old, view)
             self._expect(document, current)
             document = shaping.grown(request, document, old)
             document = _blended(request, document, old)
         _check(request, document, old)
-        if _wish(custom, document) != _wish(custom, old):
+        if _wanted_of(custom, document) != _wanted_of(custom, old):
             generation = (old["metadata"].get("generation") or 0) + 1
             document = with_metadata(document, generation=generation)
+        document = managing.settled(document, old)
         if document == old:
             # Nothing was asked for: what is stored stays as it is, in whatever version.
             return current.document
         return self._table.stored(custom, document)
 
-    def _rescaled(self, current: Current, old: Document) -> Document:
-        request, custom = self._request, _custom(self._request)
+    def _wish(self, current: Current, old: Document, view: View) -> Document:
+        """The object as its writer wants it, with its managers; `old` is what it was in the same version."""
+        document = _accepted(self._ground, self._request, self._body(current))
+        return managing.updated(self._domain(), self._request, old, document, view)
+
+    def _domain(self) -> Domain:
+        return _domain_of(self._ground, self._request, self._table)
+
+    def _rescaled(self, current: Current, old: Document, view: View) -> Document:
+        custom = _custom(self._request)
+        entries = old["metadata"].get("managedFields")
+        paths = {one.api_version: _replicas_path(one) for one in custom.siblings.values()}
         shown = scale_of(custom, old, current.revision)
-        body = request.body
-        if request.verb == "patch":
-            kind = "merge" if request.patch_type == "strategic" else request.patch_type
-            body = patched(self._ground.catalogue, request.type, shown, body, kind)
-        try:
-            scale, _ = structure.check_kind(
-                self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
-            )
-        except structure.UndecodableError as error:
-            raise shaping.undecodable(request, error) from error
+        shown = managing.with_managers(shown, managing.to_scale(entries, paths))
+        scale = self._scale(shown, view)
         self._expect(scale, current)
         replicas = subresources.replicas_of(old, scale)
         assert custom.scale is not None
-        return replaced(old, _steps(custom.scale["specReplicasPath"]), replicas)
+        document = replaced(old, _steps(custom.scale["specReplicasPath"]), replicas)
+        held = scale["metadata"].get("managedFields")
+        kept = managing.from_scale(entries, held, custom.api_version, paths)
+        return managing.with_managers(document, kept)
 
 
-def _wish(custom: CustomVersion, document: Document) -> Document:
+class CustomApplyOver(CustomChange):
+    """An applied configuration laid over a custom resource."""
+
+    def _wish(self, current: Current, old: Document, view: View) -> Document:
+        request = self._request
+        result = managing.applied(self._domain(), request, old, view)
+        if result.unchanged:
+            # Who manages what may have changed all the same.
+            return managing.with_managers(old, result.document["metadata"].get("managedFields"))
+        check_applied_name(request, result.document)
+        return _accepted(self._ground, request, result.document, "Ignore")
+
+
+def _wanted_of(custom: CustomVersion, document: Document) -> Document:
     """All that a generation counts."""
     left_out = ("metadata", "status") if custom.has_status else ("metadata",)
     return {key: value for key, value in document.items() if key not in left_out}
@@ -161,9 +216,7 @@ def _blended(request: Request, document: Document, old: Document) -> Document:
     """What remains of a wanted object when only a part of it may be changed that way."""
     custom = _custom(request)
     if request.subresource == "status":
-        kept = _without(old, "status")
-        if managed := document["metadata"].get("managedFields"):
-            kept = with_metadata(kept, managedFields=managed)
+        kept = managing.with_managers(_without(old, "status"), document["metadata"].get("managedFields"))
         return {**kept, "status": document["status"]} if "status" in document else kept
     if custom.has_status:
         document = _without(document, "status")
@@ -176,6 +229,12 @@ def _blended(request: Request, document: Document, old: Document) -> Document:
 
 def _steps(path: str) -> list[str]:
     return path.strip(".").split(".")
+
+
+def _replicas_path(custom: CustomVersion) -> tuple[str, ...] | None:
+    if custom.scale is None:
+        return None
+    return tuple(f"f:{step}" for step in _steps(custom.scale["specReplicasPath"]))
 
 
 def scale_of(custom: CustomVersion, document: Document, revision: str) -> Document:

@@ -1,6 +1,6 @@
 """Patches: from an object and a patch to the object that is wanted.
 
-The three kinds Kubernetes knows beside apply; each is a pure function of `ksql/schema` or of
+The three kinds Kubernetes knows beside apply (which is `managing.py`'s); each is a pure function of `ksql/schema` or of
 `ksql/base/documents.py`. The result walks the same way as an update's body.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 from ksql.base.documents import Document, merged
 from ksql.schema import jsonpatch, strategic
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import BadRequestError, NotImplementedYetError
+from ksql.schema.errors import BadRequestError
 from ksql.schema.resources import ResourceType
 
 
@@ -17,8 +17,6 @@ def patched(catalogue: Catalogue, type: ResourceType, document: Document, patch:
     """`document` after the patch. `kind` is json, merge or strategic."""
     if kind == "json":
         result = jsonpatch.apply(document, patch)
-    elif kind == "apply":
-        raise NotImplementedYetError("server-side apply is not implemented yet")
     elif not isinstance(patch, dict):
         raise BadRequestError("the patch is no JSON object")
     elif kind == "merge":

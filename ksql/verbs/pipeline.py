@@ -21,7 +21,7 @@ from ksql.schema.errors import NotImplementedYetError, TimedOutError, Unavailabl
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import components, customwrites, refusals, reviews, shaping, subresources, tokens
+from ksql.verbs import components, customwrites, managing, refusals, reviews, shaping, subresources, tokens
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
 from ksql.verbs.conversion import Conversions, Converter, NoConverter, UnpreparedError
 from ksql.verbs.decider import Author, Outcome
@@ -69,7 +69,7 @@ class Pipeline:
         self._definitions = Definitions(objects, catalogue)
         self._conversions = Conversions(converter or NoConverter())
         self._pager = Pager(objects, log, clock)
-        self._ground = Ground(catalogue, clock, Allocations(objects, service_range))
+        self._ground = Ground(catalogue, clock, Allocations(objects, service_range), self.authorize)
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
     @property
@@ -213,10 +213,10 @@ class Pipeline:
             if len(self._actors) >= ACTORS_MAX:
                 self._actors.clear()
             actor = self._actors[key] = Actor(*key)
-        # Kubernetes' rule: who names no manager manages under the first word of its agent.
-        manager = request.options.field_manager or request.user_agent.partition("/")[0]
+        manager = managing.manager_of(request)
+        verb = "apply" if request.patch_type == "apply" else request.verb
         correlation = request.correlation or new_uid(self.clock)
-        return Author(actor, request.verb, request.subresource, manager, request.cause, correlation)
+        return Author(actor, verb, request.subresource, manager, request.cause, correlation)
 
     async def _answer(self, request: Request, outcome: Outcome, entry: Entry | None) -> Result:
         type = request.type

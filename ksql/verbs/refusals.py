@@ -59,6 +59,11 @@ def update_uid_mismatch(type: ResourceType, name: str, wanted: str, found: str) 
     )
 
 
+def uid_without_object(type: ResourceType, name: str, uid: str) -> errors.ConflictError:
+    reason = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+    return conflict(type, name, reason)
+
+
 def forbidden(type: ResourceType, name: str, reason: str) -> errors.ForbiddenError:
     named = f'{type.qualified} "{name}"' if name else type.qualified
     return errors.ForbiddenError(

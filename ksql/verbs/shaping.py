@@ -19,7 +19,7 @@ from ksql.verbs import refusals
 from ksql.verbs.request import Request
 
 # What a client may send but the server alone decides.
-_SERVER_FIELDS = ("resourceVersion", "managedFields", "selfLink")
+_SERVER_FIELDS = ("resourceVersion", "selfLink")
 _IDENTITY = (
     "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
     "generation",
@@ -46,18 +46,24 @@ def served(type: ResourceType, document: Document) -> Document:
     return document if is_storage(type) else versions.convert(document, type.api_version)
 
 
-def accepted(catalogue: Catalogue, request: Request, body: Any) -> Document:
-    """The body as a complete document of the stored version; `BadRequestError` when it is none."""
+def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str = "") -> Document:
+    """The body as a complete document of the request's version; `BadRequestError` when it is none."""
     type = request.type
     try:
-        document, warnings = structure.check(catalogue, type, body, request.options.field_validation)
+        document, warnings = structure.check(
+            catalogue, type, body, validation or request.options.field_validation
+        )
     except structure.UndecodableError as error:
         raise undecodable(request, error) from error
     if warnings:
         request.warnings.extend(one for one in warnings if one not in request.warnings)
     if not document.get("metadata"):
         document = {**document, "metadata": {}}
-    document = defaults.apply_defaults(type, printing.printed(type.gvk, document))
+    return defaults.apply_defaults(type, printing.printed(type.gvk, document))
+
+
+def stored(type: ResourceType, document: Document) -> Document:
+    """A document of the request's version in the version it is kept in."""
     return document if is_storage(type) else versions.convert(document, type.storage_version)
 
 

@@ -16,7 +16,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
-from ksql.verbs import decider, deletion, refusals, shaping, subresources
+from ksql.verbs import decider, deletion, managing, refusals, shaping, subresources
 from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
@@ -43,6 +43,7 @@ class Ground:
     catalogue: Catalogue
     clock: Clock
     allocations: Allocations
+    authorize: Callable[[Request], None]
 
     def allocated(self, type: ResourceType, document: Document, view: View) -> Document:
         """Addresses and ports, for the kind that has them."""
@@ -69,7 +70,7 @@ class Create:
 
     def prepare(self, view: View) -> None:
         request, ground = self._request, self._ground
-        document = shaping.accepted(ground.catalogue, request, request.body)
+        document = shaping.stored(request.type, self._asked(view))
         self._generated = not document["metadata"].get("name")
         document = shaping.newborn(request, document, ground.clock)
         name = document["metadata"].get("name", "")
@@ -80,6 +81,12 @@ class Create:
         self._document = document
         if told := caution(self._type):
             request.warnings.append(told)
+
+    def _asked(self, view: View) -> Document:
+        """The object as its author wants it, in the request's version, with its managers."""
+        request, catalogue = self._request, self._ground.catalogue
+        document = shaping.accepted(catalogue, request, request.body)
+        return managing.updated(managing.domain_of(catalogue, request.type), request, None, document, view)
 
     def decide(self, view: View, author: Author) -> Outcome:
         request, type = self._request, self._type
@@ -132,18 +139,29 @@ class Change:
 
     def _wanted(self, current: Current, view: View) -> Document:
         """The whole object as it shall be, complete and checked."""
-        request, ground, type = self._request, self._ground, self._type
+        request, type = self._request, self._type
         if request.subresource == "scale":
-            document = self._scaled(current)
+            document = self._scaled(current, view)
         else:
-            document = shaping.accepted(ground.catalogue, request, self._body(current))
+            asked = self._asked(current, view)
+            document = shaping.stored(request.type, asked)
             self._expect(document, current)
             document = shaping.grown(request, document, current.document)
+            entries = document["metadata"].get("managedFields")
             document = subresources.blended(type, request.subresource, document, current.document)
+            document = managing.with_managers(document, entries)
         if request.subresource == "":
             document = admit(Admission(type, request.user, view, current.document), document)
         shaping.check(type, document, current.document, request.subresource)
-        return document
+        return managing.settled(document, current.document)
+
+    def _asked(self, current: Current, view: View) -> Document:
+        """The object as its author wants it, in the request's version, with its managers."""
+        request, catalogue = self._request, self._ground.catalogue
+        document = shaping.accepted(catalogue, request, self._body(current))
+        live = shaping.served(request.type, current.document)
+        domain = managing.domain_of(catalogue, request.type, request.subresource)
+        return managing.updated(domain, request, live, document, view)
 
     def _body(self, current: Current) -> Any:
         request = self._request
@@ -163,25 +181,123 @@ class Change:
         if wanted not in (None, "", "0") and not current.is_at(wanted):
             raise refusals.conflict(self._request.type, self._request.name)
 
-    def _scaled(self, current: Current) -> Document:
+    def _scaled(self, current: Current, view: View) -> Document:
+        """The workload with the replicas that its Scale is to have, and their managers."""
         request = self._request
-        body = request.body
-        if request.verb == "patch":
-            base = subresources.scale_of(current.document, current.revision)
-            body = patched(self._ground.catalogue, request.type, base, body, _scale_patch(request.patch_type))
+        entries = current.document["metadata"].get("managedFields")
+        live = subresources.scale_of(current.document, current.revision)
+        paths = {request.type.api_version: managing.REPLICAS}
+        live = managing.with_managers(live, managing.to_scale(entries, paths))
+        scale = self._scale(live, view)
+        self._expect(scale, current)
+        document = subresources.scaled(current.document, scale)
+        held = scale["metadata"].get("managedFields")
+        kept = managing.from_scale(entries, held, request.type.api_version, paths)
+        return managing.with_managers(document, kept)
+
+    def _scale(self, live: Document, view: View) -> Document:
+        """The Scale that the request asks for, with its managers."""
+        request, catalogue = self._request, self._ground.catalogue
+        domain, body = managing.scale_domain(catalogue), request.body
+        validation = request.options.field_validation
+        if request.patch_type == "apply":
+            body, validation = managing.applied(domain, request, live, view).document, "Ignore"
+        elif request.verb == "patch":
+            body = patched(catalogue, request.type, live, body, _scale_patch(request.patch_type))
         try:
-            scale, _ = structure.check_kind(
-                self._ground.catalogue, subresources.SCALE, body, request.options.field_validation
-            )
+            scale, _ = structure.check_kind(catalogue, subresources.SCALE, body, validation)
         except structure.UndecodableError as error:
             raise shaping.undecodable(request, error) from error
-        self._expect(scale, current)
-        return subresources.scaled(current.document, scale)
+        scale = scale if scale.get("metadata") else {**scale, "metadata": {}}
+        return scale if request.patch_type == "apply" else managing.updated(domain, request, live, scale, view)
 
 
 def _scale_patch(kind: str) -> str:
     """A Scale has no lists: what a strategic patch says of it, a merge patch says too."""
     return "merge" if kind == "strategic" else kind
+
+
+class ApplyNew(Create):
+    """A new object from an applied configuration."""
+
+    def _asked(self, view: View) -> Document:
+        request, catalogue = self._request, self._ground.catalogue
+        if uid := lookup(request.body, "metadata", "uid"):
+            raise refusals.uid_without_object(request.type, request.name, uid)
+        domain = managing.domain_of(catalogue, request.type)
+        document = managing.applied(domain, request, None, view).document
+        check_applied_name(request, document)
+        # Kubernetes takes a resourceVersion here and means nothing by it.
+        document = decider.with_metadata(document, resourceVersion=None)
+        return shaping.accepted(catalogue, request, document, "Ignore")
+
+
+class ApplyOver(Change):
+    """An applied configuration laid over an object."""
+
+    def _wanted(self, current: Current, view: View) -> Document:
+        request, catalogue = self._request, self._ground.catalogue
+        if request.subresource == "scale":
+            return super()._wanted(current, view)
+        live = shaping.served(request.type, current.document)
+        domain = managing.domain_of(catalogue, request.type, request.subresource)
+        result = managing.applied(domain, request, live, view)
+        if result.unchanged:
+            # Who manages what may have changed all the same.
+            entries = result.document["metadata"].get("managedFields")
+            document = managing.with_managers(current.document, entries)
+            return managing.settled(document, current.document)
+        check_applied_name(request, result.document)
+        self._applied = result.document
+        return super()._wanted(current, view)
+
+    def _asked(self, current: Current, view: View) -> Document:
+        return shaping.accepted(self._ground.catalogue, self._request, self._applied, "Ignore")
+
+
+def check_applied_name(request: Request, document: Document) -> None:
+    given = lookup(document, "metadata", "name")
+    if not given:
+        raise BadRequestError(
+            f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided"
+        )
+    if given != request.name:
+        raise BadRequestError(
+            f"the name of the object ({given}) does not match the name on the URL ({request.name})"
+        )
+
+
+class Apply:
+    """A configuration applied: to the object that is there, or to make it."""
+
+    def __init__(
+        self, request: Request, ground: Ground, new: type[Create] = ApplyNew, over: type[Change] = ApplyOver
+    ) -> None:
+        self._request, self._ground = request, ground
+        self._new, self._over = new, over
+        self._plan: Plan | None = None
+        self._makes = False
+
+    def prepare(self, view: View) -> None:
+        request, makes = self._request, not self._exists(view) and not self._request.subresource
+        # Only the object itself can come into being this way.
+        if self._plan is None or makes != self._makes:
+            self._makes = makes
+            if makes:
+                self._ground.authorize(replace(request, verb="create"))
+            self._plan = (self._new if makes else self._over)(request, self._ground)
+        self._plan.prepare(view)
+
+    def decide(self, view: View, author: Author) -> Outcome:
+        assert self._plan is not None
+        if self._makes and self._exists(view):
+            # Somebody else made it meanwhile.
+            self.prepare(view)
+        return self._plan.decide(view, author)
+
+    def _exists(self, view: View) -> bool:
+        request = self._request
+        return view.exists(request.type.key, request.namespace, request.name)
 
 
 class Delete:
@@ -280,7 +396,7 @@ def plan_of(request: Request, ground: Ground) -> Plan:
             return Create(request, ground)
     elif request.verb in ("update", "patch"):
         if subresource in ("", "scale") or subresource in subresources.PARTIAL:
-            return Change(request, ground)
+            return Apply(request, ground) if request.patch_type == "apply" else Change(request, ground)
     elif request.verb == "delete" and not subresource:
         return Delete(request, ground)
     what = f"{request.type.resource}/{subresource}" if subresource else request.type.qualified

@@ -216,13 +216,6 @@ def test_unknown_fields_are_refused_warned_of_or_dropped(kubectl: Shell) -> None
     assert 'json field "dta"' in kubectl.refused("apply", "-f", "-", input=TYPO.replace("blue", "red"))
 
 
-def test_server_side_apply_says_that_it_is_not_there_yet(kubectl: Shell) -> None:
-    said = kubectl.refused("apply", "--server-side", "-f", "-", input=SETTINGS)
-    assert "Server-side apply not available on the server" in said
-    assert "application/strategic-merge-patch+json" in said
-    assert "not found" in kubectl.refused("get", "cm", "settings")
-
-
 def test_delete_by_name_file_and_label(kubectl: Shell, tmp_path: Path) -> None:
     manifest = tmp_path / "settings.yaml"
     manifest.write_text(SETTINGS)

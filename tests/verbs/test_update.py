@@ -9,7 +9,6 @@ from ksql.schema.errors import (
     ConflictError,
     InvalidError,
     NotFoundError,
-    NotImplementedYetError,
 )
 from tests.verbs.room import Room, config, deployment, pod
 
@@ -134,12 +133,6 @@ async def test_a_patch_cannot_rename(room: Room) -> None:
     await room.create("configmaps", config())
     with pytest.raises(InvalidError, match=r"metadata\.name: Invalid value"):
         await room.patch("configmaps", "shop", "settings", {"metadata": {"name": "other"}})
-
-
-async def test_apply_says_that_it_comes_later(room: Room) -> None:
-    await room.create("configmaps", config())
-    with pytest.raises(NotImplementedYetError, match="server-side apply"):
-        await room.patch("configmaps", "shop", "settings", config(), kind="apply")
 
 
 async def test_concurrent_patches_all_land(room: Room) -> None:
