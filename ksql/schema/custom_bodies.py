@@ -11,10 +11,11 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.custom import CustomVersion
 from ksql.schema.errors import BadRequestError
 from ksql.schema.faults import invalid, shown, wrong
+from ksql.schema.repeats import Repeats
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.schema.shapes import STRICT_ERRORS_MAX, DecodingError, Reader, Shape, Shapes, depth, json_type
 from ksql.schema.structural import Node, Unknown, defaulted, pruned
-from ksql.schema.structure import UndecodableError
+from ksql.schema.structure import UndecodableError, told
 
 # How deep a custom resource may nest: as deep as everything else that is free-form.
 DEPTH_MAX = 200
@@ -22,7 +23,7 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 def accepted(
-    catalogue: Catalogue, type: ResourceType, body: Any, field_validation: str
+    catalogue: Catalogue, type: ResourceType, body: Any, field_validation: str, repeats: Repeats | None = None
 ) -> tuple[Document, list[str]]:
     """The body as a document of this version, pruned and with its defaults, and warnings.
 
@@ -40,9 +41,7 @@ def accepted(
     if custom.structure.has_embedded:
         kept = _embedded(catalogue, type, custom.structure, kept, "", unknown)
     said = [f'unknown field "{path}"' for path in unknown.paths[:STRICT_ERRORS_MAX]]
-    if said and field_validation == "Strict":
-        raise _cannot_be_handled(type, f"strict decoding error: {', '.join(said)}")
-    return defaulted(custom.structure, kept), said if field_validation == "Warn" else []
+    return defaulted(custom.structure, kept), told(type.gvk, field_validation, said, repeats)
 
 
 def _custom(type: ResourceType) -> CustomVersion:

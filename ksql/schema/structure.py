@@ -6,7 +6,7 @@ complains in kube-apiserver's words. So the fast path may refuse too much but mu
 a property test holds it to that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -15,6 +15,7 @@ from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF, closure
 from ksql.schema.errors import BadRequestError
+from ksql.schema.repeats import Repeats
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.schema.shapes import INT32, INT64, DecodingError, Reader, Shapes, json_type
 
@@ -59,25 +60,44 @@ class UndecodableError(BadRequestError):
 
 
 def check(
-    catalogue: Catalogue, type: ResourceType, document: Any, field_validation: str
+    catalogue: Catalogue, type: ResourceType, document: Any, field_validation: str, repeats: Repeats | None = None
 ) -> tuple[Document, list[str]]:
     """The document as the decoder keeps it, and warnings.
 
     `field_validation` is Strict (unknown fields are refused), Warn (they are dropped and named in the
-    warnings) or Ignore (they are dropped). A missing apiVersion or kind is filled in. Raises
-    `BadRequestError` with kube-apiserver's words.
+    warnings) or Ignore (they are dropped); `repeats` are the keys its text said twice, judged alike.
+    A missing apiVersion or kind is filled in. Raises `BadRequestError` with kube-apiserver's words.
     """
-    return check_kind(catalogue, type.gvk, document, field_validation)
+    return check_kind(catalogue, type.gvk, document, field_validation, repeats)
 
 
 def check_kind(
-    catalogue: Catalogue, gvk: GroupVersionKind, document: Any, field_validation: str
+    catalogue: Catalogue,
+    gvk: GroupVersionKind,
+    document: Any,
+    field_validation: str,
+    repeats: Repeats | None = None,
 ) -> tuple[Document, list[str]]:
     """As `check`, for the body of a subresource (Scale, Eviction, Binding, TokenRequest)."""
     checker = _checker(catalogue, gvk)
-    if checker.accepts(document):
+    unknown: list[str] = []
+    if not checker.accepts(document):
+        document, unknown = checker.walk(catalogue, document)
+    elif repeats is None:
         return document, []
-    return checker.walk(catalogue, document, field_validation)
+    return document, told(gvk, field_validation, unknown, repeats)
+
+
+def told(
+    gvk: GroupVersionKind, field_validation: str, unknown: Sequence[str], repeats: Repeats | None
+) -> list[str]:
+    """The warnings that unknown fields and keys said twice come to; `BadRequestError` under Strict."""
+    if field_validation == "Ignore" or (not unknown and repeats is None):
+        return []
+    judged = repeats or Repeats(())
+    if field_validation == "Strict" and (faults := judged.strict(unknown)):
+        raise _cannot_be_handled(gvk, f"strict decoding error: {', '.join(faults)}")
+    return judged.among(unknown)
 
 
 class _Checker:
@@ -101,7 +121,8 @@ class _Checker:
             # Too deep for the validator's own bound; the walk words the refusal.
             return False
 
-    def walk(self, catalogue: Catalogue, document: Any, field_validation: str) -> tuple[Document, list[str]]:
+    def walk(self, catalogue: Catalogue, document: Any) -> tuple[Document, list[str]]:
+        """The document as the decoder keeps it, and the fields that its kind does not have."""
         if not isinstance(document, dict):
             raise BadRequestError(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal "
@@ -117,9 +138,7 @@ class _Checker:
             raise _cannot_be_handled(self._gvk, str(error)) from None
         if reader.error is not None:
             raise _cannot_be_handled(self._gvk, str(reader.error))
-        if reader.unknown and field_validation == "Strict":
-            raise _cannot_be_handled(self._gvk, f"strict decoding error: {', '.join(reader.unknown)}")
-        return kept, reader.unknown if field_validation == "Warn" else []
+        return kept, reader.unknown
 
 
 def _checker(catalogue: Catalogue, gvk: GroupVersionKind) -> _Checker:
@@ -155,7 +174,10 @@ def _identified(catalogue: Catalogue, gvk: GroupVersionKind, document: Document)
             return document
         return {"apiVersion": api_version, "kind": kind, **_without_identity(document)}
     known = catalogue.definition_name(GroupVersionKind(group, version, kind)) is not None
-    if kind != gvk.kind:
+    if kind == gvk.kind and group == gvk.group:
+        # Older versions are known to kube-apiserver long after they ceased to be served.
+        known = known or "alpha" in version or "beta" in version
+    if kind != gvk.kind or not known:
         fault = (
             f"converting ({version}.{kind}) to ({internal_package(gvk.group)}.{gvk.kind}): unknown conversion"
             if known

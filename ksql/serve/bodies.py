@@ -5,16 +5,16 @@ proved by counting its colons, and only a body with too many of them is read a s
 them. YAML is read as Kubernetes reads it: what would not be JSON is not there.
 """
 
-import json
-from typing import Any
+import re
+from typing import Any, ClassVar
 
 import orjson
 import yaml
 
-from ksql.base.documents import dotted
 from ksql.schema import protobuf
 from ksql.schema.errors import BadRequestError
 from ksql.schema.gojson import fault
+from ksql.schema.repeats import FAULTS_MAX, Repeats, duplicates, read_pairs
 from ksql.schema.resources import GroupVersionKind
 from ksql.serve.negotiation import JSON, YAML
 
@@ -26,9 +26,6 @@ YAML_DEPTH_MAX = 500
 SUMMARY_BYTES = 30
 # kube-apiserver's own bounds on what a JSON patch may hold.
 PATCH_OPERATIONS_MAX = 10_000
-# Names of keys said twice, in warnings or in a refusal: the rest would say no more.
-DUPLICATES_MAX = 25
-
 _INT64 = (-(2**63), 2**64 - 1)
 
 
@@ -52,7 +49,13 @@ def parse_json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise MalformedError(fault(data)) from None
+        pass
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        # Go's decoder takes a broken character for the one that stands for all such.
+        return parse_json(data.decode("utf-8", "replace").encode())
+    raise MalformedError(fault(data)) from None
 
 
 def parse_yaml(data: bytes) -> Any:
@@ -67,9 +70,9 @@ def parse_yaml(data: bytes) -> Any:
         found = yaml.load(data, Loader=_Loader)
         return _Plain().plain(found)
     except yaml.YAMLError as error:
-        raise MalformedError(f"error converting YAML to JSON: yaml: {_yaml_words(error)}") from None
+        raise MalformedError(f"yaml: {_yaml_words(error)}") from None
     except (RecursionError, ValueError, OverflowError) as error:
-        raise MalformedError(f"error converting YAML to JSON: yaml: {error}") from None
+        raise MalformedError(f"yaml: {error}") from None
 
 
 def _bounded(data: bytes) -> None:
@@ -87,11 +90,20 @@ def _bounded(data: bytes) -> None:
 class _Loader(yaml.CSafeLoader):
     """Kubernetes' reading of YAML: dates stay text, since JSON has none."""
 
+    bool_values: ClassVar[dict[str, bool]] = {**yaml.CSafeLoader.bool_values, "y": True, "n": False}
+
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+# A single letter says yes or no as well: the older YAML that Go's library reads.
+for _letter in "yYnN":
+    _Loader.yaml_implicit_resolvers.setdefault(_letter, []).insert(
+        0, ("tag:yaml.org,2002:bool", re.compile(r"[yYnN]\Z"))
+    )
 
 
 def _yaml_words(error: yaml.YAMLError) -> str:
@@ -142,11 +154,19 @@ def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
     try:
         found = parse(data, media, gvk)
     except MalformedError as error:
-        label = "json parse error: " if media == JSON else ""
-        raise _unrecognized(gvk.kind, f"couldn't get version/kind; {label}{error}", data) from None
+        label = "couldn't get version/kind; json parse error: " if media == JSON else ""
+        raise _unrecognized(gvk.kind, f"{label}{error}", data) from None
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         why = f"couldn't get version/kind; json parse error: {_no_object(found)}"
         raise _unrecognized(gvk.kind, why, data)
+    for name in ("kind", "apiVersion"):
+        if not isinstance(value := found.get(name) or "", str):
+            fault = f"json: cannot unmarshal {_json_name(value)} into Go struct field .{name} of type string"
+            raise _unrecognized(gvk.kind, f"couldn't get version/kind; json parse error: {fault}", data)
+    if (found.get("apiVersion") or "").count("/") > 1:
+        raise _unrecognized(gvk.kind, f"unexpected GroupVersion string: {found['apiVersion']}", data)
     return found
 
 
@@ -157,14 +177,17 @@ def options(data: bytes, media: str) -> dict[str, Any] | None:
 
 def patch(data: bytes, kind: str) -> Any:
     """The patch in a body: a list of operations for json, else an object."""
+    label = "" if kind == "strategic" else "error decoding patch: "
     try:
         found = parse_json(data)
     except MalformedError as error:
-        raise BadRequestError(f"error decoding patch: {error}") from None
+        raise BadRequestError(f"{label}{error}") from None
+    if found is None:
+        return [] if kind == "json" else {}
     wanted = list if kind == "json" else dict
     if not isinstance(found, wanted):
-        go = "jsonpatch.Patch" if kind == "json" else "map[string]interface {}"
-        raise BadRequestError(f"json: cannot unmarshal {_json_name(found)} into Go value of type {go}")
+        go = "[]handlers.jsonPatchOp" if kind == "json" else "map[string]interface {}"
+        raise BadRequestError(f"{label}json: cannot unmarshal {_json_name(found)} into Go value of type {go}")
     return found
 
 
@@ -210,15 +233,37 @@ def _json_name(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def duplicates(data: bytes, media: str, found: Any) -> list[str]:
-    """The paths of keys that a body says twice, as messages. `found` is what it was read as."""
+def repeats(data: bytes, media: str, found: Any) -> Repeats | None:
+    """What a body says twice, None when nothing. `found` is what it was read as."""
     if media == JSON:
-        return [] if _is_single(data, found) else _json_duplicates(data)
+        return None if _is_single(data, found) else _json_repeats(data)
     if media == YAML:
         if data[:1] == b"{":
-            return _json_duplicates(data)
-        return _yaml_duplicates(data)
-    return []
+            return _json_repeats(data)
+        told = _yaml_duplicates(data)
+        return Repeats(told, of_yaml=True) if told else None
+    return None
+
+
+# What an operation of a JSON patch may say.
+_OPERATION = ("op", "path", "from", "value")
+
+
+def patch_repeats(data: bytes, kind: str, patch: Any) -> Repeats | None:
+    """What a patch says twice, and of a JSON patch also what no operation has."""
+    told: list[str] = []
+    if not _is_single(data, patch):
+        told = list(dict.fromkeys(duplicates(read_pairs(data))))
+    if kind == "json":
+        told += [
+            f'unknown field "[{index}].{key}"'
+            for index, operation in enumerate(patch)
+            if isinstance(operation, dict)
+            for key in operation
+            if key not in _OPERATION
+        ]
+        told = [f"json patch {one}" for one in told]
+    return Repeats(told) if told else None
 
 
 def yaml_duplicates(data: bytes, found: Any) -> list[str]:
@@ -245,31 +290,9 @@ def _colons(value: Any) -> int:
     return 0
 
 
-class _Object(list[tuple[str, Any]]):
-    """An object's pairs as they stand in the text."""
-
-
-def _json_duplicates(data: bytes) -> list[str]:
-    try:
-        pairs = json.loads(data, object_pairs_hook=_Object)
-    except (ValueError, RecursionError):
-        return []
-    found: list[str] = []
-    _walk(pairs, (), found)
-    return [f'duplicate field "{path}"' for path in found]
-
-
-def _walk(value: Any, path: tuple[str | int, ...], found: list[str]) -> None:
-    if isinstance(value, _Object):
-        seen: dict[str, None] = {}
-        for key, item in value:
-            if key in seen and len(found) < DUPLICATES_MAX:
-                found.append(dotted((*path, key)))
-            seen[key] = None
-            _walk(item, (*path, key), found)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _walk(item, (*path, index), found)
+def _json_repeats(data: bytes) -> Repeats | None:
+    pairs = read_pairs(data)
+    return Repeats((), pairs) if next(duplicates(pairs), None) is not None else None
 
 
 def _yaml_duplicates(data: bytes) -> list[str]:
@@ -284,7 +307,7 @@ def _yaml_duplicates(data: bytes) -> list[str]:
             seen: dict[str, None] = {}
             for key, value in node.value:
                 name = str(key.value)
-                if name in seen and len(found) < DUPLICATES_MAX:
+                if name in seen and len(found) < FAULTS_MAX:
                     found.append(f'line {key.start_mark.line + 1}: key "{name}" already set in map')
                 seen[name] = None
                 walk(value)

@@ -35,6 +35,8 @@ RETRY_SECONDS = 1
 USER_AGENT_CHARACTERS_MAX = 256
 # Warnings of one answer, together; clients print them, and proxies refuse heads that are too large.
 WARNING_CHARACTERS_MAX = 4096
+# How long each may be where together they are too long: kube-apiserver's number.
+WARNING_CUT_CHARACTERS = 256
 
 Header = tuple[bytes, bytes]
 
@@ -200,16 +202,21 @@ def error_headers(error: ApiError) -> list[Header]:
 
 
 def warnings_of(warnings: Sequence[str]) -> list[Header]:
-    """Warning headers (RFC 7234, code 299): what kubectl prints before its own answer."""
+    """Warning headers (RFC 7234, code 299): what kubectl prints before its own answer.
+
+    All of them as they are where they fit; else each cut to a length, as many as fit then.
+    """
+    texts = ["".join(c if c.isprintable() else " " for c in text) for text in dict.fromkeys(warnings)]
+    if sum(map(len, texts)) > WARNING_CHARACTERS_MAX:
+        texts = [text[:WARNING_CUT_CHARACTERS] for text in texts]
     found: list[Header] = []
     room = WARNING_CHARACTERS_MAX
-    for text in dict.fromkeys(warnings):
-        clean = "".join(c if c.isprintable() else " " for c in text)
-        value = ('299 - "' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"').encode("utf-8")
-        room -= len(value)
+    for text in texts:
+        room -= len(text)
         if room < 0:
             break
-        found.append((b"warning", value))
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        found.append((b"warning", f'299 - "{quoted}"'.encode()))
     return found
 
 

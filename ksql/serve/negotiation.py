@@ -72,9 +72,12 @@ class NothingFitsError(NotAcceptableError):
         super().__init__(f"406: Not Acceptable\n\nAvailable representations: {', '.join(accepted)}")
 
     def status(self) -> Document:
-        found = super().status()
-        code = found.pop("code")
-        return {**found, "details": {}, "code": code}
+        return _with_empty_details(super().status())
+
+
+def _with_empty_details(status: Document) -> Document:
+    code = status.pop("code")
+    return {**status, "details": {}, "code": code}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +240,21 @@ def body_type(content_type: bytes) -> str:
 def patch_type(content_type: bytes, is_strategic: bool = True) -> str:
     """json, merge, strategic or apply; `is_strategic` tells whether the kind can be merged strategically."""
     kind = PATCHES.get(media_type(content_type), "")
-    if not kind or (kind == "strategic" and not is_strategic):
-        raise unsupported(tuple(PATCHES) if is_strategic else PATCHES_PLAIN)
+    if not kind:
+        raise NoSuchMediaError()
+    if kind == "strategic" and not is_strategic:
+        raise unsupported(PATCHES_PLAIN)
     return kind
+
+
+class NoSuchMediaError(UnsupportedMediaTypeError):
+    """A body of a type that no path takes; its Status has details, but empty ones."""
+
+    def __init__(self) -> None:
+        super().__init__("415: Unsupported Media Type")
+
+    def status(self) -> Document:
+        return _with_empty_details(super().status())
 
 
 def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaTypeError:

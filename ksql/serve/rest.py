@@ -15,6 +15,7 @@ from ksql.base.documents import Document, decode
 from ksql.schema import protobuf_write
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import (
+    ApiError,
     BadRequestError,
     GoneError,
     NotAcceptableError,
@@ -22,6 +23,7 @@ from ksql.schema.errors import (
     TooLargeError,
     TooManyRequestsError,
 )
+from ksql.schema.repeats import Repeats
 from ksql.schema.structure import internal_package
 from ksql.serve import bodies, deletion, forms, parameters
 from ksql.serve.exchange import (
@@ -167,6 +169,7 @@ class Rest:
         body: object = None,
         patch: str = "",
         options: Options | None = None,
+        repeats: Repeats | None = None,
     ) -> Request:
         user = exchange.user
         assert user is not None
@@ -184,6 +187,7 @@ class Rest:
             correlation=exchange.correlation,
             user_agent=exchange.user_agent,
             source=exchange.source,
+            repeats=repeats,
         )
 
     async def _get(self, exchange: Exchange, target: Target) -> Result:
@@ -244,7 +248,12 @@ class Rest:
             request = await self._patch(exchange, target, query)
         else:
             request = await self._body(exchange, target, verb, query)
-        result = await self._within(query, lambda: self._pipeline.perform(request))
+        try:
+            result = await self._within(query, lambda: self._pipeline.perform(request))
+        except ApiError:
+            # What was noticed on the way is told with the refusal too.
+            exchange.notes = (*exchange.notes, *warnings_of(request.warnings))
+            raise
         await self._answer(exchange, result, target, query, wished, request)
 
     async def _body(
@@ -258,15 +267,8 @@ class Rest:
         if target.subresource:
             expected = target.type.subresources[target.subresource].kind
         found = bodies.document(data, media, expected)
-        twice = bodies.duplicates(data, media, found) if options.field_validation != "Ignore" else []
-        if twice and options.field_validation == "Strict":
-            raise BadRequestError(
-                f'{expected.kind} in version "{expected.version}" cannot be handled as a {expected.kind}: '
-                f"strict decoding error: {', '.join(twice)}"
-            )
-        request = self._request(exchange, target, verb, found, options=options)
-        request.warnings.extend(twice)
-        return request
+        repeats = bodies.repeats(data, media, found) if options.field_validation != "Ignore" else None
+        return self._request(exchange, target, verb, found, options=options, repeats=repeats)
 
     async def _patch(self, exchange: Exchange, target: Target, query: parameters.Query) -> Request:
         kind = patch_type(exchange.headers.get(b"content-type", b""), target.type.custom is None)
@@ -282,7 +284,10 @@ class Rest:
                 f"Request entity too large: The allowed maximum operations in a JSON patch is "
                 f"{bodies.PATCH_OPERATIONS_MAX}, got {len(patch)}"
             )
-        return self._request(exchange, target, "patch", patch, kind, options)
+        repeats = None
+        if kind != "apply" and options.field_validation != "Ignore":
+            repeats = bodies.patch_repeats(data, kind, patch)
+        return self._request(exchange, target, "patch", patch, kind, options, repeats)
 
     def _apply(self, exchange: Exchange, target: Target, options: Options, data: bytes) -> Request:
         config = bodies.configuration(data)

@@ -53,7 +53,11 @@ def _custom(request: Request) -> CustomVersion:
 def _accepted(ground: Ground, request: Request, body: Any, validation: str = "") -> Document:
     try:
         document, warnings = custom_bodies.accepted(
-            ground.catalogue, request.type, body, validation or request.options.field_validation
+            ground.catalogue,
+            request.type,
+            body,
+            validation or request.options.field_validation,
+            request.repeats,
         )
     except structure.UndecodableError as error:
         raise shaping.undecodable(request, error) from error

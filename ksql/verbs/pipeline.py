@@ -110,7 +110,7 @@ class Pipeline:
         if not reviews.is_about_oneself(request):
             self.authorize(request)
         body, warnings = structure.check(
-            self.catalogue, request.type, request.body, request.options.field_validation
+            self.catalogue, request.type, request.body, request.options.field_validation, request.repeats
         )
         request.warnings.extend(one for one in warnings if one not in request.warnings)
         answerer = reviews.Answerer(self.authorizer, self.authenticator, self.catalogue, self.clock)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ksql.auth.identity import User
 from ksql.base.documents import Document
+from ksql.schema.repeats import Repeats
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry
 
@@ -20,7 +21,7 @@ class Options:
 
     dry_run: bool = False
     field_manager: str = ""
-    field_validation: str = "Ignore"  # Ignore, Warn, Strict; duplicates are already known to the parser
+    field_validation: str = "Ignore"  # Ignore, Warn, Strict
     force: bool = False  # apply only
     grace_period_seconds: int | None = None
     propagation_policy: str | None = None  # Background, Foreground, Orphan
@@ -50,6 +51,7 @@ class Request:
     user_agent: str = ""
     source: str = ""
     warnings: list[str] = field(default_factory=list)  # what the pipeline wants the caller to be told
+    repeats: Repeats | None = None  # what the text of the body says twice
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str 
     type = request.type
     try:
         document, warnings = structure.check(
-            catalogue, type, body, validation or request.options.field_validation
+            catalogue, type, body, validation or request.options.field_validation, request.repeats
         )
     except structure.UndecodableError as error:
         raise undecodable(request, error) from error
@@ -111,12 +111,14 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     metadata, before = document["metadata"], current["metadata"]
     name = before["name"]
     given = metadata.get("name") or name
-    if given != name and request.verb == "update":
-        raise BadRequestError(f"the name of the object ({given}) does not match the name on the URL ({name})")
     if given != name:
-        raise faults.invalid(request.type, name, [faults.wrong("metadata.name", given, faults.IMMUTABLE)])
+        raise BadRequestError(f"the name of the object ({given}) does not match the name on the URL ({name})")
     _check_namespace(request, dict(metadata))
     if metadata.get("uid") not in (None, "", before["uid"]):
+        if request.verb == "patch":
+            raise faults.invalid(
+                request.type, name, [faults.wrong("metadata.uid", metadata["uid"], faults.IMMUTABLE)]
+            )
         raise refusals.update_uid_mismatch(request.type, name, metadata["uid"], before["uid"])
     kept = {key: value for key, value in metadata.items() if key not in _OURS}
     # In the order of the current one, so that the same content gives the same bytes.

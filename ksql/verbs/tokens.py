@@ -68,7 +68,7 @@ def answered(request: Request, catalogue: Catalogue, tokens: Tokens, look: Look,
 def _accepted(request: Request, catalogue: Catalogue) -> Document:
     try:
         body, warnings = structure.check_kind(
-            catalogue, TOKEN_REQUEST, request.body, request.options.field_validation
+            catalogue, TOKEN_REQUEST, request.body, request.options.field_validation, request.repeats
         )
     except structure.UndecodableError as error:
         raise shaping.undecodable(request, error) from error

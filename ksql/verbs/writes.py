@@ -205,7 +205,7 @@ class Change:
         elif request.verb == "patch":
             body = patched(catalogue, request.type, live, body, _scale_patch(request.patch_type))
         try:
-            scale, _ = structure.check_kind(catalogue, subresources.SCALE, body, validation)
+            scale, _ = structure.check_kind(catalogue, subresources.SCALE, body, validation, request.repeats)
         except structure.UndecodableError as error:
             raise shaping.undecodable(request, error) from error
         scale = scale if scale.get("metadata") else {**scale, "metadata": {}}
@@ -330,9 +330,10 @@ class Ask:
     def prepare(self, view: View) -> None:
         request = self._request
         kind = subresources.BINDING if request.subresource == "binding" else subresources.EVICTION
-        body, _ = structure.check_kind(
-            self._ground.catalogue, kind, request.body, request.options.field_validation
+        body, warnings = structure.check_kind(
+            self._ground.catalogue, kind, request.body, request.options.field_validation, request.repeats
         )
+        request.warnings.extend(warnings)
         given = lookup(body, "metadata", "name", default="")
         if given and given != request.name:
             raise BadRequestError(f"name in URL does not match name in {kind.kind} object")

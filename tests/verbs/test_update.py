@@ -131,7 +131,7 @@ async def test_a_patch_with_a_stale_resource_version_conflicts(room: Room) -> No
 
 async def test_a_patch_cannot_rename(room: Room) -> None:
     await room.create("configmaps", config())
-    with pytest.raises(InvalidError, match=r"metadata\.name: Invalid value"):
+    with pytest.raises(BadRequestError, match=r"the name of the object \(other\) does not match the name on the URL"):
         await room.patch("configmaps", "shop", "settings", {"metadata": {"name": "other"}})
 
 
