@@ -285,7 +285,7 @@ class Rest:
                 f"{bodies.PATCH_OPERATIONS_MAX}, got {len(patch)}"
             )
         repeats = None
-        if kind != "apply" and options.field_validation != "Ignore":
+        if options.field_validation != "Ignore":
             repeats = bodies.patch_repeats(data, kind, patch)
         return self._request(exchange, target, "patch", patch, kind, options, repeats)
 
