@@ -221,6 +221,11 @@ class Objects:
         shelf = self._shelves.get(resource)
         return () if shelf is None else shelf.listing(namespace)
 
+    def has(self, resource: str, namespace: str) -> bool:
+        """Whether a namespace has any object of a resource."""
+        shelf = self._shelves.get(resource)
+        return shelf is not None and namespace in shelf.folders
+
     def count(self, resource: str) -> int:
         shelf = self._shelves.get(resource)
         return 0 if shelf is None else shelf.count

@@ -14,7 +14,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, lookup, replaced
 from ksql.schema.errors import Cause, ForbiddenError
 from ksql.schema.resources import ResourceType
-from ksql.verbs import allocation, pods, refusals
+from ksql.verbs import allocation, limits, pods, refusals
 from ksql.verbs.decider import with_metadata
 from ksql.verbs.view import View
 
@@ -62,8 +62,6 @@ _KEPT_ONLY: Mapping[str, str] = {
     "validatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
     "validatingadmissionpolicies.admissionregistration.k8s.io": "evaluate admission policies",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io": "evaluate admission policies",
-    "resourcequotas": "enforce quotas",
-    "limitranges": "enforce limit ranges",
     "roles.rbac.authorization.k8s.io": "grant by roles",
     "rolebindings.rbac.authorization.k8s.io": "grant by roles",
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
@@ -210,6 +208,10 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
     "certificatesigningrequests.certificates.k8s.io": (_signing_request,),
     "pods": tuple(
         _pod(mutate)
-        for mutate in (pods.service_account, pods.priority, pods.tolerate_short_outages, pods.initial_status)
+        for mutate in (
+            pods.service_account, pods.priority, pods.tolerate_short_outages, limits.limited,
+            pods.initial_status,
+        )
     ),
-}
+    "persistentvolumeclaims": (_pod(limits.claim_limited),),
+}  # fmt: skip

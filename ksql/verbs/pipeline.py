@@ -21,7 +21,7 @@ from ksql.schema.errors import NotImplementedYetError, TimedOutError, Unavailabl
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import components, customwrites, managing, refusals, reviews, shaping, subresources, tokens
+from ksql.verbs import components, customwrites, managing, quota, refusals, reviews, shaping, subresources, tokens
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
 from ksql.verbs.conversion import Conversions, Converter, NoConverter, UnpreparedError
 from ksql.verbs.decider import Author, Outcome
@@ -170,7 +170,10 @@ class Pipeline:
     async def _attempt(self, request: Request, plan: Plan) -> tuple[Outcome, Entry | None]:
         plan.prepare(self._rehearsal())
         if request.options.dry_run:
-            return plan.decide(self._rehearsal(), self.author(request)), None
+            view, author = self._rehearsal(), self.author(request)
+            outcome = plan.decide(view, author)
+            quota.settled(outcome.drafts, self.catalogue, author, view)
+            return outcome, None
         outcome, events = await self._append(plan, self.author(request))
         if not events:
             return outcome, outcome.current or self.objects.by_uid(outcome.stream.uid)
@@ -184,8 +187,9 @@ class Pipeline:
 
         def decide(batch: Batch) -> Sequence[Draft]:
             nonlocal outcome
-            outcome = plan.decide(View(self.objects, batch), author)
-            return outcome.drafts
+            view = View(self.objects, batch)
+            outcome = plan.decide(view, author)
+            return quota.settled(outcome.drafts, self.catalogue, author, view)
 
         events = await self._appended(decide)
         assert outcome is not None
@@ -296,7 +300,7 @@ class Pipeline:
                 if current is not None and current.stream.uid == uid:
                     outcome = self._ground.delete(author, request.type, current, request.options, view)
                     drafts += outcome.drafts
-            return drafts
+            return quota.settled(drafts, self.catalogue, author, view)
 
         return decide
 

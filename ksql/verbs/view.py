@@ -84,6 +84,12 @@ class View:
             return draft.change is not Change.DELETED
         return self.objects.get(resource, namespace, name) is not None
 
+    def any(self, resource: str, namespace: str) -> bool:
+        """Whether a namespace has objects of a resource, at the cost of a look."""
+        if self.objects.has(resource, namespace):
+            return True
+        return any(key[0] == resource and key[1] == namespace for key in self._drafted)
+
     def drafts(self, resource: str) -> Iterator[Draft]:
         """What is drafted for a resource and not yet folded."""
         return (draft for key, draft in self._drafted.items() if key[0] == resource)

@@ -16,7 +16,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
-from ksql.verbs import decider, deletion, managing, refusals, shaping, subresources
+from ksql.verbs import decider, deletion, limits, managing, quota, refusals, shaping, subresources
 from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
@@ -45,8 +45,12 @@ class Ground:
     allocations: Allocations
     authorize: Callable[[Request], None]
 
-    def allocated(self, type: ResourceType, document: Document, view: View) -> Document:
-        """Addresses and ports, for the kind that has them."""
+    def exact(
+        self, type: ResourceType, document: Document, view: View, current: Current | None = None
+    ) -> Document:
+        """What only exact state can tell: a service's addresses and ports, a quota's counts."""
+        if type.key == quota.KEY:
+            return quota.measured(document, view, current)
         if type.key != "services":
             return document
         metadata = document["metadata"]
@@ -93,7 +97,7 @@ class Create:
         name = self._document["metadata"]["name"]
         check_namespace(request.type, request.namespace, name, view)
         document = self._renamed(view) if self._generated else self._document
-        document = self._ground.allocated(type, document, view)
+        document = self._ground.exact(type, document, view)
         return decider.create(author, type, document, view)
 
     def _renamed(self, view: View) -> Document:
@@ -127,7 +131,7 @@ class Change:
         # was prepared first stays as it is, since a transaction that fails is decided once more.
         if before is None or current.entry is None or current.entry is not before.entry:
             document = self._wanted(current, view)
-        document = self._ground.allocated(self._type, document, view)
+        document = self._ground.exact(self._type, document, view, current)
         return decider.update(author, self._type, current, document)
 
     def _current(self, view: View) -> Current:
@@ -152,6 +156,8 @@ class Change:
             document = managing.with_managers(document, entries)
         if request.subresource == "":
             document = admit(Admission(type, request.user, view, current.document), document)
+        if request.subresource == "resize":
+            limits.resized(document, view)
         shaping.check(type, document, current.document, request.subresource)
         return managing.settled(document, current.document)
 
