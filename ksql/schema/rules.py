@@ -11,6 +11,7 @@ from ksql.schema import rules_admission as admission
 from ksql.schema import rules_certificates as certificates
 from ksql.schema import rules_cluster as cluster
 from ksql.schema import rules_core as core
+from ksql.schema import rules_definitions as definitions
 from ksql.schema import rules_flow as flow
 from ksql.schema import rules_groups as groups
 from ksql.schema import rules_network as network
@@ -79,10 +80,11 @@ RULES: Mapping[tuple[str, str], Rule] = {
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission.check_policy_binding,
     (_ADMISSION, "MutatingWebhookConfiguration"): admission.check_webhooks,
     (_ADMISSION, "ValidatingWebhookConfiguration"): admission.check_webhooks,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): groups.check_definition,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_definition,
 }
 
 UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_change,
     ("", "ConfigMap"): core.check_config_map_change,
     ("", "PersistentVolume"): core.check_volume_change,
     ("", "PersistentVolumeClaim"): core.check_claim_change,

@@ -51,20 +51,3 @@ _METRICS = {
 
 def check_scale(document: Document, out: list[Cause]) -> None:
     not_negative(document.get("spec") or {}, "spec", ("replicas",), out)
-
-
-def check_definition(document: Document, out: list[Cause]) -> None:
-    """A CustomResourceDefinition: enough to be sure of its names; the rest comes with custom resources."""
-    spec = document.get("spec") or {}
-    plural, group = (spec.get("names") or {}).get("plural", ""), spec.get("group", "")
-    name = (document.get("metadata") or {}).get("name", "")
-    if name != f"{plural}.{group}":
-        out.append(wrong("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
-    needed(spec, "spec", ("group", "scope"), out)
-    one_of(spec, "spec", "scope", ("Cluster", "Namespaced"), out)
-    needed(spec.get("names") or {}, "spec.names", ("plural", "singular", "kind", "listKind"), out)
-    versions = spec.get("versions") or ()
-    if sum(1 for version in versions if version.get("storage")) != 1:
-        out.append(
-            wrong("spec.versions", versions, "must have exactly one version marked as storage version")
-        )

@@ -51,6 +51,18 @@ def faults_of(root: Node, document: Any, old: Any = None) -> list[Cause]:
     return found.causes
 
 
+def default_faults(node: Node, value: Any, where: str) -> list[Cause]:
+    """What is wrong with a default, told of as at its own place in the schema."""
+    found = _Judgement()
+    found.judge(node, value, "", _NONE)
+    out: list[Cause] = []
+    for cause in found.causes:
+        inside = "" if cause.field == _NOWHERE else cause.field
+        separator = "" if not inside or inside.startswith((".", "[")) else "."
+        out.append(Cause(cause.reason, cause.message, f"{where}{separator}{inside}"))
+    return out
+
+
 def _unchanged(value: Any, old: Any) -> bool:
     # Python takes 1 for True and 1.0: the bytes tell them apart.
     return old is not _NONE and bool(value == old) and canonical(value) == canonical(old)
