@@ -89,8 +89,8 @@ class Kubelet(Protocol):
     async def execute(self, pod: Document, container: str, command: Sequence[str], stdio: Stdio) -> int:
         """Run a command beside the container's own process → its exit code."""
 
-    async def attach(self, pod: Document, container: str, stdio: Stdio) -> int:
-        """Hold the ends of the container's own process until it ends → its exit code."""
+    async def attach(self, pod: Document, container: str, stdio: Stdio) -> None:
+        """Hold the ends of the container's own process until it ends; how, its pod's status tells."""
 
     async def dial(self, pod: Document, port: int) -> Wire:
         """Connect to a port in the pod's network."""

@@ -16,6 +16,12 @@ timers, and their order of waking would have to be thought about for repeatabili
 inside one process (a hundred times the same filtering); status patches without a resource version (two
 writers of conditions would overwrite each other unseen).
 
+People look inside (`kubelet`, asked through `ksql.conversations`): a simulated container says what a script
+says (`output`), runs commands in a small shell over files of its own (`inside`, `shell`, `commands`) and
+answers HTTP on its ports (`responder`). All of it is computed when it is asked for, from annotations and
+from what the pod's status tells, so pods that nobody looks into cost nothing and a restart forgets nothing
+that matters. Rejected: writing output as it happens (a cluster of ten thousand pods would do little else).
+
 Invariants
 1. At most one write of a pod's status is under way, and each is made on the pod as last seen.
 2. What happens at one instant is one write.
@@ -26,8 +32,9 @@ Invariants
    (uid precondition).
 6. Every write names the revision that provoked it: the binding, the deletion, or the node's own last
    status when the runtime moved by itself.
+7. What is done inside a container ends with it, with the caller, or by itself, whichever comes first.
 
-Words: agent (our process on a node), runtime (what starts containers for it), worker (one pod's state
+Words: agent (our process on a node), runtime (what starts containers for it), life (one run of one container), worker (one pod's state
 machine), report (what the runtime says), lifecycle (what a simulated container will do), fleet (the
 nodes of one process).
 """

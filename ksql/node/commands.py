@@ -6,6 +6,7 @@ namesakes for the options named here; an option that is not known is refused, as
 
 import io
 import posixpath
+import re
 import tarfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
@@ -40,10 +41,9 @@ def _escapes(text: str) -> str:
 
 async def _printf(run: Run, arguments: list[str]) -> int:
     form, *values = arguments or [""]
-    text = _escapes(form)
-    for value in values:
-        text = text.replace("%s", value, 1).replace("%d", value, 1)
-    await run.say(text.replace("%s", "").replace("%d", "0").replace("%%", "%"))
+    left = iter(values)
+    text = re.sub(r"%([sd%])", lambda match: "%" if match[1] == "%" else next(left, ""), _escapes(form))
+    await run.say(text)
     return 0
 
 

@@ -231,17 +231,17 @@ class Inside:
             end.cancel()
             await asyncio.gather(process, end, return_exceptions=True)
 
-    async def attach(self, pod: Document, container: Document, life: Life, stdio: Stdio) -> int | None:
-        """Hold the ends of the container's own process → its exit code, None where its status tells it."""
+    async def attach(self, pod: Document, container: Document, life: Life, stdio: Stdio) -> None:
+        """Hold the ends of the container's own process until it ends."""
         key = (pod["metadata"]["uid"], container["name"])
         if is_conversation(container) and stdio.stdin is not None and key not in self._mains:
-            return await self._main(key, pod, container, stdio)
+            await self._main(key, pod, container, stdio)
+            return
         async for piece in self.output(pod, container, life, LogOptions(follow=True, tail_lines=0)):
             if stdio.stdout is not None:
                 await stdio.stdout.write(piece)
-        return None
 
-    async def _main(self, key: Key, pod: Document, container: Document, stdio: Stdio) -> int:
+    async def _main(self, key: Key, pod: Document, container: Document, stdio: Stdio) -> None:
         """The container's own process, held by whoever attached first; when they leave it, it ends."""
         self._mains.add(key)
         said = self._said[key] = Said(self._clock)
@@ -255,7 +255,6 @@ class Inside:
             self._mains.discard(key)
             if key in self._over:
                 self._ended(*key, code)
-        return code
 
     # Ports.
 

@@ -39,17 +39,13 @@ class AgentKubelet:
         finally:
             stdio.finish()
 
-    async def attach(self, pod: Document, container: str, stdio: Stdio) -> int:
-        """Hold the ends of a container's own process → its exit code."""
+    async def attach(self, pod: Document, container: str, stdio: Stdio) -> None:
+        """Hold the ends of a container's own process until it ends."""
         life = self._running(pod, container)
         try:
-            code = await self._agent.runtime.inside.attach(pod, _container(pod, container), life, stdio)
+            await self._agent.runtime.inside.attach(pod, _container(pod, container), life, stdio)
         finally:
             stdio.finish()
-        if code is not None:
-            return code
-        ended = (self._entry(pod, container).get("state") or {}).get("terminated") or {}
-        return int(ended.get("exitCode") or 0)
 
     async def dial(self, pod: Document, port: int) -> Wire:
         """Connect to a port of a pod."""

@@ -10,6 +10,7 @@ class Role(Enum):
     INIT = "init"  # runs to its end before the next one
     SIDECAR = "sidecar"  # an init container with restartPolicy Always: runs beside what comes after it
     MAIN = "main"
+    EPHEMERAL = "ephemeral"  # put into a running pod to look around; the pod's own life goes on without it
 
 
 class Stage(Enum):
@@ -96,4 +97,10 @@ def records_of(pod: Document) -> list[Record]:
             for c in first
         ),
         *(Record(c, Role.MAIN, waiting) for c in spec["containers"]),
+        *guests_of(pod),
     ]
+
+
+def guests_of(pod: Document) -> list[Record]:
+    """A pod's ephemeral containers."""
+    return [Record(c, Role.EPHEMERAL, "ContainerCreating") for c in pod["spec"].get("ephemeralContainers") or ()]

@@ -40,11 +40,13 @@ class _Reader:
     """One question, as the parser tells it."""
 
     def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
         self.path, self.headers, self.body = b"", list[tuple[str, str]](), bytearray()
-        self.is_complete = False
+        self.is_complete = self.stays = False
+
+    def on_headers_complete(self) -> None:
+        # Only now: at the end of a message the parser has forgotten.
+        self.stays = self.parser.should_keep_alive()
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -80,22 +82,20 @@ async def serve(wire: Wire, respond: Respond) -> None:
 async def _one(read: Pipe, write: Pipe, respond: Respond) -> bool:
     """One question and its answer. Whether the connection stays."""
     reader = _Reader()
-    parser = httptools.HttpRequestParser(reader)
     try:
         while not reader.is_complete:
             data = await read.read()
             if not data:
                 return False
             # A parser per question: who sends the next one before this one's answer is cut off.
-            parser.feed_data(data)
+            reader.parser.feed_data(data)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError):
         await _answer(write, Reply(400, b"this is no HTTP/1.1 request\n"), False, False)
         return False
-    method = parser.get_method().decode()
-    stays = bool(parser.should_keep_alive())
+    method = reader.parser.get_method().decode()
     question = Question(method, reader.path.decode("latin-1"), reader.headers, bytes(reader.body))
-    await _answer(write, respond(question), stays, method == "HEAD")
-    return stays
+    await _answer(write, respond(question), reader.stays, method == "HEAD")
+    return reader.stays
 
 
 async def _answer(write: Pipe, reply: Reply, stays: bool, is_head: bool) -> None:

@@ -120,8 +120,8 @@ class Insides(Protocol):
     async def execute(self, pod: Document, container: Document, command: Sequence[str], stdio: Stdio) -> int:
         """Run a command in a running container → its exit code."""
 
-    async def attach(self, pod: Document, container: Document, life: Life, stdio: Stdio) -> int | None:
-        """Hold the ends of its own process → its exit code, None where the pod's status tells it."""
+    async def attach(self, pod: Document, container: Document, life: Life, stdio: Stdio) -> None:
+        """Hold the ends of its own process until it ends."""
 
     async def dial(self, pod: Document, port: int) -> Wire:
         """Connect to a port in the pod."""

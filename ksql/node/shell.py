@@ -143,8 +143,6 @@ def parsed(text: str) -> list[Pipeline]:
             if not simple.words and token in _KEYWORDS:
                 raise ScriptError(f'syntax error: "{token}" is not known to simulated containers')
             count += not simple.words
-            if count > SCRIPT_COMMANDS_MAX:
-                raise ScriptError("syntax error: too many commands")
             simple.words.append(token)
         elif token in ("2>&1", ">&2"):
             simple.redirections.append((token, ""))
@@ -153,6 +151,8 @@ def parsed(text: str) -> list[Pipeline]:
             if kind != "word":
                 raise ScriptError("syntax error: unexpected redirection")
             simple.redirections.append((token, target))
+        elif token == "(" and simple.words and simple.words[-1].endswith("$"):
+            raise ScriptError("syntax error: command substitution is not known to simulated containers")
         elif token in ("&", "(", ")"):
             raise ScriptError(f'syntax error: unexpected "{token}"')
         elif token == "|":
@@ -162,7 +162,9 @@ def parsed(text: str) -> list[Pipeline]:
         else:
             if simple.words or simple.redirections:
                 found.append(current)
-            elif token not in (";", "\n") or len(current.commands) > 1:
+            elif token == "\n":
+                continue
+            else:
                 raise ScriptError(f'syntax error: unexpected "{token}"')
             when = ";" if token == "\n" else token
             current = Pipeline(when, [Simple()])
@@ -170,6 +172,8 @@ def parsed(text: str) -> list[Pipeline]:
         found.append(current)
     elif when in ("&&", "||") or len(current.commands) > 1:
         raise ScriptError("syntax error: unexpected end of file")
+    if count > SCRIPT_COMMANDS_MAX:
+        raise ScriptError("syntax error: too many commands")
     return found
 
 

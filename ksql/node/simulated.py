@@ -74,7 +74,8 @@ class SimulatedRuntime:
         if address and not pod["spec"].get("hostNetwork"):
             self._addresses.reserve(address, pod["metadata"]["uid"])
         known.address = address
-        for entry in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        kinds = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+        for entry in (entry for kind in kinds for entry in status.get(kind) or ()):
             running = (entry.get("state") or {}).get("running")
             container = self._container(known, entry["name"])
             container.exits = entry.get("restartCount") or 0
@@ -204,6 +205,8 @@ class SimulatedRuntime:
         known = self._pods.get(uid)
         if known is None:
             known = self._pods[uid] = _Pod(document)
+        # As last seen: containers may have been put into it.
+        known.document = document
         return known
 
     def _container(self, pod: _Pod, name: str) -> _Container:

@@ -59,10 +59,12 @@ def status_of(
     if addresses:
         status["podIP"], status["podIPs"] = addresses[0], [{"ip": address} for address in addresses]
     status["startTime"] = start_time
-    inits = [record.document() for record in records if record.role is not Role.MAIN]
+    inits = [record.document() for record in records if record.role in (Role.INIT, Role.SIDECAR)]
     if inits:
         status["initContainerStatuses"] = inits
     status["containerStatuses"] = [record.document() for record in records if record.role is Role.MAIN]
+    if guests := [record.document() for record in records if record.role is Role.EPHEMERAL]:
+        status["ephemeralContainerStatuses"] = guests
     # What is not the node's to say stays as it is (qosClass, nominatedNodeName, resize…).
     return {**{key: value for key, value in old.items() if key not in status}, **status}
 
@@ -114,7 +116,7 @@ def _containers_ready(records: Sequence[Record], phase: str) -> Fact:
         return False, "PodCompleted", ""
     if phase == "Failed":
         return False, "PodFailed", ""
-    unready = [record.name for record in records if record.role is not Role.INIT and not record.ready]
+    unready = [record.name for record in records if record.role in (Role.MAIN, Role.SIDECAR) and not record.ready]
     if unready:
         return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
     return True, "", ""

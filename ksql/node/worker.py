@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ksql.base.clock import Clock, parse_rfc3339, rfc3339
 from ksql.base.documents import Document
-from ksql.node.record import Record, Role, Stage, records_of
+from ksql.node.record import Record, Role, Stage, guests_of, records_of
 from ksql.node.runtime import (
     Complaint,
     Exited,
@@ -112,7 +112,15 @@ class Worker:
         elif (pod.get("status") or {}).get("conditions") != (old.get("status") or {}).get("conditions"):
             # A readiness gate may have been set.
             self._host.touch(self)
+        if pod["spec"].get("ephemeralContainers") != old["spec"].get("ephemeralContainers"):
+            self._welcome()
         self._advance()
+
+    def _welcome(self) -> None:
+        """Somebody has put containers into the running pod."""
+        known = {record.name for record in self.records}
+        self.records += [record for record in guests_of(self.pod) if record.name not in known]
+        self.cause = self.revision
 
     def report(self, report: Report) -> None:
         """The runtime tells. Reports that come while one is handled wait their turn."""
@@ -183,12 +191,14 @@ class Worker:
         if self._started_inits():
             for record in self._of(Role.MAIN):
                 self._ensure(record)
+            for record in self._of(Role.EPHEMERAL):
+                self._ensure(record)
             self._finish()
 
     def _started_inits(self) -> bool:
         """Bring the init containers on, in order. Whether the others may start."""
         for record in self.records:
-            if record.role is Role.MAIN:
+            if record.role in (Role.MAIN, Role.EPHEMERAL):
                 break
             if record.role is Role.SIDECAR:
                 self._ensure(record)
@@ -202,10 +212,10 @@ class Worker:
         return True
 
     def _finish(self) -> None:
-        """When the main containers have ended for good, so do the sidecars, and then the pod."""
+        """When the main containers have ended for good, so do sidecars and guests, and then the pod."""
         if any(record.stage is not Stage.ENDED for record in self._of(Role.MAIN)):
             return
-        for record in self._of(Role.SIDECAR):
+        for record in (*self._of(Role.SIDECAR), *self._of(Role.EPHEMERAL)):
             if record.stage is Stage.RUNNING:
                 self._host.runtime.stop(self.pod, record.name, self._grace())
             elif record.stage is not Stage.ENDED:
@@ -343,7 +353,7 @@ class Worker:
                 record.ready = report.code == 0
 
     def _restarts(self, record: Record, code: int) -> bool:
-        if self._stopping:
+        if self._stopping or record.role is Role.EPHEMERAL:
             return False
         policy = self.pod["spec"].get("restartPolicy", "Always")
         if record.role is Role.SIDECAR:
@@ -376,8 +386,8 @@ class Worker:
         """Go on from what the status tells (invariant 3)."""
         self._start_time = status["startTime"]
         self._addresses = tuple(entry["ip"] for entry in status.get("podIPs") or ())
-        inits, mains = status.get("initContainerStatuses") or (), status.get("containerStatuses") or ()
-        entries = {entry["name"]: entry for entry in (*inits, *mains)}
+        kinds = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+        entries = {entry["name"]: entry for kind in kinds for entry in status.get(kind) or ()}
         for record in self.records:
             if record.name in entries:
                 record.adopt(entries[record.name])

@@ -146,6 +146,12 @@ class UnavailableError(ApiError):
     code, reason = 503, "ServiceUnavailable"
 
 
+class UnreachableError(ApiError):
+    """Whoever should answer a proxied request does not; asking again at once would not help."""
+
+    code, reason = 503, "ServiceUnavailable"
+
+
 class TimedOutError(ApiError):
     code, reason = 504, "Timeout"
 

@@ -22,13 +22,21 @@ from ksql.base.documents import encode
 from ksql.conversations import Nodes, Nowhere
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import ApiError, InternalError, UnauthorizedError
-from ksql.serve import health, parameters
+from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
+from ksql.serve import health, parameters, sockets
 from ksql.serve.discovery import Discovery
-from ksql.serve.exchange import NOT_ALLOWED, NOT_FOUND, Compressor, DisconnectedError, Exchange
+from ksql.serve.exchange import (
+    NOT_ALLOWED,
+    NOT_FOUND,
+    USER_AGENT_CHARACTERS_MAX,
+    Compressor,
+    DisconnectedError,
+    Exchange,
+)
 from ksql.serve.listen import CERTIFICATE
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
 from ksql.serve.paths import Target, parse
+from ksql.serve.reach import Caller, Reach
 from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
 from ksql.serve.streams import Streams
 from ksql.serve.watches import Watches
@@ -183,7 +191,11 @@ class Door(Starlette):
         return impersonated(user, scope["headers"], self._authorizer)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        headers = dict(scope["headers"])
+        authorization = headers.get(b"authorization", b"")
+        if scope["path"].startswith(("/api/", "/apis/")):
+            await self._conversation(scope, receive, send, headers)
+            return
         try:
             scope[USER] = self._user(scope, authorization, scope["path"])
         except ApiError as error:
@@ -192,6 +204,23 @@ class Door(Starlette):
             return
         scope[CORRELATION] = new_uid(self._clock)
         await self.router(scope, receive, send)
+
+    async def _conversation(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+    ) -> None:
+        """A WebSocket on a Kubernetes path."""
+        correlation, path = new_uid(self._clock), scope["path"]
+        try:
+            user = self._user(scope, headers.get(b"authorization", b""), path)
+            target = parse(self._catalogue, path)
+            if not isinstance(target, Target):
+                raise NotFoundError("the server could not find the requested resource")
+        except ApiError as error:
+            await sockets.refuse(receive, send, error, correlation)
+            return
+        agent = headers.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARACTERS_MAX]
+        source = (scope.get("client") or ("",))[0]
+        await self.rest.streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
 
 
 def _told(exchange: Exchange, send: Send) -> Send:
@@ -247,7 +276,7 @@ def create_app(
 ) -> Door:
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
-    streams = Streams(pipeline, nodes or Nowhere(), clock)
+    streams = Streams(Reach(pipeline, nodes or Nowhere(), clock), clock)
     rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams)
     door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.

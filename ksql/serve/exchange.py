@@ -5,7 +5,7 @@ under which the log keeps what the request did; it doubles as Kubernetes' audit 
 """
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ksql.auth.identity import User
 from ksql.base.documents import Document, encode
 from ksql.base.tasks import ThreadWorker
-from ksql.schema.errors import ApiError, TooLargeError
+from ksql.schema.errors import ApiError, TooLargeError, UnavailableError
 from ksql.schema.protobuf_write import encode_body
 from ksql.serve.listen import CONNECTION
 from ksql.serve.negotiation import PROTOBUF, YAML, error_media
@@ -113,6 +113,17 @@ class Exchange:
             raise too_large(limit)
         return b"".join(parts)
 
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body as it comes, for those that hand it on."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            if data := message.get("body", b""):
+                yield data
+            if not message.get("more_body"):
+                return
+
     async def gone(self) -> None:
         """Return once the client has left."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -138,6 +149,13 @@ class Exchange:
                 ],
             }
         )
+
+    async def start_as(self, code: int, content_type: bytes, headers: Iterable[Header]) -> None:
+        """The head of somebody else's answer: what they said of it, and our own name for it."""
+        self.started, self.code = True, code
+        own = [(b"audit-id", self.correlation.encode()), (b"ksql-correlation", self.correlation.encode())]
+        kind = [(b"content-type", content_type)] if content_type else []
+        await self._send({"type": "http.response.start", "status": code, "headers": [*kind, *headers, *own]})
 
     async def write(self, data: bytes, more: bool) -> None:
         """Send a part of the body; waits while the client is slow to read."""
@@ -193,7 +211,7 @@ def too_large(limit: int) -> TooLargeError:
 def error_headers(error: ApiError) -> list[Header]:
     """What an error says outside of its Status."""
     found: list[Header] = []
-    retry = error.retry_after_seconds or (RETRY_SECONDS if error.code == 503 else 0)
+    retry = error.retry_after_seconds or (RETRY_SECONDS if isinstance(error, UnavailableError) else 0)
     if retry:
         found.append((b"retry-after", b"%d" % retry))
     if error.code == 401:

@@ -9,7 +9,7 @@ bounded here since the parser has no bound of its own.
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import uvicorn
@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from ksql.base.tasks import Tasks
 from ksql.serve.ports import BindError, bound
+from ksql.serve.raw import Raw, Told, tell
 
 __all__ = ["BindError", "Listener"]
 
@@ -36,7 +37,7 @@ HEAD_BYTES_MAX = 128 * 1024
 STOP_SECONDS = 5
 # How long connections whose requests have ended may take to close.
 GOODBYE_SECONDS = 0.3
-# What a GraphQL client may send in one WebSocket message.
+# What a client may send in one WebSocket message: a GraphQL query, or a piece of a stream.
 WEBSOCKET_BYTES_MAX = 1024 * 1024
 
 
@@ -45,18 +46,7 @@ def _certificate(transport: asyncio.BaseTransport) -> bytes | None:
     return None if tls is None else cast(bytes | None, tls.getpeercert(True))
 
 
-def _tell(lost: "asyncio.Future[None]") -> None:
-    if not lost.done():
-        lost.set_result(None)
-
-
-class _Told:
-    """A connection that tells when it is lost."""
-
-    lost: "asyncio.Future[None]"
-
-
-class HttpProtocol(_Told, HttpToolsProtocol):
+class HttpProtocol(Told, HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,7 +60,7 @@ class HttpProtocol(_Told, HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        _tell(self.lost)
+        tell(self.lost)
 
     def data_received(self, data: bytes) -> None:
         # The base class calls off the timer at the first byte; a head that trickles in keeps it.
@@ -102,6 +92,22 @@ class HttpProtocol(_Told, HttpToolsProtocol):
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
+    def take_over(self, headers: Sequence[tuple[bytes, bytes]]) -> Raw:
+        """Answer 101 and hand the connection to whoever speaks another protocol on it from now on."""
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\n", *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
+        self.transport.write(b"".join(lines))
+        # For the machinery of HTTP this request's client has left: it adds nothing to what was written.
+        self.cycle.disconnected = True
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        raw = Raw(self.transport, self.connections)
+        self.transport.set_protocol(raw)
+        return raw
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # The app decides what an upgrade is good for, and answers those it does not know like any request.
+        pass
+
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
         super().on_url(url)
@@ -129,14 +135,17 @@ class HttpProtocol(_Told, HttpToolsProtocol):
             super().on_headers_complete()
         except UnicodeDecodeError as error:
             raise ValueError("the path is no ASCII") from error
+        if self.cycle is not None and self.parser.should_upgrade():
+            # The parser is done with this connection whether it is taken over or not.
+            self.cycle.keep_alive = False
 
 
-class WebSocketProtocol(_Told, WebSocketsSansIOProtocol):
+class WebSocketProtocol(Told, WebSocketsSansIOProtocol):
     """One WebSocket, taken over from an HTTP connection."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        _tell(self.lost)
+        tell(self.lost)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -147,6 +156,9 @@ class WebSocketProtocol(_Told, WebSocketsSansIOProtocol):
         async def with_certificate(scope: Any, receive: Any, send: Any) -> None:
             scope[CERTIFICATE] = certificate
             await app(scope, receive, send)
+            if self.initial_response is not None:
+                # Refused over HTTP: the machinery would take a handshake that was not completed for a fault.
+                self.handshake_complete = True
 
         self.app = cast(ASGI3Application, with_certificate)
 
@@ -218,7 +230,7 @@ class Listener:
             for task in late:
                 task.cancel()
         # TLS says goodbye and waits for an answer, which a client that is not reading never gives.
-        lost = [connection.lost for connection in connections if isinstance(connection, _Told)]
+        lost = [connection.lost for connection in connections if isinstance(connection, Told)]
         if lost:
             await asyncio.wait(lost, timeout=GOODBYE_SECONDS)
         for connection in list(state.connections):

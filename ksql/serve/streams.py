@@ -6,134 +6,171 @@ how the bytes travel between client and server lives in `logs`, `channels` (WebS
 server's own log: who, in which container, what, and for how long.
 """
 
-import logging
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from ksql.auth.identity import User
+from starlette.types import Receive, Scope, Send
+
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
-from ksql.conversations import Kubelet, KubeletError, Nodes
-from ksql.schema.errors import ApiError, BadRequestError, NotImplementedYetError, TooManyRequestsError
-from ksql.serve import logs, parameters
+from ksql.conversations import Kubelet, Stdio
+from ksql.schema.errors import ApiError, BadRequestError, ForbiddenError
+from ksql.serve import forwarding, logs, parameters, remote, sockets
 from ksql.serve.exchange import Exchange
+from ksql.serve.listen import CONNECTION
 from ksql.serve.paths import Target
-from ksql.verbs import refusals
-from ksql.verbs.pipeline import Pipeline
-from ksql.verbs.request import Request
-
-logger = logging.getLogger(__name__)
+from ksql.serve.proxies import Proxies
+from ksql.serve.reach import Caller, Reach
+from ksql.serve.sockets import Socket
+from ksql.serve.spdy import Carrier, SpdyError
 
 # Subresources that are a conversation with a container rather than an object.
 CONNECTS = ("attach", "exec", "log", "portforward", "proxy")
-# Conversations of one user at once: a person has a few, a suite some dozens; each holds up to four pipes.
-STREAMS_PER_USER_MAX = 256
+_TALKS = ("attach", "exec", "portforward")
+# What is told of a command in the server's own log.
+COMMAND_CHARACTERS_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, and under which id."""
+class Talk:
+    """One conversation that may begin: what is told of it, and how it is held over either carrier."""
 
-    user: User
-    correlation: str
-    user_agent: str
-    source: str
+    container: str
+    command: str
+    spdy_protocols: Sequence[str]
+    socket: Callable[[Socket], Awaitable[None]]
+    spdy: Callable[[Carrier, str], Awaitable[None]]
 
 
 class Streams:
     """Answers the subresources that are conversations."""
 
-    def __init__(self, pipeline: Pipeline, nodes: Nodes, clock: Clock) -> None:
-        self._pipeline, self._nodes, self._clock = pipeline, nodes, clock
-        self._held: Counter[str] = Counter()
+    def __init__(self, reach: Reach, clock: Clock) -> None:
+        self._reach, self._clock = reach, clock
+        self._proxies = Proxies(reach, clock)
 
     @property
     def count(self) -> int:
-        return self._held.total()
+        """Conversations that are held now."""
+        return self._reach.count
 
     async def serve(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None:
-        """One request over plain HTTP."""
+        """One request over plain HTTP; exec, attach and port-forward go on over SPDY."""
         assert exchange.user is not None
         caller = Caller(exchange.user, exchange.correlation, exchange.user_agent, exchange.source)
         if target.subresource == "log":
             await self._log(exchange, target, caller, query)
-            return
-        raise NotImplementedYetError(f"{exchange.label} is not served by ksql yet")
+        elif target.subresource in _TALKS:
+            await self._upgraded(exchange, target, caller, verb, query)
+        else:
+            await self._proxies.serve(exchange, target, caller, verb)
+
+    async def socket(
+        self, scope: Scope, receive: Receive, send: Send, target: Target, caller: Caller
+    ) -> None:
+        """One conversation over a WebSocket."""
+        query = parameters.parse(scope["query_string"])
+        try:
+            if target.subresource not in _TALKS:
+                raise BadRequestError(f"{target.type.resource}/{target.subresource} is not served over a WebSocket")
+            # A WebSocket always begins with GET: who may only look must not come in by it.
+            self._reach.authorize(target, caller, "get", "create")
+            pod = self._reach.pod(target)
+            is_forward = target.subresource == "portforward"
+            protocols = forwarding.SOCKET_PROTOCOLS if is_forward else remote.SOCKET_PROTOCOLS
+            tunnels = (forwarding.SPDY_PROTOCOL,) if is_forward else ()
+            subprotocol = sockets.chosen(scope, protocols, tunnels=tunnels)
+            is_tunnel = subprotocol.startswith(sockets.TUNNEL_PREFIX)
+            talk = self._talk(target, pod, query, needs_ports=not is_tunnel)
+            with self._reach.held(target, caller, talk.container, command=talk.command):
+                socket = await sockets.accept(receive, send, subprotocol, caller.correlation)
+                if is_tunnel:
+                    await talk.spdy(socket, forwarding.SPDY_PROTOCOL)
+                else:
+                    await talk.socket(socket)
+        except ApiError as error:
+            await sockets.refuse(receive, send, error, caller.correlation)
+
+    async def _upgraded(
+        self, exchange: Exchange, target: Target, caller: Caller, verb: str, query: parameters.Query
+    ) -> None:
+        self._reach.authorize(target, caller, verb)
+        talk = self._talk(target, self._reach.pod(target), query, needs_ports=False)
+        connection = exchange.scope.get(CONNECTION)
+        if exchange.headers.get(b"upgrade", b"").lower() != b"spdy/3.1" or connection is None:
+            raise BadRequestError("Upgrade request required")
+        protocol = _negotiated(exchange, talk.spdy_protocols)
+        with self._reach.held(target, caller, talk.container, command=talk.command):
+            exchange.started, exchange.code = True, 101
+            told = (b"x-stream-protocol-version", protocol.encode())
+            raw = connection.take_over([(b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1"), told])
+            with contextlib.suppress(SpdyError):
+                await talk.spdy(raw, protocol)
+
+    def _talk(self, target: Target, pod: Document, query: parameters.Query, *, needs_ports: bool) -> Talk:
+        """What a request means, once all that can be refused has been."""
+        if target.subresource == "portforward":
+            kubelet, metadata = self._reach.kubelet(pod), pod["metadata"]
+            word = forwarding.word(metadata["name"], metadata["uid"])
+            dial = partial(kubelet.dial, pod)
+            ports = forwarding.ports_of(query) if needs_ports else []
+            return Talk(
+                "", " ".join(map(str, ports)), (forwarding.SPDY_PROTOCOL,),
+                lambda socket: forwarding.over_socket(socket, ports, dial, word, self._clock),
+                lambda carrier, _: forwarding.over_spdy(carrier, dial, word, self._clock),
+            )  # fmt: skip
+        container = logs.container_of(pod, parameters.text(query, "container"))
+        kubelet, ends = self._reach.kubelet(pod), remote.ends_of(query)
+        command = list(query.get("command", ()))
+        if target.subresource == "exec":
+            work: remote.Work = partial(kubelet.execute, pod, container, command)
+        else:
+            work = _attached(kubelet, pod, container)
+        return Talk(
+            container, " ".join(command)[:COMMAND_CHARACTERS_MAX], remote.SPDY_PROTOCOLS,
+            lambda socket: remote.over_socket(socket, ends, work, self._clock),
+            lambda carrier, protocol: remote.over_spdy(carrier, protocol, ends, work, self._clock),
+        )  # fmt: skip
 
     async def _log(
         self, exchange: Exchange, target: Target, caller: Caller, query: parameters.Query
     ) -> None:
-        self.authorize(target, caller, "get")
-        pod = self.pod(target)
+        self._reach.authorize(target, caller, "get")
+        pod = self._reach.pod(target)
         options = logs.options_of(query, target.name)
         container = logs.container_of(pod, parameters.text(query, "container"))
         if not pod["spec"].get("nodeName"):
             # Nothing runs yet that could have said anything.
             await exchange.answer(200, b"", logs.TEXT)
             return
-        with self.held(target, caller, container, is_told=options.follow):
-            await logs.stream(exchange, self.kubelet(pod).logs(pod, container, options))
+        with self._reach.held(target, caller, container, is_told=options.follow):
+            await logs.stream(exchange, self._reach.kubelet(pod).logs(pod, container, options))
 
-    # What all of them need.
 
-    def authorize(self, target: Target, caller: Caller, *verbs: str) -> None:
-        """`ForbiddenError` unless the caller may do all of `verbs`."""
-        for verb in verbs:
-            self._pipeline.authorize(
-                Request(caller.user, verb, target.type, target.namespace, target.name, target.subresource)
-            )
+def _attached(kubelet: Kubelet, pod: Document, container: str) -> remote.Work:
+    """Attaching as work that always succeeds: how the process ended is the pod's to tell."""
 
-    def pod(self, target: Target) -> Document:
-        entry = self._pipeline.objects.get(target.type.key, target.namespace, target.name)
-        if entry is None:
-            raise refusals.not_found(target.type, target.name)
-        return entry.document
+    async def attach(stdio: Stdio) -> int:
+        await kubelet.attach(pod, container, stdio)
+        return 0
 
-    def kubelet(self, pod: Document) -> Kubelet:
-        """The node that runs a pod."""
-        node = pod["spec"].get("nodeName")
-        if not node:
-            raise BadRequestError(f"pod {pod['metadata']['name']} does not have a host assigned")
-        return self.node(node)
+    return attach
 
-    def node(self, name: str) -> Kubelet:
-        found = self._nodes.kubelet(name)
-        if found is None:
-            raise KubeletError(f"error dialing backend: node {name} cannot be reached from this server")
-        return found
 
-    @contextmanager
-    def held(
-        self, target: Target, caller: Caller, container: str, *, command: str = "", is_told: bool = True
-    ) -> Iterator[None]:
-        """A conversation for the length of it: counted, bounded for each user, and told of at its end."""
-        name = caller.user.name
-        if self._held[name] >= STREAMS_PER_USER_MAX:
-            raise TooManyRequestsError(
-                f"too many open conversations with containers, at most {STREAMS_PER_USER_MAX} a user",
-                retry_after_seconds=1,
-            )
-        self._held[name] += 1
-        started, outcome = self._clock.monotonic(), "ended"
-        try:
-            yield
-        except ApiError as error:
-            outcome = error.reason
-            raise
-        finally:
-            self._held[name] -= 1
-            if not self._held[name]:
-                del self._held[name]
-            if is_told:
-                logger.info(
-                    "conversation",
-                    extra={
-                        "user": name, "impersonator": caller.user.impersonator, "source": caller.source,
-                        "correlation": caller.correlation, "what": target.subresource,
-                        "namespace": target.namespace, "object": target.name, "container": container,
-                        "command": command, "outcome": outcome,
-                        "seconds": round(self._clock.monotonic() - started, 3),
-                    },
-                )  # fmt: skip
+def _negotiated(exchange: Exchange, supported: Sequence[str]) -> str:
+    """The protocol to speak over SPDY: the first that the client offers and the server knows."""
+    offered = [
+        name.strip()
+        for header, value in exchange.scope["headers"]
+        if header == b"x-stream-protocol-version"
+        for name in value.decode("latin-1").split(",")
+    ]
+    found = next((name for name in offered if name in supported), None if offered else supported[-1])
+    if found is None:
+        wanted, known = " ".join(offered), " ".join(supported)
+        raise ForbiddenError(
+            f"unable to upgrade: unable to negotiate protocol: client supports [{wanted}], server accepts [{known}]"
+        )
+    return found

@@ -271,14 +271,3 @@ def test_who_am_i_and_may_i(kubectl: Shell) -> None:
         'Error from server (Forbidden): pods is forbidden: User "bob" cannot list resource "pods" '
         f'in API group "" in the namespace "{kubectl.namespace}"'
     ) in forbidden
-
-
-@pytest.mark.parametrize(
-    "command",
-    [("logs", "web"), ("exec", "web", "--", "ls"), ("attach", "web"), ("port-forward", "web", "80")],
-    ids=lambda c: c[0],
-)
-def test_what_is_not_built_yet_says_so(kubectl: Shell, command: tuple[str, ...]) -> None:
-    kubectl("run", "web", "--image=x")
-    kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s")
-    assert "is not served by ksql yet" in kubectl.refused(*command)
