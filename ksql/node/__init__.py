@@ -34,7 +34,7 @@ Invariants
    status when the runtime moved by itself.
 7. What is done inside a container ends with it, with the caller, or by itself, whichever comes first.
 
-Words: agent (our process on a node), runtime (what starts containers for it), life (one run of one container), worker (one pod's state
-machine), report (what the runtime says), lifecycle (what a simulated container will do), fleet (the
-nodes of one process).
+Words: agent (our process on a node), runtime (what starts containers for it), life (one run of one
+container), worker (one pod's state machine), report (what the runtime says), lifecycle (what a simulated
+container will do), fleet (the nodes of one process).
 """
