@@ -25,6 +25,8 @@ _DESCRIPTIONS = {
     "Age": "How long ago the object was created.",
     "Created At": "When the object was created.",
 }
+# Whose cells are declared to be names; of what a VolumeAttachment names, only the attacher is.
+_NAMES = ("Name", "Attacher")
 _TYPES = {"#": "integer", "?": "boolean", "@": "date"}
 
 
@@ -41,7 +43,7 @@ def _column(word: str) -> Document:
     return {
         "name": name,
         "type": _TYPES.get(word[-1], "string"),
-        "format": "name" if name == "Name" else "",
+        "format": "name" if name in _NAMES else "",
         "description": _DESCRIPTIONS.get(name, ""),
         "priority": 1 if word.startswith("+") else 0,
     }

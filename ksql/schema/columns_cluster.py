@@ -112,7 +112,7 @@ def _secret(document: Document, moment: Moment) -> list[Any]:
 
 
 def _service_account(document: Document, moment: Moment) -> list[Any]:
-    return [name(document), len(document.get("secrets") or ()), moment.age(document)]
+    return [name(document), moment.age(document)]
 
 
 def _lease(document: Document, moment: Moment) -> list[Any]:
@@ -300,7 +300,7 @@ PRINTERS = {
     ),
     ("", "ConfigMap"): Printer(columns("Name|Data|Age"), _config_map),
     ("", "Secret"): Printer(columns("Name|Type|Data|Age"), _secret),
-    ("", "ServiceAccount"): Printer(columns("Name|Secrets|Age"), _service_account),
+    ("", "ServiceAccount"): Printer(columns("Name|Age"), _service_account),
     ("", "ResourceQuota"): Printer(columns("Name|Request|Limit|Age"), _quota),
     ("", "ComponentStatus"): Printer(columns("Name|Status|Message|Error"), _component),
     ("coordination.k8s.io", "Lease"): Printer(columns("Name|Holder|Age"), _lease),

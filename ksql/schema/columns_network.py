@@ -29,7 +29,7 @@ def _service(document: Document, moment: Moment) -> list[Any]:
     return [
         name(document),
         spec.get("type") or "ClusterIP",
-        (addresses[0] if addresses else spec.get("clusterIP")) or NONE,
+        addresses[0] if addresses else NONE,
         _external_address(spec, part(document, "status")),
         ",".join(_service_port(port) for port in ports) or NONE,
         moment.age(document),

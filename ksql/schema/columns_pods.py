@@ -68,7 +68,7 @@ def _initializing(pod: Document, restarts: _Restarts, sidecars: _Restarts) -> tu
 
 def _running(status: Document, reason: str, restarts: _Restarts) -> tuple[str, int]:
     """The reason as the containers change it, and how many of them are ready."""
-    ready, has_running = 0, False
+    ready, has_running, failure = 0, False, ""
     for container in reversed(status.get("containerStatuses") or ()):
         restarts.add(container)
         state = container.get("state") or {}
@@ -77,12 +77,16 @@ def _running(status: Document, reason: str, restarts: _Restarts) -> tuple[str, i
             reason = waiting["reason"]
         elif terminated is not None:
             reason = _ended(terminated)
+            failure = reason if terminated.get("exitCode") else failure
         elif container.get("ready") and state.get("running") is not None:
             has_running = True
             ready += 1
-    # A pod in which something still runs is not completed.
-    if reason == "Completed" and has_running:
-        reason = "Running" if is_true(status.get("conditions"), "Ready") else "NotReady"
+    # A pod in which something still runs, or something failed, is not completed.
+    if reason == "Completed":
+        if has_running and is_true(status.get("conditions"), "Ready"):
+            reason = "Running"
+        else:
+            reason = failure or ("NotReady" if has_running else reason)
     return reason, ready
 
 

@@ -161,7 +161,7 @@ def _checked(key: str, operator: str, values: Sequence[str], given: str = "[]") 
     words = list(dict.fromkeys(words))
     if words:
         raise _Words(words[0] if len(words) == 1 else f"[{', '.join(words)}]")
-    return Requirement(key, operator, tuple(sorted(set(values))))
+    return Requirement(key, operator, tuple(sorted(values)))
 
 
 # Names run until white space or one of = ! ( ) , < >; the longest symbol wins.

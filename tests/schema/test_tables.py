@@ -202,7 +202,7 @@ CPU_NOW = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageU
         ("networkpolicies.networking.k8s.io", {"spec": {"podSelector": {}}}, ["x", "<none>", "5m30s"]),
         ("configmaps", {"data": {"a": "1"}, "binaryData": {"b": "Yg=="}}, ["x", 2, "5m30s"]),
         ("secrets", {"type": "kubernetes.io/tls", "data": {"a": "1"}}, ["x", "kubernetes.io/tls", 1, "5m30s"]),
-        ("serviceaccounts", {}, ["x", 0, "5m30s"]),
+        ("serviceaccounts", {}, ["x", "5m30s"]),
         ("persistentvolumes", {"spec": {"capacity": {"storage": "1024Mi"}, "accessModes": ["ReadOnlyMany", "ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": "d", "name": "c"}}, "status": {"phase": "Bound"}},
          ["x", "1Gi", "RWO,ROX", "Retain", "Bound", "d/c", "", "<unset>", "", "5m30s", "<unset>"]),
         ("persistentvolumeclaims", {"spec": CLAIM, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"]}},
