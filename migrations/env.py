@@ -19,13 +19,9 @@ def _run() -> None:
     if given is not None:
         _migrate(given)
         return
-    url = context.get_x_argument(as_dictionary=True).get("database") or context.config.get_main_option(
-        "sqlalchemy.url"
-    )
+    url = context.get_x_argument(as_dictionary=True).get("database") or context.config.get_main_option("sqlalchemy.url")
     if not url:
-        raise SystemExit(
-            "which database? alembic -x database=URL upgrade head, or: ksql migrate --database URL"
-        )
+        raise SystemExit("which database? alembic -x database=URL upgrade head, or: ksql migrate --database URL")
     parsed = sa.make_url(url)
     with dialect_of(parsed).create_engine(parsed).connect() as connection:
         _migrate(connection)

@@ -67,9 +67,7 @@ class _Request:
 class Appender:
     """Owns the position: everything up to `head.revision` is folded, nothing after it."""
 
-    def __init__(
-        self, session: Session, worker: Worker, registry: Registry, tail: Tail, clock: Clock
-    ) -> None:
+    def __init__(self, session: Session, worker: Worker, registry: Registry, tail: Tail, clock: Clock) -> None:
         self.session, self.worker, self.registry = session, worker, registry
         self.tail, self.clock = tail, clock
         self.head = Head()
@@ -260,9 +258,7 @@ class Appender:
             for fold in self.folds:
                 fold(events)
         except Exception as error:
-            raise FoldError(
-                f"folding r{events[0].revision}..r{events[-1].revision} failed: {error!r}"
-            ) from error
+            raise FoldError(f"folding r{events[0].revision}..r{events[-1].revision} failed: {error!r}") from error
 
     @staticmethod
     def _answer(requests: Sequence[_Request], events: Sequence[Event]) -> None:

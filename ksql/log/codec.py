@@ -1,14 +1,16 @@
-"""Payloads on disk: zstd with a trained dictionary, behind a codec number that leaves room for others.
+"""Bytes on disk: zstd with a trained dictionary, behind a codec number that leaves room for others.
 
 Objects of a cluster resemble each other far more than any text resembles itself, so a dictionary shared by
-all makes 2 KB into about 150 bytes, and the smaller write is also the faster one. What a dictionary cannot
+all makes 2 KB into about 100 bytes, and the smaller write is also the faster one. What a dictionary cannot
 foresee is chance: an object's own uid and name, which its stream's row holds already. Before compression
 each becomes one byte that no JSON contains; that alone saves a sixth.
 
-Dictionaries are rows that never change: an old event is read with the dictionary it was written with. What
-typical objects look like before a log has its own is in `samples.py`; who trains anew, in `training.py`.
+Dictionaries are rows that never change: an old page is read with the dictionary it was written with. What
+is compressed together is told in `pages.py`; what typical objects look like before a log has its own, in
+`samples.py`; who trains anew, in `training.py`.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,7 +18,6 @@ import zstandard
 
 RAW: Final = 0
 ZSTD: Final = 1
-ZSTD_SHORTENED: Final = 2
 
 # Control characters stand in JSON only as escapes, so these bytes are free.
 _UID, _NAME = b"\x01", b"\x02"
@@ -29,10 +30,11 @@ _HASH_LOG, _CHAIN_LOG, _WINDOW_LOG = 15, 14, 18
 # Typical objects come out no shorter with the 112 KiB that zstd's authors recommend.
 DICTIONARY_BYTES: Final = 64 * 1024
 # A body may have 3 MiB; anything beyond this is damage and must not make the reader ask for the memory.
-PAYLOAD_BYTES_MAX: Final = 64 * 1024 * 1024
+TEXT_BYTES_MAX: Final = 64 * 1024 * 1024
 
-# (codec, dictionary, bytes) as the columns of one row.
-Encoded = tuple[int, int, bytes]
+# Before the bytes: the codec, and the dictionary where there is one.
+_HEADER = struct.Struct(">BH")
+HEADER_BYTES: Final = _HEADER.size
 
 
 class PayloadError(ValueError):
@@ -50,11 +52,12 @@ class Codec:
         self._fetch = fetch
         self._decoders: dict[int, zstandard.ZstdDecompressor] = {}
         self._encoder: zstandard.ZstdCompressor | None = None
+        self._header = b""
         self.dictionary = 0
 
     def use(self, dictionary: int, data: bytes) -> None:
         """Write with this dictionary from now on."""
-        # Neither magic number nor dictionary number: the row says it. Eight bytes of a hundred and fifty.
+        # Neither magic number nor dictionary number: the header says it in fewer bytes.
         parameters = zstandard.ZstdCompressionParameters.from_level(
             LEVEL, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=1, write_dict_id=0,
             hash_log=_HASH_LOG, chain_log=_CHAIN_LOG, window_log=_WINDOW_LOG,
@@ -63,32 +66,28 @@ class Codec:
         prepared.precompute_compress(compression_params=parameters)
         self._encoder = zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters)
         self._decoders[dictionary] = _decoder(data)
+        self._header = _HEADER.pack(ZSTD, dictionary)
         self.dictionary = dictionary
 
-    def encode(self, payload: bytes, uid: str, name: str) -> Encoded:
-        """The payload of an object with this uid and name, as short as it gets."""
-        if self._encoder is None:
-            return RAW, 0, payload
-        if _UID in payload or _NAME in payload:
-            packed, codec = self._encoder.compress(payload), ZSTD
-        else:
-            packed, codec = self._encoder.compress(shortened(payload, uid, name)), ZSTD_SHORTENED
-        return (RAW, 0, payload) if len(packed) >= len(payload) else (codec, self.dictionary, packed)
+    def encode(self, text: bytes) -> bytes:
+        """The text as short as it gets."""
+        if self._encoder is not None:
+            packed = self._encoder.compress(text)
+            if len(packed) + len(self._header) <= len(text):
+                return self._header + packed
+        return bytes((RAW,)) + text
 
-    def decode(self, codec: int, dictionary: int, data: bytes, uid: str, name: str) -> bytes:
-        """The payload as it was appended; `PayloadError` when that cannot be had."""
-        text = self.text(codec, dictionary, data)
-        return restored(text, uid, name) if codec == ZSTD_SHORTENED else text
-
-    def text(self, codec: int, dictionary: int, data: bytes) -> bytes:
-        """What was compressed: the payload, its own uid and name perhaps shortened."""
+    def decode(self, data: bytes) -> bytes:
+        """The text that was encoded; `PayloadError` when that cannot be had."""
+        codec = data[0] if data else -1
         if codec == RAW:
-            return data
-        if codec not in (ZSTD, ZSTD_SHORTENED):
-            raise PayloadError(f"codec {codec} is not known to this version")
+            return data[1:]
+        if codec != ZSTD or len(data) < _HEADER.size:
+            raise PayloadError(f"codec {codec} is not known to this version" if data else "nothing is stored")
+        dictionary = dictionary_of(data)
         decoder = self._decoders.get(dictionary) or self._load(dictionary)
         try:
-            return decoder.decompress(data, max_output_size=PAYLOAD_BYTES_MAX)
+            return decoder.decompress(data[_HEADER.size :], max_output_size=TEXT_BYTES_MAX)
         except zstandard.ZstdError as error:
             raise PayloadError(str(error)) from error
 
@@ -98,6 +97,11 @@ class Codec:
             raise PayloadError(f"dictionary {dictionary} is missing")
         decoder = self._decoders[dictionary] = _decoder(data)
         return decoder
+
+
+def dictionary_of(data: bytes) -> int:
+    """Which dictionary reads these bytes; 0 for none."""
+    return int(_HEADER.unpack_from(data)[1]) if data[:1] == bytes((ZSTD,)) and len(data) >= _HEADER.size else 0
 
 
 def shortened(payload: bytes, uid: str, name: str) -> bytes:
@@ -111,6 +115,11 @@ def shortened(payload: bytes, uid: str, name: str) -> bytes:
 def restored(text: bytes, uid: str, name: str) -> bytes:
     """The inverse of `shortened`."""
     return text.replace(_NAME, b'"%b"' % name.encode()).replace(_UID, b'"%b"' % uid.encode())
+
+
+def can_shorten(payload: bytes) -> bool:
+    """Whether the bytes that stand for uid and name are free in it, as they are in all JSON."""
+    return _UID not in payload and _NAME not in payload
 
 
 def _decoder(data: bytes) -> zstandard.ZstdDecompressor:

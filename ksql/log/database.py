@@ -7,7 +7,6 @@ from typing import Protocol, cast
 import sqlalchemy as sa
 
 from ksql.log import postgresql, sqlite
-from ksql.log.codec import Encoded
 from ksql.log.transaction import Transaction
 
 
@@ -27,7 +26,7 @@ class Dialect(Protocol):
     def snapshot(self, connection: sa.Connection) -> None: ...
 
     def insert(
-        self, connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], writer: str
+        self, connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], writer: str
     ) -> bool: ...
 
 

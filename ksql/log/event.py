@@ -104,9 +104,7 @@ class Event:
 
     def __repr__(self) -> str:
         s = self.stream
-        return (
-            f"<Event r{self.revision} {self.change} {s.resource} {s.namespace}/{s.name} by {self.actor.user}>"
-        )
+        return f"<Event r{self.revision} {self.change} {s.resource} {s.namespace}/{s.name} by {self.actor.user}>"
 
 
 def from_draft(draft: Draft, revision: int, time: datetime) -> Event:

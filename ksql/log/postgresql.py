@@ -2,20 +2,19 @@
 
 Moving the head and inserting everything is one statement with many parts: one round trip, one plan, one
 commit. It does nothing when the head is not where the transaction was decided, so no lock is held while
-Python thinks. Numbers travel as array texts and payloads as one binary array, built by hand: a driver's
-adaptation of each element would cost more than the insert.
+Python thinks. Columns travel as binary arrays built by hand and go straight to libpq: a driver's adaptation
+of each element would cost more than the insert.
 """
 
 import struct
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from ksql.log.codec import Encoded
-from ksql.log.registry import pack
-from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
-from ksql.log.transaction import Row, Transaction
+from ksql.log.schema import INSERT_EVENTS, INSERT_TRANSIENT
+from ksql.log.transaction import Transaction
 
 CHANNEL = "ksql_head"
 # A connection that says nothing within a transaction is dead; it must not keep the head.
@@ -24,8 +23,9 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 CONNECT_SECONDS = 5
 VERSION_MIN = 14
 
-_BYTEA, _TEXT = 17, 25
-_BYTEA_ARRAY, _TEXT_ARRAY = 1001, 1009
+# Type numbers of PostgreSQL, the same in every version.
+_BYTEA, _INT8, _INT4, _TEXT, _UUID = 17, 20, 23, 25, 2950
+_NULL = b"\xff\xff\xff\xff"
 
 
 class MissingDriverError(RuntimeError):
@@ -36,65 +36,54 @@ class TooOldError(RuntimeError):
     """The server is older than what is tested."""
 
 
-class ByteaArray:
-    """A bytea[] in PostgreSQL's binary form."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, items: Sequence[bytes]) -> None:
-        self.data = _array(items, _BYTEA)
-
-
-class TextArray:
-    """A text[] in PostgreSQL's binary form."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, items: Sequence[str]) -> None:
-        self.data = _array([item.encode() for item in items], _TEXT)
+def _numbers(items: Sequence[int], oid: int) -> bytes:
+    """An array of int4 or int8 in PostgreSQL's binary form: one dimension counted from 1, no nulls, each
+    number after its width."""
+    count = len(items)
+    if not count:
+        return struct.pack(">3I", 0, 0, oid)
+    width, letter = (8, "q") if oid == _INT8 else (4, "i")
+    pairs = [width] * (2 * count)
+    pairs[1::2] = items
+    return _layout(count, letter).pack(1, 0, oid, count, 1, *pairs)
 
 
-def _array(items: Sequence[bytes], oid: int) -> bytes:
-    """One dimension counted from 1, no nulls; each item after its length."""
+@cache
+def _layout(count: int, letter: str) -> struct.Struct:
+    # As many as there are sizes of a batch.
+    return struct.Struct(">5I" + f"i{letter}" * count)
+
+
+def _texts(items: Sequence[bytes | None], oid: int) -> bytes:
+    """An array of bytea, text or uuid in binary form, each after its length; None is null."""
     if not items:
         return struct.pack(">3I", 0, 0, oid)
-    parts = [struct.pack(">5I", 1, 0, oid, len(items), 1)]
+    parts = [struct.pack(">5I", 1, 1, oid, len(items), 1)]
     for item in items:
-        parts.append(len(item).to_bytes(4))
-        parts.append(item)
+        if item is None:
+            parts.append(_NULL)
+        else:
+            parts += (len(item).to_bytes(4), item)
     return b"".join(parts)
-
-
-def numbers(items: Sequence[int | None]) -> str:
-    """An integer array as text."""
-    return "{" + ",".join(["NULL" if item is None else str(item) for item in items]) + "}"
 
 
 def create_engine(url: sa.URL) -> sa.Engine:
     """An engine on psycopg 3; `MissingDriverError` when it is not there."""
     try:
-        from psycopg.adapt import Dumper
-        from psycopg.pq import Format
+        from psycopg.adapt import Loader
     except ImportError as error:
         raise MissingDriverError("PostgreSQL needs psycopg 3: pip install 'ksql[postgresql]'") from error
 
-    class ByteaArrayDumper(Dumper):
-        format = Format.BINARY
-        oid = _BYTEA_ARRAY
+    class TextLoader(Loader):
+        """A uuid as the text it comes as: an object for each would be taken apart again."""
 
-        def dump(self, obj: ByteaArray | TextArray) -> bytes:
-            return obj.data
-
-    class TextArrayDumper(ByteaArrayDumper):
-        oid = _TEXT_ARRAY
+        def load(self, data: Any) -> str:
+            return bytes(data).decode()
 
     def prepare(connection: Any, _: Any) -> None:
-        connection.adapters.register_dumper(ByteaArray, ByteaArrayDumper)
-        connection.adapters.register_dumper(TextArray, TextArrayDumper)
+        connection.adapters.register_loader("uuid", TextLoader)
 
-    options = (
-        f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
-    )
+    options = f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=8,
@@ -143,80 +132,109 @@ def snapshot(connection: sa.Connection) -> None:
     connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
+# Each array is read in step with the others by the list that selects: as functions in FROM they would be
+# copied row by row before the first is used.
 _IMAGE = (
-    "bigint[], bigint[], bigint[], bigint[], int[], int[], int[], smallint[], smallint[], bytea[], bytea[]"
+    "unnest({0}::bigint[]), unnest({1}::bigint[]), nullif(unnest({2}::bigint[]), 0),"
+    " nullif(unnest({3}::bigint[]), 0), unnest({4}::int[]), unnest({5}::int[]),"
+    " unnest({6}::uuid[]), unnest({7}::bytea[])"
 )
-_IMAGES = ", ".join(f"%s::{kind}" for kind in _IMAGE.split(", "))
+_WIDTH = 8
+
+
+def _images(first: int) -> str:
+    """The columns of `events` from parameters with these numbers."""
+    return _IMAGE.format(*[f"${first + n}" for n in range(_WIDTH)])
+
+
 _APPEND = f"""
 WITH moved AS (
-  UPDATE head SET revision = %s, durable = %s, time = %s WHERE id = 1 AND revision = %s RETURNING 1
+  UPDATE head SET revision = $1, durable = $2, time = $3 WHERE id = 1 AND revision = $4 RETURNING 1
 ), born AS (
-  INSERT INTO streams (id, ended, resource, namespace, name, uid)
-  SELECT s.* FROM moved, unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[]) s
+  INSERT INTO streams (id, place, uid, name)
+  SELECT unnest($6::bigint[]), unnest($7::int[]), unnest($8::bytea[]), unnest($9::text[]) FROM moved
 ), event AS (
-  {INSERT_EVENTS} SELECT e.* FROM moved, unnest({_IMAGES}) e
-), appeared AS (
-  INSERT INTO objects (stream, revision) SELECT o.* FROM moved, unnest(%s::bigint[], %s::bigint[]) o
-), current AS (
-  UPDATE objects SET revision = o.revision
-  FROM moved, unnest(%s::bigint[], %s::bigint[]) o (stream, revision) WHERE objects.stream = o.stream
-), ending AS (
-  UPDATE streams SET ended = d.revision
-  FROM moved, unnest(%s::bigint[], %s::bigint[]) d (stream, revision) WHERE id = d.stream
-), gone AS (
-  DELETE FROM objects USING moved WHERE stream = ANY (%s::bigint[])
+  {INSERT_EVENTS} SELECT {_images(10)} FROM moved
 )
-SELECT pg_notify('{CHANNEL}', %s) FROM moved
+SELECT pg_notify('{CHANNEL}', $5) FROM moved
 """
-_TRANSIENT = f"{INSERT_TRANSIENT} SELECT * FROM unnest({_IMAGES})"
+_TRANSIENT = f"{INSERT_TRANSIENT} SELECT {_images(1)}"
+_STATEMENTS = {b"ksql_append": _APPEND.encode(), b"ksql_transient": _TRANSIENT.encode()}
 
 
-def insert(
-    connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], writer: str
-) -> bool:
+def insert(connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], writer: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
-    after, ended, born = transaction.after, transaction.ended, transaction.born
-    rows = list(zip(transaction.rows, encoded, strict=True))
-    heartbeats: list[tuple[Row, Encoded]] = []
+    after = transaction.after
+    rows = [(*row, payload) for row, payload in zip(transaction.rows, payloads, strict=True)]
+    heartbeats: list[tuple[Any, ...]] = []
     if transaction.beats:
-        heartbeats = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if draft.transient]
-        rows = [pair for pair, draft in zip(rows, transaction.drafts, strict=True) if not draft.transient]
-    # Apart, since ON CONFLICT would cost each row that exists a lock and a second look.
-    living = {number: at for number, at in transaction.current.items() if number not in ended}
-    appeared = {number: living.pop(number) for number in born if number in living}
-    dying = {number: at for number, at in ended.items() if number not in born}
-    streams = list(born.values())
-    parameters = (
-        after.revision, after.durable, after.time, transaction.head.revision,
-        numbers(list(born)), numbers([ended.get(number, 0) for number in born]),
-        TextArray([s.resource for s in streams]), TextArray([s.namespace for s in streams]),
-        TextArray([s.name for s in streams]),
-        ByteaArray([pack(s.uid) for s in streams]),
-        *_images(rows),
-        numbers(list(appeared)), numbers(list(appeared.values())),
-        numbers(list(living)), numbers(list(living.values())),
-        numbers(list(dying)), numbers(list(dying.values())), numbers(list(dying)), writer,
-    )  # fmt: skip
-    if connection.exec_driver_sql(_APPEND, parameters).rowcount != 1:
-        return False
-    if heartbeats:
-        connection.exec_driver_sql(_TRANSIENT, _images(heartbeats))
-    return True
+        marked = list(zip(rows, transaction.drafts, strict=True))
+        heartbeats = [row for row, draft in marked if draft.transient]
+        rows = [row for row, draft in marked if not draft.transient]
+    numbers, places, uids, names = zip(*transaction.born, strict=True) if transaction.born else ((),) * 4
+    head = (after.revision, after.durable, after.time, transaction.head.revision)
+    parameters = [
+        *[number.to_bytes(8) for number in head], writer.encode(),
+        _numbers(numbers, _INT8), _numbers(places, _INT4), _texts(uids, _BYTEA),
+        _texts([name.encode() for name in names], _TEXT),
+        *_columns(rows, transaction.micros),
+    ]  # fmt: skip
+    moved = _execute(connection, b"ksql_append", parameters) == 1
+    if moved and heartbeats:
+        _execute(connection, b"ksql_transient", _columns(heartbeats, transaction.micros))
+    return moved
 
 
-def _images(rows: Sequence[tuple[Sequence[Any], Encoded]]) -> tuple[Any, ...]:
+def _columns(rows: Sequence[tuple[Any, ...]], micros: int) -> list[bytes]:
     """The columns of `events`, each as one array."""
     if not rows:
-        empty = ByteaArray(())
-        return (*["{}"] * (len(EVENT_COLUMNS) - 2), empty, empty)
-    revision, time, stream, cause, skipped, actor, action, correlation = zip(
-        *[row for row, _ in rows], strict=True
-    )
-    codec, dictionary, payload = zip(*[e for _, e in rows], strict=True)
-    return (
-        numbers(revision), numbers(time), numbers(stream), numbers(cause), numbers(skipped), numbers(actor),
-        numbers(action), numbers(codec), numbers(dictionary), ByteaArray(correlation), ByteaArray(payload),
-    )  # fmt: skip
+        return [_numbers((), oid) for oid in (*[_INT8] * 4, _INT4, _INT4, _UUID, _BYTEA)]
+    revision, stream, cause, actor, action, correlation, _, _, payload = zip(*rows, strict=True)
+    return [
+        _numbers(revision, _INT8), _numbers(stream, _INT8),
+        _numbers([0 if page is None else micros for page in payload], _INT8),
+        _numbers([number or 0 for number in cause], _INT8),
+        _numbers(actor, _INT4), _numbers(action, _INT4), _texts(correlation, _UUID), _texts(payload, _BYTEA),
+    ]  # fmt: skip
+
+
+def _execute(connection: sa.Connection, name: bytes, parameters: Sequence[bytes]) -> int:
+    """Run one of our statements by libpq's own prepared execution; how many rows it returned.
+
+    A driver's adaptation of the parameters, and the toolkit's of the statement, would each cost more than
+    the insert does. Errors leave as the toolkit would raise them.
+    """
+    import psycopg
+
+    driver: Any = connection.connection.driver_connection
+    libpq = driver.pgconn
+    try:
+        if driver.closed:
+            raise psycopg.OperationalError("the connection is closed")
+        if name not in connection.info.setdefault("prepared", set()):
+            _check(libpq.prepare(name, _STATEMENTS[name]))
+            connection.info["prepared"].add(name)
+        formats = [_BINARY] * len(parameters)
+        return int(_check(libpq.exec_prepared(name, parameters, formats, _BINARY)).ntuples)
+    except psycopg.Error as error:
+        statement = _STATEMENTS[name].decode()
+        raise sa.exc.DBAPIError.instance(
+            statement, (), error, psycopg.Error, dialect=connection.dialect,
+            connection_invalidated=driver.closed,
+        ) from error  # fmt: skip
+
+
+_BINARY = 1
+
+
+def _check(result: Any) -> Any:
+    """The result, or its error raised."""
+    from psycopg import errors
+    from psycopg.pq import ExecStatus
+
+    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+        return result
+    raise errors.error_from_result(result)
 
 
 async def notifications(url: sa.URL) -> AsyncIterator[str]:

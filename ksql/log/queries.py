@@ -6,7 +6,7 @@ integers. `matches` is the same filter on an event in memory; a law in tests/pro
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -14,18 +14,16 @@ import sqlalchemy as sa
 
 from ksql.base.clock import from_microseconds, to_microseconds
 from ksql.log import protocol
-from ksql.log.codec import Codec
 from ksql.log.event import Actor, Change, Event, Stream
+from ksql.log.images import Images, Row, portions
 from ksql.log.protocol import Count, EventFilter
-from ksql.log.registry import Action, Registry, pack, unpack
-from ksql.log.schema import actions, actors, dictionaries, events, head, objects, streams, transient
+from ksql.log.registry import Action, Place, Registry, digest, pack, unpack
+from ksql.log.schema import actions, actors, dictionaries, events, head, places, streams, transient
 from ksql.log.transaction import Head
 
-_STREAM_COLUMNS = (streams.c.resource, streams.c.namespace, streams.c.name, streams.c.uid)
+_STREAM_COLUMNS = (streams.c.place, streams.c.name, streams.c.uid)
 # More streams than this of one name are found by walking the events instead.
 _STREAMS_LISTED_MAX = 500
-# Numbers in one statement: old builds of SQLite take 999 variables, and a statement has others too.
-PORTION = 500
 
 Clauses = list[sa.ColumnElement[bool]]
 
@@ -51,51 +49,53 @@ def matches(where: EventFilter, event: Event) -> bool:
 
 
 class Rows:
-    """Reads through one connection, with the registry's numbers and one thread's codec."""
+    """Reads through one connection, with the registry's numbers and one thread's images."""
 
-    def __init__(self, connection: sa.Connection, registry: Registry, codec: Codec) -> None:
-        self.connection, self.registry, self.codec = connection, registry, codec
+    def __init__(self, connection: sa.Connection, registry: Registry, images: Images) -> None:
+        self.connection, self.registry, self.images = connection, registry, images
 
     def head(self) -> Head:
-        row = self.connection.execute(
-            sa.select(head.c.revision, head.c.durable, head.c.time, head.c.horizon)
-        ).one()
+        row = self.connection.execute(sa.select(head.c.revision, head.c.durable, head.c.time, head.c.horizon)).one()
         return Head(*row)
 
     def learn(self) -> None:
-        """Take up the actors and actions that others have added."""
+        """Take up the actors, actions and places that others have added."""
         known = len(self.registry.actors)
         found = self.connection.execute(sa.select(actors).where(actors.c.id > known).order_by(actors.c.id))
         self.registry.know_actors((row.id, _actor(row)) for row in found)
-        known = len(self.registry.actions)
-        rows = self.connection.execute(sa.select(actions).where(actions.c.id > known).order_by(actions.c.id))
+        known, order = len(self.registry.actions), sa.func.abs(actions.c.id)
+        rows = self.connection.execute(sa.select(actions).where(order > known).order_by(order))
         self.registry.know_actions((row.id, _action(row)) for row in rows)
+        known = len(self.registry.places)
+        rows = self.connection.execute(sa.select(places).where(places.c.id > known).order_by(places.c.id))
+        self.registry.know_places((row.id, _place(row)) for row in rows)
 
     def living(self) -> dict[str, int]:
         """uid and number of every stream that lives."""
-        query = sa.select(streams.c.uid, streams.c.id).join(objects, objects.c.stream == streams.c.id)
-        return {unpack(uid): number for uid, number in self.connection.execute(query)}
+        query = sa.select(streams.c.uid, streams.c.id)
+        lasting = query.join(places, places.c.id == streams.c.place).where(places.c.transient == 0, ~_ended(None))
+        beating = query.join(transient, transient.c.stream == streams.c.id).where(
+            transient.c.action > 0, transient.c.revision == _newest_beat(None)
+        )
+        found = chain(self.connection.execute(lasting), self.connection.execute(beating))
+        return {unpack(uid): number for uid, number in found}
 
-    def number_of(self, uid: str) -> int:
-        """The stream with this uid."""
-        query = sa.select(streams.c.id).where(streams.c.uid == pack(uid), streams.c.ended == 0)
+    def number_of(self, revision: int) -> int:
+        """The stream of this heartbeat."""
+        query = sa.select(transient.c.stream).where(transient.c.revision == revision)
         number: int = self.connection.execute(query).scalar_one()
         return number
 
     def read(self, after: int, limit: int, where: EventFilter, newest_first: bool = False) -> list[Event]:
         """As `EventLog.read`."""
-        pages = [
-            self._page(table, clauses, after, limit, newest_first) for table, clauses in self._parts(where)
-        ]
+        pages = [self._page(table, clauses, after, limit, newest_first) for table, clauses in self._parts(where)]
         if len(pages) == 1:
             return pages[0]
         found = list(chain.from_iterable(pages))
         found.sort(key=lambda event: event.revision, reverse=newest_first)
         return found[:limit]
 
-    def _page(
-        self, table: sa.Table, clauses: Clauses, after: int, limit: int, newest_first: bool
-    ) -> list[Event]:
+    def _page(self, table: sa.Table, clauses: Clauses, after: int, limit: int, newest_first: bool) -> list[Event]:
         query = _select(table).where(*clauses).limit(limit)
         if newest_first:
             query = query.order_by(table.c.revision.desc())
@@ -119,7 +119,7 @@ class Rows:
         for portion in portions(dict.fromkeys(revisions)):
             left = portion
             for table in (events, transient):
-                query = _select(table).where(table.c.revision.in_(left))
+                query = _select(table).where(table.c.revision.in_(left)).order_by(table.c.revision)
                 for event in self._events(self.connection.execute(query), table is transient):
                     found[event.revision] = event
                 left = [revision for revision in left if revision not in found]
@@ -154,59 +154,52 @@ class Rows:
         left = protocol.COUNT_MAX
         for table, clauses in self._parts(where):
             found = (
-                sa.select(streams.c.resource, streams.c.namespace)
+                sa.select(streams.c.place)
                 .select_from(_with_streams(table))
                 .where(table.c.revision > low, *clauses)
                 .order_by(table.c.revision.desc())
                 .limit(left)
                 .subquery()
             )
-            query = sa.select(found.c.resource, found.c.namespace, sa.func.count()).group_by(
-                found.c.resource, found.c.namespace
-            )
-            for resource, namespace, number in self.connection.execute(query):
-                by[resource, namespace] = by.get((resource, namespace), 0) + number
-                left -= number
+            query = sa.select(found.c.place, sa.func.count()).group_by(found.c.place)
+            for number, matching in self.connection.execute(query):
+                place = self._place(number)
+                key = (place.resource, place.namespace)
+                by[key] = by.get(key, 0) + matching
+                left -= matching
         return Count(by, low <= after and left > 0)
 
     def at(self, revision: int, where: EventFilter) -> list[Event]:
         """The last event of each stream that lived at `revision`."""
         found: list[Event] = []
-        for table, clauses in self._parts(where):
-            inner = table.alias("inner_image")
-            newest = (
-                sa.select(sa.func.max(inner.c.revision))
-                .where(inner.c.stream == streams.c.id, inner.c.revision <= revision)
-                .scalar_subquery()
-            )
-            query = (
-                _select(table)
-                .where(table.c.revision == newest, streams.c.id <= revision, *clauses)
-                .where((streams.c.ended == 0) | (streams.c.ended > revision))
-            )
+        for table in (events, transient) if where.transient else (events,):
+            clauses = self._clauses(table, where)
+            numbers = self._numbered(where)
+            if numbers is not None:
+                clauses.append(streams.c.id.in_(numbers))
+            if table is events:
+                lived = [table.c.revision == _newest_of(streams.c.id, revision), ~_ended(revision)]
+            else:
+                lived = [table.c.revision == _newest_beat(revision), table.c.action > 0]
+            query = _select(table).where(streams.c.id <= revision, *lived, *clauses)
             found += self._events(self.connection.execute(query), table is transient)
         found.sort(key=lambda event: (event.stream.resource, event.stream.namespace, event.stream.name))
         return found
 
-    def current(self, after_stream: int, limit: int) -> tuple[list[Event], int]:
-        """A page of living objects' newest events, and the stream to go on after (0: that was all)."""
-        pointers = self.connection.execute(
-            sa.select(objects.c.stream)
-            .where(objects.c.stream > after_stream)
-            .order_by(objects.c.stream)
-            .limit(limit)
-        ).scalars().all()  # fmt: skip
-        if not pointers:
-            return [], 0
-        found: list[Event] = []
-        for table in (events, transient):
-            query = (
-                _select(table)
-                .join(objects, objects.c.revision == table.c.revision)
-                .where(objects.c.stream > after_stream, objects.c.stream <= pointers[-1])
+    def newest(self, numbers: Sequence[int]) -> list[Event]:
+        """The newest event of each of these streams."""
+        newest: dict[int, int] = {}
+        for portion in portions(numbers):
+            query = sa.select(streams.c.id, _newest_of(streams.c.id, None)).where(streams.c.id.in_(portion))
+            pairs: list[Any] = list(self.connection.execute(query))
+            beats = (
+                sa.select(transient.c.stream, sa.func.max(transient.c.revision))
+                .where(transient.c.stream.in_(portion))
+                .group_by(transient.c.stream)
             )
-            found += self._events(self.connection.execute(query), table is transient)
-        return found, pointers[-1] if len(pointers) == limit else 0
+            pairs += self.connection.execute(beats).all()
+            newest |= {row[0]: row[1] for row in pairs}
+        return list(self.events(newest.values()).values())
 
     def revision_at(self, micros: int) -> int:
         """The newest revision at or before an instant: instants never fall as revisions rise."""
@@ -226,76 +219,106 @@ class Rows:
         return answer
 
     def _newest(self, table: sa.Table, up_to: int | None) -> tuple[int, int]:
-        query = sa.select(table.c.revision, table.c.time).order_by(table.c.revision.desc()).limit(1)
+        """The newest row up to a revision, and its instant."""
+        page = table.alias("page")
+        time = (
+            sa.select(page.c.time)
+            .where(page.c.revision <= table.c.revision, page.c.time.is_not(None))
+            .order_by(page.c.revision.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        query = sa.select(table.c.revision, time).order_by(table.c.revision.desc()).limit(1)
         if up_to is not None:
             query = query.where(table.c.revision <= up_to)
         row = self.connection.execute(query).first()
         return (row[0], row[1]) if row else (0, 0)
 
-    def _events(self, rows: sa.CursorResult[Any], is_transient: bool) -> list[Event]:
-        return [self.event_of(row, is_transient) for row in rows]
-
-    def event_of(self, row: Any, is_transient: bool) -> Event:
-        """One row of `_select` as an event."""
-        (revision, time, _, cause, _, actor, action, codec, dictionary, correlation, payload,
-         resource, namespace, name, uid) = row  # fmt: skip
-        done = self.registry.action_by_id.get(action)
-        who = self.registry.actor_by_id.get(actor)
-        if done is None or who is None:
-            # Another server has met somebody new since this one last wrote.
+    def _events(self, found: sa.CursorResult[Any], is_transient: bool) -> list[Event]:
+        """Rows of `_select` as events."""
+        rows: list[Any] = list(found)
+        streams_of: dict[int, Stream] = {}
+        wanted = []
+        for row in rows:
+            number = row[1]
+            if (stream := streams_of.get(number)) is None:
+                place = self._place(row[8])
+                stream = Stream(place.resource, place.namespace, row[9], unpack(row[10]))
+                streams_of[number] = stream
+            wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name))
+        images = self.images.beats(wanted) if is_transient else self.images.of(self.connection, wanted)
+        out = []
+        for row, image in zip(rows, images, strict=True):
+            revision, number, _, cause, actor, action, correlation, *_ = row
             done, who = self._action(action), self._actor(actor)
-        stream = Stream(resource, namespace, name, unpack(uid))
-        plain = self.codec.decode(codec, dictionary, payload, stream.uid, name)
-        return Event(
-            revision, from_microseconds(time), stream, done.change, done.verb, who, plain, done.subresource,
-            done.field_manager, cause, unpack(correlation), is_transient,
-        )  # fmt: skip
+            out.append(
+                Event(
+                    revision, from_microseconds(image.time), streams_of[number], done.change, done.verb, who,
+                    image.payload, done.subresource, done.field_manager, cause,
+                    image.correlation or _told(correlation), is_transient,
+                )
+            )  # fmt: skip
+        return out
+
+    # What the registry does not know, another server has met since this one last wrote.
 
     def _actor(self, number: int) -> Actor:
-        return _actor(self.connection.execute(sa.select(actors).where(actors.c.id == number)).one())
+        found = self.registry.actor_by_id.get(number)
+        return found or _actor(self.connection.execute(sa.select(actors).where(actors.c.id == number)).one())
 
     def _action(self, number: int) -> Action:
-        return _action(self.connection.execute(sa.select(actions).where(actions.c.id == number)).one())
+        found = self.registry.action_by_id.get(number)
+        return found or _action(self.connection.execute(sa.select(actions).where(actions.c.id == number)).one())
+
+    def _place(self, number: int) -> Place:
+        found = self.registry.place_by_id.get(number)
+        return found or _place(self.connection.execute(sa.select(places).where(places.c.id == number)).one())
 
     def _parts(self, where: EventFilter) -> Iterator[tuple[sa.Table, Clauses]]:
         """The queries that a filter comes to: one per table, and per portion of its causes."""
         shares = [replace(where, causes=tuple(s)) for s in portions(dict.fromkeys(where.causes))] or [where]
+        numbers = self._numbered(where)
+        if numbers is not None and not numbers:
+            return
         for share in shares:
             for table in (events, transient) if share.transient else (events,):
                 clauses = self._clauses(table, share)
-                if clauses is not None:
+                if numbers is None:
                     yield table, clauses
+                elif table is transient:
+                    yield table, [*clauses, table.c.stream.in_(numbers)]
+                else:
+                    # First events and later ones are reached by different indexes.
+                    yield table, [*clauses, table.c.revision.in_(numbers)]
+                    yield table, [*clauses, _among(table, numbers), table.c.stream != table.c.revision]
 
-    def _clauses(self, table: sa.Table, where: EventFilter) -> Clauses | None:
-        """The filter as conditions, or None when nothing can match."""
+    def _clauses(self, table: sa.Table, where: EventFilter) -> Clauses:
+        """The filter as conditions, but for the streams that a uid or a name means."""
         clauses = _plain_clauses(table, where)
-        if where.uid is not None or where.name is not None:
-            numbers = self._numbered(where)
-            if not numbers:
-                return None
-            if len(numbers) <= _STREAMS_LISTED_MAX:
-                clauses.append(
-                    table.c.stream == numbers[0] if len(numbers) == 1 else table.c.stream.in_(numbers)
-                )
         if where.user is not None:
             clauses.append(table.c.actor.in_(sa.select(actors.c.id).where(actors.c.user == where.user)))
         if where.verbs:
             clauses.append(table.c.action.in_(sa.select(actions.c.id).where(actions.c.verb.in_(where.verbs))))
+        if where.correlation is not None:
+            clauses.append(_correlated(table, where.correlation, self.connection.dialect.name))
+        # Instants never fall as revisions rise, and revisions are what rows are in order of.
+        if where.since is not None:
+            before = self._newest_until(table, to_microseconds(where.since) - 1)
+            clauses.append(table.c.revision > before)
+        if where.until is not None:
+            clauses.append(table.c.revision <= self._newest_until(table, to_microseconds(where.until)))
         return clauses
 
-    def _numbered(self, where: EventFilter) -> Sequence[int]:
-        """The streams that a uid or a name means: few, so that the index on (stream, revision) serves."""
+    def _numbered(self, where: EventFilter) -> Sequence[int] | None:
+        """The streams that a uid or a name means: few, so that the index on the stream serves. None when
+        neither is given, or a name that too many have."""
+        if where.uid is None and where.name is None:
+            return None
         if where.uid is not None and (living := self.registry.living.get(where.uid)) is not None:
             return [living]
         query = sa.select(streams.c.id).where(*_stream_clauses(where)).limit(_STREAMS_LISTED_MAX + 1)
-        return self.connection.execute(query).scalars().all()
-
-
-def portions(numbers: Iterable[int]) -> Iterator[list[int]]:
-    """The numbers in runs that one statement takes."""
-    left = iter(numbers)
-    while portion := list(islice(left, PORTION)):
-        yield portion
+        found = self.connection.execute(query).scalars().all()
+        return found if len(found) <= _STREAMS_LISTED_MAX else None
 
 
 def _with_streams(table: sa.Table) -> sa.Join:
@@ -309,12 +332,60 @@ def _select(table: sa.Table) -> sa.Select[Any]:
 def _preceding(table: sa.Table, revisions: Sequence[int]) -> sa.Select[Any]:
     """Each of these revisions with that of the event just before it in its stream, if there is one."""
     earlier = table.alias("earlier")
-    newest = (
+    newest: sa.ColumnElement[int] = (
         sa.select(sa.func.max(earlier.c.revision))
         .where(earlier.c.stream == table.c.stream, earlier.c.revision < table.c.revision)
+        .where(*([earlier.c.stream != earlier.c.revision] if table is events else []))
         .scalar_subquery()
     )
+    if table is events:
+        newest = sa.func.coalesce(newest, sa.func.nullif(table.c.stream, table.c.revision))
     return sa.select(table.c.revision, newest).where(table.c.revision.in_(revisions))
+
+
+def _newest_of(stream: sa.ColumnElement[int], at: int | None) -> sa.ColumnElement[int]:
+    """The newest revision of a stream in `events`, its first when it has no later one."""
+    later = events.alias("later")
+    newest = sa.select(sa.func.max(later.c.revision)).where(
+        later.c.stream == stream, later.c.stream != later.c.revision
+    )
+    if at is not None:
+        newest = newest.where(later.c.revision <= at)
+    return sa.func.coalesce(newest.scalar_subquery(), stream)
+
+
+def _newest_beat(at: int | None) -> sa.ColumnElement[int]:
+    """The newest revision of a stream in `transient`."""
+    other = transient.alias("other")
+    newest = sa.select(sa.func.max(other.c.revision)).where(other.c.stream == streams.c.id)
+    return (newest if at is None else newest.where(other.c.revision <= at)).scalar_subquery()
+
+
+def _ended(at: int | None) -> sa.ColumnElement[bool]:
+    """Whether a stream has ended, by a revision or at all."""
+    last = events.alias("last")
+    query = sa.select(sa.literal(1)).where(last.c.stream == streams.c.id, last.c.action < 0)
+    return sa.exists(query if at is None else query.where(last.c.revision <= at))
+
+
+def _among(table: sa.Table, numbers: Sequence[int]) -> sa.ColumnElement[bool]:
+    return table.c.stream == numbers[0] if len(numbers) == 1 else table.c.stream.in_(numbers)
+
+
+def _correlated(table: sa.Table, correlation: str, dialect: str) -> sa.ColumnElement[bool]:
+    """Whether an event belongs to this request."""
+    if not correlation:
+        return table.c.correlation.is_(None)
+    packed = pack(correlation)
+    key = packed if len(packed) == 16 else digest(correlation)
+    return table.c.correlation == (unpack(key) if dialect == "postgresql" else key)
+
+
+def _told(correlation: str | bytes | None) -> str:
+    """A correlation as the databases give it: one has a type for it."""
+    if not correlation:
+        return ""
+    return correlation if isinstance(correlation, str) else unpack(correlation)
 
 
 def _chain() -> sa.Select[Any]:
@@ -340,10 +411,13 @@ _CHAIN = _chain()
 
 def _stream_clauses(where: EventFilter) -> Clauses:
     clauses: Clauses = []
-    if where.resources:
-        clauses.append(streams.c.resource.in_(where.resources))
-    if where.namespace is not None:
-        clauses.append(streams.c.namespace == where.namespace)
+    if where.resources or where.namespace is not None:
+        somewhere = sa.select(places.c.id)
+        if where.resources:
+            somewhere = somewhere.where(places.c.resource.in_(where.resources))
+        if where.namespace is not None:
+            somewhere = somewhere.where(places.c.namespace == where.namespace)
+        clauses.append(streams.c.place.in_(somewhere))
     if where.name is not None:
         clauses.append(streams.c.name == where.name)
     if where.uid is not None:
@@ -357,12 +431,6 @@ def _plain_clauses(table: sa.Table, where: EventFilter) -> Clauses:
         clauses.append(table.c.cause == where.cause)
     if where.causes:
         clauses.append(table.c.cause.in_(where.causes))
-    if where.correlation is not None:
-        clauses.append(table.c.correlation == pack(where.correlation))
-    if where.since is not None:
-        clauses.append(table.c.time >= to_microseconds(where.since))
-    if where.until is not None:
-        clauses.append(table.c.time <= to_microseconds(where.until))
     if where.up_to is not None:
         clauses.append(table.c.revision <= where.up_to)
     return clauses
@@ -374,6 +442,10 @@ def _actor(row: Any) -> Actor:
 
 def _action(row: Any) -> Action:
     return Action(Change(row.change), row.verb, row.subresource, row.field_manager)
+
+
+def _place(row: Any) -> Place:
+    return Place(row.resource, row.namespace, bool(row.transient))
 
 
 def dictionary(connection: sa.Connection, number: int) -> bytes | None:

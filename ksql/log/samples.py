@@ -116,9 +116,7 @@ def _owner(m: _Maker, api_version: str, kind: str, name: str) -> list[Document]:
 def _conditions(m: _Maker, *kinds: str, ready: bool = True) -> list[Document]:
     at = m.time()
     status = "True" if ready else "False"
-    return [
-        {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": at} for kind in kinds
-    ]
+    return [{"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": at} for kind in kinds]
 
 
 def pod_life(m: _Maker) -> Iterator[Document]:

@@ -7,18 +7,19 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
 from ksql.log import queries
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, is_outage, sentence
-from ksql.log.event import Change, Draft, Event
+from ksql.log.event import Change, Event
+from ksql.log.images import Images
+from ksql.log.pages import Pager
 from ksql.log.protocol import EventFilter
-from ksql.log.registry import Registry, action_columns, actor_columns
-from ksql.log.schema import actions, actors, events, objects, transient
+from ksql.log.registry import Registry, action_columns, actor_columns, place_columns
+from ksql.log.schema import actions, actors, events, places, transient
 from ksql.log.transaction import Head, Transaction
 
 # Heartbeats kept beside each lease's newest: enough for a watcher to resume, nothing like a history.
@@ -44,11 +45,12 @@ def _silent(_: str) -> None:
 class Session:
     """See the module. `probe` is called with the name of each step, for tests that break things there."""
 
-    def __init__(
-        self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None
-    ) -> None:
+    def __init__(self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None) -> None:
         self.engine, self.dialect, self.registry = engine, dialect, registry
         self.codec = Codec(self._fetch)
+        self._pager, self._images = Pager(self.codec), Images(self.codec)
+        # The first payload column of the newest transaction, by which `settle` knows it again.
+        self._opening: bytes | None = None
         # Tells our own wake-ups from others'. Never stored.
         self.name = f"{os.getpid()}/{id(self)}"
         self._probe = probe or _silent
@@ -59,7 +61,7 @@ class Session:
 
     def rows(self) -> queries.Rows:
         """Reads through the appender's connection, within whatever transaction it holds."""
-        return queries.Rows(self._connected(), self.registry, self.codec)
+        return queries.Rows(self._connected(), self.registry, self._images)
 
     def _connected(self) -> sa.Connection:
         if self._connection is None:
@@ -81,6 +83,7 @@ class Session:
     def _abandon(self, error: BaseException) -> None:
         """The connection cannot be trusted after an outage: the next call makes a new one."""
         connection, self._connection = self._connection, None
+        self._pager.forget()
         if connection is None:
             return
         try:
@@ -138,20 +141,20 @@ class Session:
                 living.pop(uid, None)
             elif uid not in living:
                 # A heartbeat whose first event has been dropped meanwhile.
-                living[uid] = rows.number_of(uid)
+                living[uid] = rows.number_of(event.revision)
 
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
-        encode = self.codec.encode
-        encoded = [encode(d.payload, d.stream.uid, d.stream.name) for d in transaction.drafts]
+        payloads, bases = self._pager.pages(transaction)
+        self._opening = payloads[0]
         committing, begun = False, True
         try:
             connection = self._connected()
             begun = held or self.dialect.begin(connection, transaction)
             self._probe("held")
             committing = not begun
-            if not self.dialect.insert(connection, transaction, encoded, self.name):
+            if not self.dialect.insert(connection, transaction, payloads, self.name):
                 connection.rollback()
                 return False
             if begun:
@@ -162,8 +165,9 @@ class Session:
                 self._probe("committing")
                 connection.commit()
             self._probe("committed")
+            self._pager.keep(bases)
             self.plain_bytes += transaction.payload_bytes
-            self.packed_bytes += sum([len(e[2]) for e in encoded])
+            self.packed_bytes += sum([len(page) for page in payloads if page is not None])
             return True
         except Exception as error:
             # A lone statement that the server itself refused was certainly not committed.
@@ -183,12 +187,6 @@ class Session:
             self._abandon(lost)
         return error
 
-    def _is(self, encoded: Sequence[Any], draft: Draft) -> bool:
-        codec, dictionary, data = encoded
-        return (
-            self.codec.decode(codec, dictionary, data, draft.stream.uid, draft.stream.name) == draft.payload
-        )
-
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
         if transaction.actors:
             rows = [actor_columns(number, actor) for actor, number in transaction.actors.items()]
@@ -196,6 +194,9 @@ class Session:
         if transaction.actions:
             rows = [action_columns(number, action) for action, number in transaction.actions.items()]
             connection.execute(actions.insert(), rows)
+        if transaction.places:
+            rows = [place_columns(number, place) for place, number in transaction.places.items()]
+            connection.execute(places.insert(), rows)
 
     def _prune(self, connection: sa.Connection, transaction: Transaction) -> None:
         self._heartbeats += transaction.beats
@@ -228,15 +229,12 @@ class Session:
             connection = self._connected()
             # Holding the head waits for the old connection's transaction to end, one way or the other.
             self.dialect.hold(connection)
-            revision, time, stream = transaction.rows[0][:3]
-            draft = transaction.drafts[0]
-            table = transient if draft.transient else events
+            revision, stream = transaction.rows[0][:2]
+            table = transient if transaction.drafts[0].transient else events
             row = connection.execute(
-                sa.select(table.c.time, table.c.stream, table.c.codec, table.c.dictionary, table.c.payload)
-                .where(table.c.revision == revision)
-            ).first()  # fmt: skip
-            ours = row is not None and (row[0], row[1]) == (time, stream)
-            ours = ours and row is not None and self._is(row[2:], draft)
+                sa.select(table.c.stream, table.c.time, table.c.payload).where(table.c.revision == revision)
+            ).first()
+            ours = row is not None and tuple(row) == (stream, transaction.micros, self._opening)
             connection.rollback()
             return ours
         except Exception as error:
@@ -252,9 +250,11 @@ def prune(connection: sa.Connection) -> None:
         .limit(1)
         .scalar_subquery()
     )
-    newest = sa.select(objects.c.revision).where(objects.c.stream == transient.c.stream).scalar_subquery()
+    others = transient.alias("others")
+    newest = sa.select(sa.func.max(others.c.revision)).where(others.c.stream == transient.c.stream).scalar_subquery()
     connection.execute(
         transient.delete().where(
-            transient.c.revision <= cut, sa.func.coalesce(newest, 0) != transient.c.revision
+            transient.c.revision <= cut,
+            sa.or_(transient.c.revision != newest, transient.c.action < 0),
         )
     )

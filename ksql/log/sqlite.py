@@ -13,8 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ksql.log.codec import Encoded
-from ksql.log.registry import pack
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
 from ksql.log.transaction import Transaction
 
@@ -43,9 +41,7 @@ def create_engine(url: sa.URL) -> sa.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Secrets are in it. SQLite gives the WAL the mode that the file has.
         path.touch(mode=0o600, exist_ok=True)
-        engine = sa.create_engine(
-            url, pool_size=8, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-        )
+        engine = sa.create_engine(url, pool_size=8, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare)
     return engine
 
@@ -90,28 +86,22 @@ def snapshot(connection: sa.Connection) -> None:
 
 
 _HEAD = "UPDATE head SET revision = ?, durable = ?, time = ? WHERE id = 1 AND revision = ?"
-_STREAMS = "INSERT INTO streams (id, ended, resource, namespace, name, uid) "
-_OBJECTS = "INSERT INTO objects (stream, revision) "
-_OBJECTS_NEWER = " ON CONFLICT (stream) DO UPDATE SET revision = excluded.revision"
-_ENDED = "UPDATE streams SET ended = ? WHERE id = ?"
-_GONE = "DELETE FROM objects WHERE stream = ?"
+_STREAMS = "INSERT INTO streams (id, place, uid, name) "
 
 
-def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequence[Encoded], _: str) -> bool:
+def insert(connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], _: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
     # Straight to the driver: a batch is a dozen statements, each dearer on the way there than in SQLite.
     execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
-    after = transaction.after
+    after, micros = transaction.after, transaction.micros
     moved = execute(_HEAD, (after.revision, after.durable, after.time, transaction.head.revision))
     if moved.rowcount != 1:
         return False
-    ended, current = transaction.ended, transaction.current
-    born = [
-        (number, ended.get(number, 0), s.resource, s.namespace, s.name, pack(s.uid))
-        for number, s in transaction.born.items()
+    _bulk(execute, _STREAMS, transaction.born, 4)
+    rows = [
+        (row[0], row[1], None if payload is None else micros, *row[2:6], payload)
+        for row, payload in zip(transaction.rows, payloads, strict=True)
     ]
-    _bulk(execute, _STREAMS, born, 6)
-    rows = [(*row[:7], *e[:2], row[7], e[2]) for row, e in zip(transaction.rows, encoded, strict=True)]
     width = len(EVENT_COLUMNS)
     if not transaction.beats:
         _bulk(execute, INSERT_EVENTS, rows, width)
@@ -119,27 +109,19 @@ def insert(connection: sa.Connection, transaction: Transaction, encoded: Sequenc
         marked = list(zip(transaction.drafts, rows, strict=True))
         _bulk(execute, INSERT_EVENTS, [row for draft, row in marked if not draft.transient], width)
         _bulk(execute, INSERT_TRANSIENT, [row for draft, row in marked if draft.transient], width)
-    living = [pair for pair in current.items() if pair[0] not in ended] if ended else list(current.items())
-    _bulk(execute, _OBJECTS, living, 2, _OBJECTS_NEWER)
-    for number, revision in ended.items():
-        if number not in transaction.born:
-            execute(_ENDED, (revision, number))
-            execute(_GONE, (number,))
     return True
 
 
-def _bulk(
-    execute: Execute, insert_into: str, rows: Sequence[Sequence[Any]], width: int, then: str = ""
-) -> None:
+def _bulk(execute: Execute, insert_into: str, rows: Sequence[Sequence[Any]], width: int) -> None:
     """Insert the rows in as few statements as a handful of prepared sizes allow."""
     at = 0
     for size in _CHUNKS:
         while len(rows) - at >= size:
-            execute(_values(insert_into, width, size, then), tuple(chain.from_iterable(rows[at : at + size])))
+            execute(_values(insert_into, width, size), tuple(chain.from_iterable(rows[at : at + size])))
             at += size
 
 
 @cache
-def _values(insert_into: str, width: int, size: int, then: str) -> str:
+def _values(insert_into: str, width: int, size: int) -> str:
     """An insert of `size` rows; the driver keeps it prepared."""
-    return f"{insert_into}VALUES {','.join(['(' + ','.join('?' * width) + ')'] * size)}{then}"
+    return f"{insert_into}VALUES {','.join(['(' + ','.join('?' * width) + ')'] * size)}"

@@ -21,6 +21,7 @@ from ksql.log.appender import Appender
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
 from ksql.log.event import Event
+from ksql.log.images import Images
 from ksql.log.protocol import (
     EVERYTHING,
     Count,
@@ -108,7 +109,7 @@ class SqlEventLog:
                 migrate.require(connection, self.url)
             dictionary = training.first(connection, to_microseconds(self.clock.now()))
             connection.commit()
-            rows = queries.Rows(connection, self.registry, self._session.codec)
+            rows = queries.Rows(connection, self.registry, Images(self._session.codec))
             rows.learn()
             found = rows.head(), rows.living(), dictionary
             connection.rollback()
@@ -147,7 +148,7 @@ class SqlEventLog:
     def _on_snapshot(self, call: Callable[[queries.Rows], T], rows: queries.Rows) -> T:
         self.dialect.snapshot(rows.connection)
         # A run of its own learns names of its own: the appender's registry changes with the folds.
-        own = queries.Rows(rows.connection, Registry(), rows.codec)
+        own = queries.Rows(rows.connection, Registry(), Images(rows.images.codec))
         try:
             return call(own)
         finally:
@@ -155,14 +156,14 @@ class SqlEventLog:
 
     def _with_rows(self, call: Callable[[queries.Rows], T]) -> T:
         with self.engine.connect() as connection:
-            return call(queries.Rows(connection, self.registry, self._codec()))
+            return call(queries.Rows(connection, self.registry, self._images()))
 
-    def _codec(self) -> Codec:
-        """This thread's codec: zstd's contexts are not shared."""
-        codec: Codec | None = getattr(self._local, "codec", None)
-        if codec is None:
-            codec = self._local.codec = Codec(self._fetch)
-        return codec
+    def _images(self) -> Images:
+        """This thread's images: zstd's contexts are not shared."""
+        images: Images | None = getattr(self._local, "images", None)
+        if images is None:
+            images = self._local.images = Images(Codec(self._fetch))
+        return images
 
     def _fetch(self, number: int) -> bytes | None:
         with self.engine.connect() as connection:
@@ -202,15 +203,10 @@ class SqlEventLog:
         async with self._appender.gate:
             with suppress(OutageError):
                 await self._appender.catch_up()
-            after = 0
-            while True:
-                page, after = await self._read(
-                    partial(queries.Rows.current, after_stream=after, limit=CURRENT_OBJECTS)
-                )
-                if page:
-                    yield page
-                if not after:
-                    return
+            numbers = sorted(self.registry.living.values())
+            for start in range(0, len(numbers), CURRENT_OBJECTS):
+                portion = numbers[start : start + CURRENT_OBJECTS]
+                yield await self._read(partial(queries.Rows.newest, numbers=portion))
 
     async def revision_at(self, time: datetime) -> int:
         return await self._read(lambda rows: rows.revision_at(to_microseconds(time)))

@@ -11,6 +11,7 @@ from functools import cache
 import sqlalchemy as sa
 
 from ksql.log import codec, samples
+from ksql.log.pages import Page
 from ksql.log.queries import dictionary, newest_dictionary
 from ksql.log.schema import dictionaries, events
 
@@ -36,7 +37,10 @@ def first(connection: sa.Connection, time: int) -> tuple[int, bytes, int]:
         return found
     data = typical()
     # Should the rows have been lost, no event may be read with a dictionary it was not written with.
-    used = connection.execute(sa.select(sa.func.max(events.c.dictionary))).scalar_one_or_none() or 0
+    opening = sa.func.substr(events.c.payload, 1, codec.HEADER_BYTES)
+    highest = sa.select(opening).where(events.c.payload.is_not(None)).order_by(opening.desc()).limit(1)
+    page = connection.execute(highest).scalar_one_or_none()
+    used = codec.dictionary_of(page) if page else 0
     # Two servers may start on the same empty log: the second takes what the first has put there.
     insert = sa.text(
         "INSERT INTO dictionaries (id, time, trained_to, data) VALUES (:id, :time, 0, :data)"
@@ -83,14 +87,14 @@ class Schedule:
 def retrain(engine: sa.Engine, time: int) -> tuple[int, bytes] | None:
     """Train from the newest events and store the dictionary; None when it would be no gain. Blocking."""
     with engine.connect() as connection:
-        payloads, newest = _payloads(connection)
+        fragments, newest = _fragments(connection)
         current = newest_dictionary(connection)
         connection.rollback()
-    if len(payloads) < SAMPLES // 2 or current is None:
+    if len(fragments) < SAMPLES // 2 or current is None:
         return None
-    # Every other payload trains, the rest judge: a dictionary is always good at its own samples.
-    data = codec.train(payloads[::2])
-    judges = payloads[1::2]
+    # Every other one trains, the rest judge: a dictionary is always good at its own samples.
+    data = codec.train(fragments[::2])
+    judges = fragments[1::2]
     before, after = _size(judges, current[1]), _size(judges, data)
     if after > before * WORTH:
         return None
@@ -102,20 +106,25 @@ def retrain(engine: sa.Engine, time: int) -> tuple[int, bytes] | None:
     return number, data
 
 
-def _payloads(connection: sa.Connection) -> tuple[list[bytes], int]:
-    """Newest payloads of the log, shortened as they are compressed."""
+def _fragments(connection: sa.Connection) -> tuple[list[bytes], int]:
+    """What the log's newest pages hold, as it is compressed."""
     reader = codec.Codec(lambda number: dictionary(connection, number))
     newest = connection.execute(sa.select(sa.func.max(events.c.revision))).scalar_one_or_none() or 0
     query = (
-        sa.select(events.c.codec, events.c.dictionary, events.c.payload)
-        .where(events.c.revision > newest - SAMPLES * SAMPLE_STEP, events.c.revision % SAMPLE_STEP == 0)
+        sa.select(events.c.revision, events.c.payload)
+        .where(events.c.revision > newest - SAMPLES * SAMPLE_STEP, events.c.payload.is_not(None))
         .order_by(events.c.revision)
-        .limit(SAMPLES)
     )
-    return [reader.text(*row) for row in connection.execute(query)], newest
+    found = [
+        fragment[1:]
+        for revision, payload in connection.execute(query)
+        for of, fragment in Page(reader.decode(payload), revision, 0).fragments.items()
+        if of % SAMPLE_STEP == 0
+    ]
+    return found[:SAMPLES], newest
 
 
-def _size(payloads: list[bytes], data: bytes) -> int:
+def _size(fragments: list[bytes], data: bytes) -> int:
     probe = codec.Codec(lambda _: None)
     probe.use(1, data)
-    return sum(len(probe.encode(payload, "", "")[2]) for payload in payloads)
+    return sum(len(probe.encode(fragment)) for fragment in fragments)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ksql.base.clock import from_microseconds
-from ksql.log.event import Actor, Change, Draft, Event, Stream, from_draft
-from ksql.log.registry import Action, Registry, pack
+from ksql.log.event import Actor, Change, Draft, Event, from_draft
+from ksql.log.registry import Action, Place, Registry, digest, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,9 @@ class Transaction:
         # What the registry does not know yet.
         self.actors: dict[Actor, int] = {}
         self.actions: dict[Action, int] = {}
-        # Streams begun and ended here: number to stream, number to revision.
-        self.born: dict[int, Stream] = {}
-        self.ended: dict[int, int] = {}
-        self.current: dict[int, int] = {}
+        self.places: dict[Place, int] = {}
+        # Streams begun here: number, place, uid as stored, name.
+        self.born: list[tuple[int, int, bytes, str]] = []
         self._streams: dict[str, int | None] = {}
 
     @property
@@ -65,7 +64,7 @@ class Transaction:
     @property
     def is_plain(self) -> bool:
         """Whether it adds events alone: no new names, no heartbeats."""
-        return not (self.actors or self.actions or self.beats)
+        return not (self.actors or self.actions or self.places or self.beats)
 
     def take(self, drafts: Sequence[Draft]) -> None:
         """Give each draft its place. All or none: `DraftError` leaves the transaction as it was."""
@@ -96,11 +95,14 @@ class Transaction:
         revision = self.head.revision + len(self.drafts) + 1
         if number is None:
             number = self._streams[stream.uid] = revision
-            self.born[number] = stream
+            # As with actions below, a plain tuple finds an equal Place.
+            place = (stream.resource, stream.namespace, draft.transient)
+            self.born.append(
+                (number, self.registry.places.get(place) or self._place_number(place),  # type: ignore[call-overload]
+                 pack(stream.uid), stream.name)
+            )  # fmt: skip
         elif change is Change.DELETED:
-            self.ended[number] = revision
             self._streams[stream.uid] = None
-        self.current[number] = revision
         skipped = 0
         if draft.transient:
             self.beats += 1
@@ -109,11 +111,12 @@ class Transaction:
             self.durable = revision
         # A plain tuple finds an equal Action, and is made in half the time.
         action = (change, draft.verb, draft.subresource, draft.field_manager)
+        correlation, spelled = _identity(draft.correlation)
         self.rows.append(
-            (revision, self.micros, number, draft.cause, skipped,
+            (revision, number, draft.cause,
              self.registry.actors.get(draft.actor) or self._actor(draft.actor),
              self.registry.actions.get(action) or self._action(action),  # type: ignore[call-overload]
-             pack(draft.correlation))
+             correlation, skipped, spelled)
         )  # fmt: skip
         self.drafts.append(draft)
         self.drafted[stream.resource, stream.namespace, stream.name] = draft
@@ -133,13 +136,24 @@ class Transaction:
         known = self.actions.get(named)
         if known is None:
             known = len(self.registry.actions) + len(self.actions) + 1
-            self.actions[named] = known
+            # Below zero when it ends its stream: so an index can hold the ends alone.
+            self.actions[named] = known = -known if named.change is Change.DELETED else known
+        return known
+
+    def _place_number(self, place: tuple[str, str, bool]) -> int:
+        """The number of a place that the registry does not know yet."""
+        named = Place(*place)
+        known = self.places.get(named)
+        if known is None:
+            known = len(self.registry.places) + len(self.places) + 1
+            self.places[named] = known
         return known
 
     def learned(self) -> None:
         """Committed: the registry knows the new numbers from now on."""
         self.registry.know_actors((number, actor) for actor, number in self.actors.items())
         self.registry.know_actions((number, action) for action, number in self.actions.items())
+        self.registry.know_places((number, place) for place, number in self.places.items())
         living = self.registry.living
         for uid, number in self._streams.items():
             if number is None:
@@ -158,5 +172,13 @@ def _contradiction(draft: Draft, alive: bool) -> DraftError:
     return DraftError(f"{draft.change} of {draft.stream}: the stream {what}")
 
 
-# revision, time, stream, cause, skipped, actor, action, correlation
-Row = tuple[int, int, int, int | None, int, int, int, bytes]
+def _identity(correlation: str) -> tuple[bytes | None, str]:
+    """The sixteen bytes of a correlation, and its spelling where they do not tell it."""
+    if not correlation:
+        return None, ""
+    packed = pack(correlation)
+    return (packed, "") if len(packed) == 16 else (digest(correlation), correlation)
+
+
+# revision, stream, cause, actor, action, correlation, heartbeats right before it, correlation as spelled
+Row = tuple[int, int, int | None, int, int, bytes | None, int, str]

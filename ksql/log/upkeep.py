@@ -29,9 +29,7 @@ TRAINING_SECONDS = 5.0
 class Upkeep:
     """The background tasks of one open log."""
 
-    def __init__(
-        self, engine: sa.Engine, clock: Clock, appender: Appender, session: Session, writing: Worker
-    ) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock, appender: Appender, session: Session, writing: Worker) -> None:
         self.engine, self.clock, self.appender, self.session = engine, clock, appender, session
         self._writing = writing
         self._own = ThreadWorker("log-upkeep")

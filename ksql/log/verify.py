@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from ksql.base.documents import DocumentError, decode
 from ksql.log.codec import PayloadError
 from ksql.log.event import Change
+from ksql.log.images import portions
+from ksql.log.pages import BASE_BYTES_MAX, Page, Shelf
 from ksql.log.protocol import EventLog
 from ksql.log.queries import Rows
 from ksql.log.registry import unpack
-from ksql.log.schema import actors, events, objects, streams, transient
+from ksql.log.schema import actors, events, places, streams, transient
 from ksql.log.store import SqlEventLog
 
 # Rows in memory at a time.
@@ -49,13 +51,15 @@ def first_difference(rows: Rows) -> Difference | None:
     return None
 
 
-# revision, time, stream, skipped, action, codec, dictionary, payload
-_COLUMNS = ("revision", "time", "stream", "skipped", "action", "codec", "dictionary", "payload")
-_Row = tuple[int, int, int, int, int, int, int, bytes]
+_COLUMNS = ("revision", "stream", "time", "action", "payload")
+# The last two: its stream's uid and name, None when that has no row.
+_Row = tuple[int, int, int | None, int, bytes | None, bytes | None, str | None]
 
 
 def _query(table: sa.Table) -> sa.Select[Any]:
-    return sa.select(*[table.c[name] for name in _COLUMNS]).order_by(table.c.revision)
+    columns = [*[table.c[name] for name in _COLUMNS], streams.c.uid, streams.c.name]
+    named = table.outerjoin(streams, streams.c.id == table.c.stream)
+    return sa.select(*columns).select_from(named).order_by(table.c.revision)
 
 
 class _Check:
@@ -63,13 +67,16 @@ class _Check:
 
     def __init__(self, rows: Rows) -> None:
         rows.learn()
-        self.rows, self.connection, self.codec = rows, rows.connection, rows.codec
+        self.rows, self.connection, self.images = rows, rows.connection, rows.images
         self.head = rows.head()
         self.changes: Mapping[int, Change] = {
             number: action.change for number, action in rows.registry.action_by_id.items()
         }
         self.living: dict[int, int] = {}
         self.durable = self.time = 0
+        # The page that is being read, and whole images as bases of what comes later.
+        self.page: Page | None = None
+        self.bases = Shelf(BASE_BYTES_MAX)
 
     def differences(self) -> Iterator[Difference]:
         yield from self._history()
@@ -80,7 +87,7 @@ class _Check:
 
     def _history(self) -> Iterator[Difference]:
         """Events in order, with the heartbeats still there put in between."""
-        beats: list[_Row] = [_plain(row) for row in self.connection.execute(_query(transient))]
+        beats: list[_Row] = [tuple(row) for row in self.connection.execute(_query(transient))]
         at = 0
         for row in self._events():
             revision = row[0]
@@ -90,8 +97,8 @@ class _Check:
                 if (fault := self._fault(beats[at], True)) is not None:
                     yield Difference(beats[at][0], fault)
                 at += 1
-            if revision - self.durable - 1 != row[3]:
-                yield Difference(revision, self._gap(row))
+            if (fault := self._turned(row)) is not None or (fault := self._gap(row)) is not None:
+                yield Difference(revision, fault)
             self.durable = revision
             if (fault := self._fault(row, False)) is not None:
                 yield Difference(revision, fault)
@@ -109,21 +116,47 @@ class _Check:
                 return
             after = found[-1][0]
 
-    def _gap(self, row: _Row) -> str:
-        missing = row[0] - self.durable - 1 - row[3]
+    def _turned(self, row: _Row) -> str | None:
+        """Take up the page that begins in this row, if one does."""
+        revision, time, payload = row[0], row[2], row[4]
+        if payload is None:
+            if self.page is None or revision not in self.page.fragments:
+                return "the page that should hold its payload is missing"
+            return None
+        if time is None:
+            return "it begins a page but has no time"
+        try:
+            self.page = self.images.page(revision, time, payload)
+        except PayloadError as error:
+            return f"its payload cannot be read: {error}"
+        return None
+
+    def _gap(self, row: _Row) -> str | None:
+        """Whether the heartbeats that its page tells of are all that stands between it and the event before."""
+        page, revision = self.page, row[0]
+        assert page is not None
+        if row[4] is None:
+            missing = sum([at in page.fragments for at in range(self.durable + 1, revision)])
+        else:
+            missing = revision - self.durable - 1 - page.skipped
         if missing > 0:
-            return f"{missing} events are missing between r{self.durable} and r{row[0]}"
-        return f"it says that {row[3]} heartbeats came before it, but r{self.durable} stands there"
+            return f"{missing} events are missing between r{self.durable} and r{revision}"
+        if missing < 0:
+            return f"it says that {page.skipped} heartbeats came before it, but r{self.durable} stands there"
+        return None
 
     def _fault(self, row: _Row, heartbeat: bool) -> str | None:
         """What is wrong with one row; folds it into `living` when nothing is."""
-        revision, time, stream, _, action, codec, dictionary, payload = row
-        if time < self.time:
-            return "its time is before that of the event before it"
-        self.time = time
+        revision, stream, time, action = row[:4]
+        if time is not None:
+            if time < self.time:
+                return "its time is before that of the event before it"
+            self.time = time
         living, change = self.living, self.changes.get(action)
         if change is None:
             return f"its action {action} is not known"
+        if (action < 0) != (change is Change.DELETED):
+            return f"its action {action} is {change}: the number says otherwise"
         if change is Change.ADDED:
             if stream != revision or stream in living:
                 return f"ADDED does not begin its stream {stream}"
@@ -135,11 +168,33 @@ class _Check:
         else:
             living[stream] = revision
         try:
-            if b'"metadata":{' not in self.codec.text(codec, dictionary, payload):
+            if b'"metadata":{' not in self._payload(row, heartbeat):
                 return "its payload is no object"
         except PayloadError as error:
             return f"its payload cannot be read: {error}"
         return None
+
+    def _payload(self, row: _Row, heartbeat: bool) -> bytes:
+        """The payload of a row of the page at hand."""
+        revision, stream, time, _, payload, uid, name = row
+        page = self.images.page(revision, time, payload or b"") if heartbeat else self.page
+        assert page is not None
+        fragment = page.fragment(revision)
+        if uid is None or name is None:
+            raise PayloadError("its stream has no row")
+        if not fragment.base:
+            whole = fragment.whole(unpack(uid), name)
+            if not heartbeat:
+                self.bases.put(stream, revision, whole)
+            return whole
+        kept = self.bases.get(stream)
+        if kept is None or kept[0] != fragment.base:
+            base = self.images.pages(self.connection, [fragment.base])[fragment.base].fragment(fragment.base)
+            if base.base:
+                raise PayloadError(f"it differs from r{fragment.base}, which is not whole")
+            kept = (fragment.base, base.whole(unpack(uid), name))
+            self.bases.put(stream, *kept)
+        return fragment.upon(kept[1])
 
     def _ending(self) -> Iterator[Difference]:
         """The head against what was found."""
@@ -147,41 +202,20 @@ class _Check:
         if head.durable != self.durable:
             yield Difference(head.durable, f"the head's last event, but the events end at r{self.durable}")
         if head.revision != max(self.durable, self.newest_beat):
-            yield Difference(
-                head.revision, f"the head, but the log ends at r{max(self.durable, self.newest_beat)}"
-            )
+            yield Difference(head.revision, f"the head, but the log ends at r{max(self.durable, self.newest_beat)}")
         if head.time < self.time:
             yield Difference(head.revision, "the head's time is before its event's")
 
     def _names(self) -> Iterator[Difference]:
-        """What events refer to, by joins in the database: it does that faster than Python."""
-        deleted = [number for number, change in self.changes.items() if change is Change.DELETED]
-        ended = sa.select(events.c.revision).join(streams, streams.c.id == events.c.stream)
+        """What events and streams refer to, by joins in the database: it does that faster than Python."""
         for query, sentence in (
-            (
-                sa.select(events.c.revision).where(~sa.exists().where(streams.c.id == events.c.stream)),
-                "its stream has no row",
-            ),
             (
                 sa.select(events.c.revision).where(~sa.exists().where(actors.c.id == events.c.actor)),
                 "its actor has no row",
             ),
             (
-                ended.where(events.c.action.in_(deleted), streams.c.ended != events.c.revision),
-                "its DELETED is not the end of its stream",
-            ),
-            (
-                # Streams of heartbeats, whose first event was never in `events`, are left out.
-                sa.select(streams.c.ended).where(
-                    streams.c.ended != 0,
-                    sa.exists().where(events.c.revision == streams.c.id),
-                    ~sa.exists().where(
-                        events.c.revision == streams.c.ended,
-                        events.c.stream == streams.c.id,
-                        events.c.action.in_(deleted),
-                    ),
-                ),
-                "a stream is said to end here, but no DELETED does",
+                sa.select(streams.c.id).where(~sa.exists().where(places.c.id == streams.c.place)),
+                "its stream's place has no row",
             ),
         ):
             revision = self.connection.execute(query.limit(1)).scalar_one_or_none()
@@ -191,48 +225,24 @@ class _Check:
     def _objects(self) -> Iterator[Difference]:
         """The projection against what lives."""
         rest = dict(self.living)
-        after, page = 0, sa.select(objects.c.stream, objects.c.revision).order_by(objects.c.stream)
-        while True:
-            found = self.connection.execute(page.where(objects.c.stream > after).limit(PAGE_ROWS)).all()
-            for stream, revision in found:
-                newest = rest.pop(stream, None)
-                if newest is None:
-                    yield Difference(revision, f"stream {stream} is among the objects but does not live")
-                elif newest != revision:
-                    yield Difference(
-                        newest, f"the newest of stream {stream}, but its object is at r{revision}"
-                    )
-            if len(found) < PAGE_ROWS:
-                break
-            after = found[-1][0]
+        found = self.connection.execute(sa.text("SELECT stream, revision FROM objects"))
+        for stream, revision in found.yield_per(PAGE_ROWS):
+            newest = rest.pop(stream, None)
+            if newest is None:
+                yield Difference(revision, f"stream {stream} is among the objects but does not live")
+            elif newest != revision:
+                yield Difference(newest, f"the newest of stream {stream}, but its object is at r{revision}")
         for stream, newest in rest.items():
             yield Difference(newest, f"stream {stream} lives but is not among the objects")
 
     def _images(self) -> Iterator[Difference]:
         """What clients are served, parsed. The stamp is put into it unparsed, so it must not have one yet."""
-        for table in (events, transient):
-            query = (
-                sa.select(
-                    objects.c.stream, table.c.revision, table.c.codec, table.c.dictionary, table.c.payload,
-                    streams.c.uid, streams.c.name,
-                )
-                .join(table, table.c.revision == objects.c.revision)
-                .join(streams, streams.c.id == objects.c.stream)
-                .order_by(objects.c.stream)
-                .limit(PAGE_ROWS)
-            )  # fmt: skip
-            after = 0
-            while found := self.connection.execute(query.where(objects.c.stream > after)).all():
-                after = found[-1][0]
-                for _, revision, codec, dictionary, payload, uid, name in found:
-                    try:
-                        document = decode(self.codec.decode(codec, dictionary, payload, unpack(uid), name))
-                    except (DocumentError, PayloadError) as error:
-                        yield Difference(revision, f"its payload is no object: {error}")
-                        continue
-                    if "resourceVersion" in document["metadata"]:
-                        yield Difference(revision, "its payload already holds a resourceVersion")
-
-
-def _plain(row: Any) -> _Row:
-    return tuple(row)
+        for portion in portions(sorted(self.living.values())):
+            for revision, event in self.rows.events(portion).items():
+                try:
+                    document = decode(event.payload)
+                except DocumentError as error:
+                    yield Difference(revision, f"its payload is no object: {error}")
+                    continue
+                if "resourceVersion" in document["metadata"]:
+                    yield Difference(revision, "its payload already holds a resourceVersion")

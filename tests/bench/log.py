@@ -157,7 +157,7 @@ def postgresql_bytes(url: str) -> tuple[int, dict[str, int]]:
     with engine.connect() as connection:
         rows = connection.execute(
             sa.text(
-                "SELECT relname, pg_relation_size(oid) FROM pg_class"
+                "SELECT relname, pg_table_size(oid) FROM pg_class"
                 " WHERE relnamespace = 'public'::regnamespace"
                 " AND relkind IN ('r', 'i')"
             )

@@ -116,9 +116,7 @@ async def test_subresources_are_doors_of_their_own(client: Client) -> None:
     status = {"status": {"replicas": 2}, "spec": {"replicas": 9}}
     changed = await client.patch("deployments.apps", "default", "web", status, subresource="status")
     assert (changed["status"]["replicas"], changed["spec"]["replicas"]) == (2, 2)
-    updated = await client.update(
-        "deployments.apps", {**changed, "status": {"replicas": 1}}, subresource="status"
-    )
+    updated = await client.update("deployments.apps", {**changed, "status": {"replicas": 1}}, subresource="status")
     assert updated["status"]["replicas"] == 1
     patch = {"spec": {"replicas": 5}}
     scale = await client.patch("deployments.apps", "default", "web", patch, subresource="scale")

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from ksql.base.clock import SystemClock
-from ksql.log import migrate, protocol, queries
+from ksql.log import images, migrate, protocol
 from ksql.log.event import Actor, Change, Event
 from ksql.log.protocol import EVERYTHING, Batch, EventFilter, EventLog, LogUnavailableError
 from ksql.log.store import open_log
@@ -361,9 +361,7 @@ async def _followed(log: EventLog, after: int, where: EventFilter) -> AsyncItera
 async def test_a_filtered_subscription_passes_over_the_rest(log: EventLog) -> None:
     for number in range(30):
         await log.append(deciding(draft(stream(f"o{number}", "pods" if number % 10 == 9 else "nodes"))))
-    found = [
-        e.revision async for es in _followed(log, 0, EventFilter(resources=("pods",), up_to=30)) for e in es
-    ]
+    found = [e.revision async for es in _followed(log, 0, EventFilter(resources=("pods",), up_to=30)) for e in es]
     assert found == [10, 20, 30]
 
 
@@ -459,7 +457,7 @@ async def test_what_an_event_found_is_the_event_before_it_in_its_stream(log: Eve
 
 
 async def test_more_revisions_than_one_statement_takes_are_read_all_the_same(log: EventLog) -> None:
-    count = 2 * queries.PORTION + 7
+    count = 2 * images.PORTION + 7
     await log.append(deciding(draft("a"), *[draft("a", Change.MODIFIED, n, cause=1) for n in range(count)]))
     await log.append(deciding(*[draft(f"o{n}", cause=n + 2) for n in range(count)]))
     everything = range(1, log.head + 1)
@@ -510,9 +508,7 @@ async def test_count_is_how_many_match_by_resource_and_namespace(log: EventLog) 
         assert (await log.count(where, after)).total == expected, where
 
 
-async def test_counting_stops_at_its_bounds_and_says_so(
-    log: EventLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_counting_stops_at_its_bounds_and_says_so(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "COUNT_MAX", 4)
     monkeypatch.setattr(protocol, "COUNT_SCANNED_MAX", 3)
     await life(log, "a", range(6))

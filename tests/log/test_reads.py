@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksql.base.clock import SystemClock, VirtualClock, run_virtual
-from ksql.log import migrate, queries
+from ksql.log import images, migrate, queries
 from ksql.log.event import Change
 from ksql.log.protocol import EVERYTHING, EventFilter, EventLog
 from ksql.log.schema import events
@@ -78,9 +78,7 @@ def test_causes_chains_and_counts_are_what_single_steps_find(
         log = open_log("sqlite://", clock)
         await log.open()
         await perform(log, steps)
-        singles = {
-            e.revision: e for cause in causes for e in await log.read(after, 99, EventFilter(cause=cause))
-        }
+        singles = {e.revision: e for cause in causes for e in await log.read(after, 99, EventFilter(cause=cause))}
         where = EventFilter(causes=tuple(causes)) if causes else EVERYTHING
         found = [event.revision for event in await log.read(after, 99, where)]
         if causes:
@@ -100,11 +98,11 @@ def test_causes_chains_and_counts_are_what_single_steps_find(
 
 
 def test_portions_hold_every_number_once_in_order() -> None:
-    numbers = list(range(queries.PORTION * 2 + 1))
-    found = list(queries.portions(numbers))
-    assert [len(portion) for portion in found] == [queries.PORTION, queries.PORTION, 1]
+    numbers = list(range(images.PORTION * 2 + 1))
+    found = list(images.portions(numbers))
+    assert [len(portion) for portion in found] == [images.PORTION, images.PORTION, 1]
     assert [number for portion in found for number in portion] == numbers
-    assert list(queries.portions([])) == []
+    assert list(images.portions([])) == []
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

@@ -39,17 +39,18 @@ def test_typical_objects_become_a_tenth_of_their_size() -> None:
     codec = Codec(lambda _: None)
     codec.use(1, training.typical())
     others = samples.payloads(seed=6, rounds=20)
-    stored = sum(len(codec.encode(text, "", "")[2]) for text in others)
+    stored = sum(len(codec.encode(text)) for text in others)
     assert stored * 10 < sum(map(len, others))
 
 
 def test_what_cannot_be_read_is_said() -> None:
     codec = Codec(lambda _: None)
     codec.use(1, training.typical())
-    good = codec.encode(b'{"metadata":{"name":"a"}}' * 20, "", "")
-    for codec_number, dictionary, data in ((9, 1, b""), (1, 2, good[2]), (1, 1, b"\xff\xff"), (1, 1, b"")):
+    good = codec.encode(b'{"metadata":{"name":"a"}}' * 20)
+    known = good[:3]
+    for data in (b"", b"\x09" + good[1:], b"\x01\x00\x02" + good[3:], known + b"\xff\xff", known, good[:2]):
         with pytest.raises(PayloadError):
-            codec.decode(codec_number, dictionary, data, "", "")
+            codec.decode(data)
 
 
 def objects(count: int, seed: int = 7) -> Iterator[Draft]:
@@ -110,9 +111,7 @@ async def test_heartbeats_leave_a_short_tail_and_each_its_newest(monkeypatch: py
     monkeypatch.setattr(session, "PRUNE_EVERY", 10)
     log = open_log("sqlite://", SystemClock())
     await log.open()
-    await log.append(
-        deciding(draft("quiet", transient=True), draft("quiet", Change.MODIFIED, transient=True))
-    )
+    await log.append(deciding(draft("quiet", transient=True), draft("quiet", Change.MODIFIED, transient=True)))
     await log.append(deciding(draft("busy", transient=True), draft("event")))
     for turn in range(100):
         await log.append(deciding(draft("busy", Change.MODIFIED, turn, transient=True)))
@@ -127,9 +126,7 @@ async def test_heartbeats_leave_a_short_tail_and_each_its_newest(monkeypatch: py
     await log.aclose()
 
 
-async def test_the_wal_stays_short_under_steady_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_wal_stays_short_under_steady_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wal, "CHECKPOINT_SECONDS", 0.01)
     monkeypatch.setattr(wal, "WAL_PAGES_MAX", 100)
     log = await opened(tmp_path)
@@ -137,9 +134,7 @@ async def test_the_wal_stays_short_under_steady_writes(
     file = tmp_path / "ksql.db-wal"
     number = 0
     while pages_written < 3000:
-        await asyncio.gather(
-            *[log.append(deciding(draft(f"o{number}-{n}", value="x" * n))) for n in range(16)]
-        )
+        await asyncio.gather(*[log.append(deciding(draft(f"o{number}-{n}", value="x" * n))) for n in range(16)])
         number += 1
         pages_written += 10
     assert file.stat().st_size < 2000 * 4096

@@ -8,6 +8,7 @@ import pytest
 from ksql.base.clock import SystemClock
 from ksql.log import migrate
 from ksql.log.event import Change
+from ksql.log.pages import text_of
 from ksql.log.store import SqlEventLog, open_log
 from ksql.log.verify import Difference, verify
 from tests.log.drafts import deciding, draft
@@ -46,41 +47,44 @@ async def after(path: Path, *statements: str) -> Difference | None:
     return found
 
 
+def page(revision: int, fragment: bytes, skipped: int = 0) -> str:
+    """A statement that puts another page with this one fragment there."""
+    text = text_of(revision, skipped, [(revision, fragment)])
+    return f"UPDATE events SET payload = x'00{text.hex()}' WHERE revision = {revision}"
+
+
 @pytest.mark.parametrize(
     ("damage", "revision", "words"),
     [
         ("DELETE FROM events WHERE revision = 2", 5, "1 events are missing between r1 and r5"),
         ("DELETE FROM events WHERE revision = 6", 7, "missing between r5 and r7"),
         ("DELETE FROM events WHERE revision = 7", 7, "the events end at r6"),
-        ("UPDATE events SET skipped = 0 WHERE revision = 5", 5, "missing"),
-        ("UPDATE events SET skipped = 3 WHERE revision = 5", 5, "heartbeats"),
         ("UPDATE events SET time = time - 1000000000 WHERE revision = 5", 5, "time"),
         ("UPDATE events SET stream = 6 WHERE revision = 5", 5, "does not live"),
         ("UPDATE events SET stream = 1 WHERE revision = 6", 6, "does not begin"),
         ("UPDATE events SET action = 99 WHERE revision = 5", 5, "action 99"),
         ("UPDATE events SET actor = 99 WHERE revision = 5", 5, "actor"),
-        ("UPDATE events SET codec = 9 WHERE revision = 5", 5, "codec 9"),
-        ("UPDATE events SET dictionary = 9 WHERE revision = 5", 5, "dictionary 9 is missing"),
-        ("UPDATE events SET payload = x'00ff' WHERE revision = 5", 5, "payload"),
-        (
-            "UPDATE events SET codec = 0, payload = CAST('{\"a\":1}' AS BLOB) WHERE revision = 1",
-            1,
-            "no object",
-        ),
-        (
-            "UPDATE events SET codec = 0, payload = CAST('{\"metadata\":{' AS BLOB) WHERE revision = 5",
-            5,
-            "no object",
-        ),
+        ("UPDATE events SET action = -action WHERE revision = 5", 5, "is not known"),
+        ("UPDATE events SET payload = x'09' WHERE revision = 5", 5, "codec 9"),
+        ("UPDATE events SET payload = x'010009' WHERE revision = 5", 5, "dictionary 9 is missing"),
+        ("UPDATE events SET payload = x'00ff' WHERE revision = 5", 5, "cannot be read"),
+        ("UPDATE events SET payload = NULL WHERE revision = 5", 5, "the page that should hold its payload"),
+        ("UPDATE events SET time = NULL WHERE revision = 5", 5, "has no time"),
+        (page(5, b'\x02{"metadata":{}}'), 5, "2 events are missing"),
+        (page(5, b'\x02{"metadata":{}}', skipped=3), 5, "it says that 3 heartbeats came before it"),
+        (page(1, b'\x02{"a":1}'), 1, "no object"),
+        (page(5, b'\x02{"metadata":{', skipped=2), 5, "no object"),
+        (page(5, b"\x07{}", skipped=2), 5, "a fragment of kind 7"),
+        (page(5, b"\x03\0\0\0\4\1\0", skipped=2), 5, "difference cannot be read"),
+        (page(5, b"\x03\0\0\0\2\0", skipped=2), 5, "r3 is missing"),
         ("UPDATE head SET revision = 9", 9, "the log ends at r8"),
         ("UPDATE head SET durable = 6", 6, "the events end at r7"),
         ("UPDATE head SET time = 0", 8, "head's time"),
-        ("UPDATE objects SET revision = 1 WHERE stream = 1", 5, "its object is at r1"),
-        ("DELETE FROM objects WHERE stream = 6", 6, "not among the objects"),
-        ("INSERT INTO objects (stream, revision) VALUES (2, 2)", 2, "does not live"),
         ("DELETE FROM streams WHERE id = 6", 6, "its stream has no row"),
-        ("UPDATE streams SET ended = 0 WHERE id = 2", 7, "not the end of its stream"),
-        ("UPDATE streams SET ended = 5 WHERE id = 1", 5, "no DELETED does"),
+        ("UPDATE streams SET place = 99 WHERE id = 6", 6, "place has no row"),
+        ("UPDATE actions SET change = 'DELETED' WHERE id = 1", 1, "the number says otherwise"),
+        ("UPDATE places SET transient = 1", 5, "not among the objects"),
+        ("INSERT INTO streams SELECT 2000, place, uid, 'd' FROM streams WHERE id = 6", 2000, "does not live"),
         ("DELETE FROM transient WHERE revision = 8", 8, "the log ends at r7"),
         ("UPDATE transient SET revision = 7 WHERE revision = 8", 7, "by an event and by a heartbeat"),
     ],

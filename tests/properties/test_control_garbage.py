@@ -28,9 +28,7 @@ def reference(name: str, uid: str) -> Document:
 
 
 # Each example is a cluster: explaining a failure would run hundreds more.
-@settings(
-    deadline=None, max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
-)
+@settings(deadline=None, max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 @given(graph=graphs, deletions=deletions)
 def test_what_remains_has_an_owner_that_is_there_and_what_went_had_none(
     graph: list[tuple[list[int], bool]], deletions: list[tuple[int, str]]

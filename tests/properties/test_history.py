@@ -70,9 +70,7 @@ def test_a_document_does_not_differ_from_itself(a: Any) -> None:
     assert list(diff.compare(a, _sorted(a))) == []
 
 
-SECRETS = st.dictionaries(
-    st.sampled_from(["a", "b"]), st.sampled_from(["Zm9vYmFyYmF6", "cXV4cXV1eA=="]), max_size=2
-)
+SECRETS = st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["Zm9vYmFyYmF6", "cXV4cXV1eA=="]), max_size=2)
 
 
 @st.composite
@@ -101,9 +99,7 @@ async def test_the_state_at_the_head_is_the_present() -> None:
     async with story.told() as told:
         for resource in told.objects.resources():
             then = await asof.list_all(told.log, resource, told.log.head)
-            assert [event.image() for event in then] == [
-                entry.document for entry in told.objects.list(resource)
-            ]
+            assert [event.image() for event in then] == [entry.document for entry in told.objects.list(resource)]
 
 
 async def test_the_difference_between_two_revisions_leads_from_one_state_to_the_other() -> None:

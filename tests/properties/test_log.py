@@ -4,6 +4,7 @@ sees each event once. Projection: current objects equal a fold from zero. Time: 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from ksql.base.clock import VIRTUAL_EPOCH, SystemClock, VirtualClock, run_virtual
 from ksql.log import migrate
-from ksql.log.codec import Codec, train
+from ksql.log.codec import Codec, can_shorten, restored, shortened, train
+from ksql.log.delta import applied, difference
 from ksql.log.event import Actor, Change, Event
+from ksql.log.pages import Page, text_of
 from ksql.log.protocol import EVERYTHING, EventFilter, EventLog
 from ksql.log.queries import matches
 from ksql.log.registry import pack, unpack
@@ -24,9 +27,7 @@ from tests.log.drafts import deciding, draft, put, stream
 
 NAMES = st.sampled_from(["a", "b", "c"])
 # What may happen to an object called so: (name, heartbeat, what, seconds that pass before).
-STEPS = st.lists(
-    st.tuples(NAMES, st.booleans(), st.sampled_from(["put", "delete"]), st.integers(0, 2)), max_size=25
-)
+STEPS = st.lists(st.tuples(NAMES, st.booleans(), st.sampled_from(["put", "delete"]), st.integers(0, 2)), max_size=25)
 ACTORS = (Actor("alice"), Actor("bob", ("dev",)))
 
 
@@ -124,9 +125,7 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
         await perform(log, state, clock, steps)
         events = await log.read(0, 1000, EventFilter(transient=True))
         for where in filters:
-            expected = [
-                event.revision for event in events if event.revision > after and matches(where, event)
-            ]
+            expected = [event.revision for event in events if event.revision > after and matches(where, event)]
             assert [event.revision for event in await log.read(after, 1000, where)] == expected
             backwards = await log.read(0, 1000, where, newest_first=True)
             assert [e.revision for e in backwards if e.revision > after] == expected[::-1]
@@ -139,9 +138,7 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
 async def test_two_servers_on_one_database_share_one_gapless_order(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = (
-        f"sqlite:///{tmp_path}/ksql.db" if database == "sqlite" else request.getfixturevalue("postgresql_url")
-    )
+    url = f"sqlite:///{tmp_path}/ksql.db" if database == "sqlite" else request.getfixturevalue("postgresql_url")
     migrate.migrate(url)
     logs = [open_log(url, SystemClock(seed=n)) for n in range(2)]
     states = [Folded() for _ in logs]
@@ -195,19 +192,48 @@ def test_a_uuid_packs_into_sixteen_bytes(uid: object) -> None:
     assert unpack(pack(str(uid))) == str(uid)
 
 
-@given(
-    st.lists(st.binary(max_size=3000), max_size=20), st.text(max_size=9), st.text(max_size=9), st.booleans()
-)
+@given(st.lists(st.binary(max_size=3000), max_size=20))
 @settings(deadline=None)
-def test_the_codec_gives_back_every_payload(made: list[bytes], uid: str, name: str, inside: bool) -> None:
-    uid, name = (text.encode(errors="replace").decode() for text in (uid, name))
+def test_the_codec_gives_back_every_text(made: list[bytes]) -> None:
     codec = Codec({1: DICTIONARY}.get)
     codec.use(1, DICTIONARY)
     reader = Codec({1: DICTIONARY}.get)
-    for payload in made:
-        if inside:
-            payload = b'{"name":"%b","uid":"%b"}' % (name.encode(), uid.encode()) + payload * 3
-        assert reader.decode(*codec.encode(payload, uid, name), uid, name) == payload
+    for text in made:
+        assert reader.decode(codec.encode(text)) == text
+
+
+# Pieces of which images are put together: what is equal in two of them and what is not falls anywhere.
+PIECES = st.lists(
+    st.sampled_from([b',"spec":{', b',"status":{', b'{"metadata":{"name":"a"}', b"}", b"\x01", b"\x02", b"x" * 70_000])
+    | st.binary(max_size=40),
+    max_size=8,
+).map(b"".join)
+
+
+@given(PIECES, PIECES)
+@settings(deadline=None)
+def test_a_difference_applied_gives_the_later_image(base: bytes, image: bytes) -> None:
+    script = difference(base, image)
+    if script is not None:
+        assert applied(base, script) == image
+    common = b'{"metadata":{"name":"' + b"y" * len(base + image)
+    assert applied(common + base, difference(common + base, common + image) or b"") == common + image
+
+
+@given(PIECES, st.text(max_size=9), st.text(max_size=9))
+def test_what_is_shortened_is_restored(payload: bytes, uid: str, name: str) -> None:
+    uid, name = (text.encode(errors="replace").decode() for text in (uid, name))
+    inside = b'{"name":"%b","uid":"%b"}' % (name.encode(), uid.encode()) + payload
+    if can_shorten(inside):
+        assert restored(shortened(inside, uid, name), uid, name) == inside
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=300)), min_size=1, max_size=16), st.integers(0, 9))
+def test_a_page_gives_back_its_fragments(steps: list[tuple[int, bytes]], skipped: int) -> None:
+    revisions = list(accumulate([7, *[step + 1 for step, _ in steps[1:]]]))
+    fragments = list(zip(revisions, [data for _, data in steps], strict=True))
+    page = Page(text_of(7, skipped, fragments), 7, 1)
+    assert (list(page.fragments.items()), page.skipped) == (fragments, skipped)
 
 
 DICTIONARY = train(payloads(seed=3, rounds=20))

@@ -26,9 +26,7 @@ TEXT = st.sampled_from(
      "Exists", "Equal", "*/5 * * * *", "TZ=x * *", "a.b/c", "/", "..", "10.0.0.0/8", "metadata.name", "ü", "Recreate",
      "Indexed", "Resource", "Container", "Prefix", "ServiceAccount", "kubernetes.io/tls", "ExternalName"]
 )  # fmt: skip
-TIMES = st.sampled_from(
-    ["2026-01-01T00:00:00Z", "2026-01-31T23:59:59.5+02:00", "0001-01-01T00:00:00+23:00", "soon"]
-)
+TIMES = st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-31T23:59:59.5+02:00", "0001-01-01T00:00:00+23:00", "soon"])
 AMOUNTS = st.sampled_from(["1", "500m", "1Gi", "0", "-1", "1.5", "1000m", "1e3", "x", 2, 0.5])
 SPECIAL: Mapping[str, st.SearchStrategy[Any]] = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": AMOUNTS,
@@ -56,9 +54,7 @@ def documents(draw: st.DrawFn, schema: Mapping[str, Any], depth: int = 0, odd: b
         most = 6 if depth < 6 else 3
         chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=most)) if names else []
         chosen = list(
-            dict.fromkeys(
-                [*chosen, *(n for n in ("metadata", "spec", "template", "containers") if n in names)]
-            )
+            dict.fromkeys([*chosen, *(n for n in ("metadata", "spec", "template", "containers") if n in names)])
         )
         return {name: draw(documents(schema["properties"][name], depth + 1, odd)) for name in chosen}
     if kind == "object" and "additionalProperties" in schema:

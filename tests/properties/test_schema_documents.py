@@ -202,7 +202,9 @@ def test_a_patch_of_maps_leads_to_the_target(old: Any, new: Any) -> None:
     assert canonical(old) == before
 
 
-container = st.fixed_dictionaries({"name": st.sampled_from("abcde")}, optional={"image": words, "args": st.lists(words)})
+container = st.fixed_dictionaries(
+    {"name": st.sampled_from("abcde")}, optional={"image": words, "args": st.lists(words)}
+)
 pods = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries({"labels": maps, "finalizers": st.lists(words, unique=True)}),
@@ -245,7 +247,13 @@ def test_an_order_and_deletions_lead_to_exactly_the_target(old: Any, new: Any) -
         assert {key: one[key] for key in wanted} == wanted
 
 
-DIRECTIVES = ["$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "$setElementOrder"]
+DIRECTIVES = [
+    "$patch",
+    "$retainKeys",
+    "$setElementOrder/containers",
+    "$deleteFromPrimitiveList/finalizers",
+    "$setElementOrder",
+]
 directed = st.recursive(
     st.one_of(scalars, st.sampled_from(["delete", "replace", "merge"])),
     lambda inner: st.one_of(
@@ -291,7 +299,9 @@ def delimited(number: int, data: bytes) -> bytes:
 
 def field(text: str) -> tuple[int, str, str, str]:
     """Number, flags, code and JSON name, read independently of the decoder."""
-    head, _, name = text.partition(":") if "<" not in text else (text[: text.index(">") + 1], "", text[text.index(">") + 2 :])
+    head, _, name = (
+        text.partition(":") if "<" not in text else (text[: text.index(">") + 1], "", text[text.index(">") + 2 :])
+    )
     digits = len(head) - len(head.lstrip("0123456789"))
     flags = head[digits:].rstrip("<>abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.")
     return int(head[:digits]), flags, head[digits + len(flags) :], name
@@ -334,7 +344,11 @@ def contents(code: str, value: Any) -> bytes:
             return delimited(1, value.encode())
         case "o":
             is_text = isinstance(value, str)
-            return varint(1 << 3) + varint(is_text) + (delimited(3, value.encode()) if is_text else varint(2 << 3) + varint(value))
+            return (
+                varint(1 << 3)
+                + varint(is_text)
+                + (delimited(3, value.encode()) if is_text else varint(2 << 3) + varint(value))
+            )
         case "r":
             return delimited(1, json.dumps(value).encode())
         case "x":

@@ -40,15 +40,15 @@ values = st.one_of(
     st.sampled_from(["0", "-1", "1", "All", "Strict", "Exact", "a=b", "a in (b", "metadata.name=x", "9" * 25,
                      "5s", "true", "NotOlderThan", "Object", "!a", "a,b", "==", "spec.nodeName!="]),
 )  # fmt: skip
+
+
 def text_of(document) -> bytes:
     return json.dumps(document).encode("utf-8", "surrogatepass")
 
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
     max_leaves=12,
 )
 named = st.fixed_dictionaries(

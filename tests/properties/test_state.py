@@ -66,9 +66,7 @@ def test_objects_equal_a_fold_from_zero_with_all_their_indexes(
             if one.change is not Change.DELETED:
                 expected[key] = one
         # The order is asked for in between, so that it is kept and not only made at the end.
-        assert [e.revision for e in objects.list("configmaps")] == [
-            expected[k].revision for k in sorted(expected)
-        ]
+        assert [e.revision for e in objects.list("configmaps")] == [expected[k].revision for k in sorted(expected)]
     for namespace in NAMESPACES:
         names = [e.stream.name for e in objects.list("configmaps", namespace)]
         assert names == sorted(name for ns, name in expected if ns == namespace)
@@ -87,9 +85,7 @@ def uids(one: Event) -> list[str]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    steps, st.integers(0, 40), st.sampled_from([None, *NAMESPACES]), st.lists(st.integers(0, 40), max_size=4)
-)
+@given(steps, st.integers(0, 40), st.sampled_from([None, *NAMESPACES]), st.lists(st.integers(0, 40), max_size=4))
 def test_a_list_and_the_frames_after_it_make_the_list_of_now(
     steps: Sequence[tuple[str, str, list[str], bool, bool]],
     begin: int,

@@ -18,9 +18,7 @@ NAMES, LABELS = ("a", "b", "c", "d"), ("web", "db", None)
 SELECTORS = ("", "app=web", "app", "!app", "app notin (web)")
 
 action = st.tuples(
-    st.sampled_from(
-        ["create", "patch", "update", "delete", "stale", "dry", "nothing", "finalize", "collection"]
-    ),
+    st.sampled_from(["create", "patch", "update", "delete", "stale", "dry", "nothing", "finalize", "collection"]),
     st.sampled_from(NAMES),
     st.sampled_from(LABELS),
     st.integers(0, 2),
@@ -97,9 +95,7 @@ def test_a_list_and_the_watch_after_it_make_the_list_of_now_for_any_selection_an
             seen = {e.stream.name: e.revision for e in page.entries}
             revision = page.revision
             for first in range(begin, len(actions), 5):
-                feed = room.watch(
-                    "configmaps", "shop", label_selector=selector, resource_version=str(revision)
-                )
+                feed = room.watch("configmaps", "shop", label_selector=selector, resource_version=str(revision))
                 task = asyncio.create_task(following(feed, seen))
                 for one in actions[first : first + 5]:
                     await act(room, *one)

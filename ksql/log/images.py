@@ -1,0 +1,177 @@
+"""From rows to payloads: finds the pages on which they stand, and the bases of differences.
+
+A row without a page belongs to the nearest one before it that has one. What a query brought serves first,
+then what this thread has unpacked lately, and the rest is asked for in a few statements, however many
+rows there are. One instance belongs to one thread, as its codec does.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from ksql.log.codec import Codec, PayloadError
+from ksql.log.pages import Fragment, Page, Shelf
+from ksql.log.schema import events
+
+# Numbers in one statement: old builds of SQLite take 999 variables, and a statement has others too.
+PORTION = 500
+# Unpacked pages that a thread keeps: a follower's read or two, some megabytes.
+PAGES_KEPT = 128
+# Whole images that a thread keeps as bases: a history goes on from the same one for long.
+BASE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Row(NamedTuple):
+    """What is needed to tell a payload."""
+
+    revision: int
+    time: int | None
+    payload: bytes | None
+    uid: str
+    name: str
+
+
+class Image(NamedTuple):
+    """A payload, its instant, and its correlation where that is no UUID."""
+
+    payload: bytes
+    time: int
+    correlation: str
+
+
+class Images:
+    """See the module."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self._bases = Shelf(BASE_BYTES_MAX)
+        self._pages: dict[int, Page] = {}  # by each revision on it
+        self._order: deque[Page] = deque()
+
+    def page(self, revision: int, time: int | None, payload: bytes) -> Page:
+        """The page in the row of its first event."""
+        return Page(self.codec.decode(payload), revision, time or 0)
+
+    def beats(self, rows: Sequence[Row]) -> list[Image]:
+        """Of heartbeats: each has a page of its own, and no base."""
+        out = []
+        for revision, time, payload, uid, name in rows:
+            fragment = self.page(revision, time, payload or b"").fragment(revision)
+            out.append(Image(fragment.whole(uid, name), time or 0, fragment.correlation))
+        return out
+
+    def of(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Image]:
+        """The image of each of these rows of `events`, in their order."""
+        out: list[Image] = []
+        for start in range(0, len(rows), PORTION):
+            portion = rows[start : start + PORTION]
+            pages = self._gathered(connection, portion)
+            fragments = [pages[row.revision].fragment(row.revision) for row in portion]
+            bases = self._bases_of(connection, portion, fragments)
+            for row, fragment in zip(portion, fragments, strict=True):
+                payload = fragment.upon(bases[fragment.base]) if fragment.base else fragment.whole(row.uid, row.name)
+                out.append(Image(payload, pages[row.revision].time, fragment.correlation))
+        return out
+
+    def _gathered(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[int, Page]:
+        """The page of each row, by revision."""
+        found: dict[int, Page] = {}
+        for revision, time, payload, _, _ in rows:
+            if payload is not None:
+                page = self._pages.get(revision) or self.page(revision, time, payload)
+                for on_it in page.fragments:
+                    found[on_it] = page
+        found |= self.pages(connection, [row.revision for row in rows if row.revision not in found])
+        return found
+
+    def pages(self, connection: sa.Connection, revisions: Iterable[int]) -> dict[int, Page]:
+        """The pages on which these revisions stand; `PayloadError` when one is not there."""
+        known, found = self._pages, {}
+        missing = []
+        for revision in revisions:
+            page = known.get(revision)
+            if page is None:
+                missing.append(revision)
+            else:
+                found[revision] = page
+        for portion in portions(missing):
+            by_carrier = self._loaded(connection, portion)
+            for revision in portion:
+                if revision not in by_carrier:
+                    raise PayloadError(f"the page of r{revision} is missing")
+                found[revision] = by_carrier[revision]
+        return found
+
+    def _loaded(self, connection: sa.Connection, revisions: Sequence[int]) -> dict[int, Page]:
+        # First which, then their rows: joined in one statement, PostgreSQL may read all of a table.
+        carriers = connection.execute(_CARRIERS, {"revisions": revisions}).scalars().all()
+        rows = connection.execute(_ROWS, {"revisions": [c for c in carriers if c is not None]})
+        found: dict[int, Page] = {}
+        for revision, time, payload in rows:
+            page = self.page(revision, time, payload)
+            self._keep(page)
+            for on_it in page.fragments:
+                found[on_it] = page
+        return found
+
+    def _keep(self, page: Page) -> None:
+        if len(self._order) == PAGES_KEPT:
+            for on_it in self._order.popleft().fragments:
+                self._pages.pop(on_it, None)
+        self._order.append(page)
+        for on_it in page.fragments:
+            self._pages[on_it] = page
+
+    def _bases_of(
+        self, connection: sa.Connection, rows: Sequence[Row], fragments: Sequence[Fragment]
+    ) -> dict[int, bytes]:
+        """The whole images from which these fragments differ, by revision."""
+        found: dict[int, bytes] = {}
+        missing: dict[int, Row] = {}
+        for row, fragment in zip(rows, fragments, strict=True):
+            base = fragment.base
+            if not base or base in found:
+                continue
+            kept = self._bases.get(base)
+            if kept is not None:
+                found[base] = kept[1]
+            else:
+                missing[base] = row
+        pages = self.pages(connection, missing) if missing else {}
+        for base, row in missing.items():
+            fragment = pages[base].fragment(base)
+            if fragment.base:
+                raise PayloadError(f"it differs from r{base}, which is not whole")
+            found[base] = image = fragment.whole(row.uid, row.name)
+            self._bases.put(base, base, image)
+        return found
+
+
+def portions(numbers: Iterable[int]) -> Iterator[list[int]]:
+    """The numbers in runs that one statement takes."""
+    left = iter(numbers)
+    while portion := list(islice(left, PORTION)):
+        yield portion
+
+
+def _carriers() -> sa.Select[int | None]:
+    """The rows that hold the pages of these revisions."""
+    carrier = events.alias("carrier")
+    nearest = (
+        sa.select(carrier.c.revision)
+        .where(carrier.c.revision <= events.c.revision, carrier.c.payload.is_not(None))
+        .order_by(carrier.c.revision.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    wanted = events.c.revision.in_(sa.bindparam("revisions", expanding=True))
+    return sa.select(nearest.label("carrier")).where(wanted).distinct()
+
+
+_CARRIERS = _carriers()
+_ROWS = sa.select(events.c.revision, events.c.time, events.c.payload).where(
+    events.c.revision.in_(sa.bindparam("revisions", expanding=True))
+)
