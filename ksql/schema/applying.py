@@ -107,7 +107,7 @@ def updated(domain: Domain, live: Document | None, new: Document, manager: str, 
         _update(domain, _bare(live), bare, managed, manager, time)
     except typed.ItemError:
         # A list whose items cannot be told apart has no managers; the object is as good as before.
-        return _with(bare, managers.read(live["metadata"].get("managedFields")))
+        return _with(bare, managers.read(lookup(live, "metadata", "managedFields")))
     managed.capped()
     return _with(bare, managed)
 

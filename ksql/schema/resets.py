@@ -21,6 +21,8 @@ _RESETS: Mapping[tuple[str, str], FieldSet] = {
     ("pods", "status"): of_fields("spec", "metadata.deletionTimestamp", "metadata.ownerReferences"),
     ("deployments.apps", "status"): of_fields("spec", "metadata.labels"),
     ("customresourcedefinitions.apiextensions.k8s.io", "status"): of_fields("spec", "metadata"),
+    # Labels that are sent there are counted as the sender's, though they do not change.
+    ("pods", "ephemeralcontainers"): {},
     ("certificatesigningrequests.certificates.k8s.io", ""): of_fields("spec", "status"),
     ("certificatesigningrequests.certificates.k8s.io", "status"): of_fields("spec", "status.conditions"),
     ("certificatesigningrequests.certificates.k8s.io", "approval"): of_fields("spec", "status.certificate"),
@@ -29,7 +31,6 @@ _ANY: Mapping[str, Any] = {}
 _CONTAINER = {"*": {"f:resources": _ANY, "f:resizePolicy": _ANY}}
 # Doors that write a part alone: the paths of that part, `*` for any item.
 _PARTS: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("pods", "ephemeralcontainers"): {"f:spec": {"f:ephemeralContainers": _ANY}},
     ("pods", "resize"): {"f:spec": {"f:containers": _CONTAINER, "f:initContainers": _CONTAINER}},
 }
 

@@ -122,10 +122,14 @@ def type_of_schema(catalogue: Catalogue, schema: Mapping[str, Any]) -> Type:
     """The type of a custom resource's objects from the openAPIV3Schema of their version."""
     if not schema:
         return DEDUCED
-    compiler = _Compiler(catalogue)
-    whole = compiler.of(schema, bool(schema.get("x-kubernetes-preserve-unknown-fields")))
-    _identify(compiler, whole)
+    whole = plain_type_of_schema(catalogue, schema)
+    _identify(_Compiler(catalogue), whole)
     return whole
+
+
+def plain_type_of_schema(catalogue: Catalogue, schema: Mapping[str, Any]) -> Type:
+    """The type of values of a schema that is all there is to say of them."""
+    return _Compiler(catalogue).of(schema, False)
 
 
 def _identify(compiler: "_Compiler", type: Type) -> None:
