@@ -79,7 +79,7 @@ _Reader = Callable[[_Reading, int, int, int], Any]
 class _Field:
     """One field of a message: how to read its value and where the value goes."""
 
-    __slots__ = ("inline", "kept", "listed", "mapped", "name", "packed", "read", "wire", "zero")
+    __slots__ = ("inline", "kept", "listed", "mapped", "name", "packed", "plain", "read", "text", "wire", "zero")
 
     def __init__(self, flags: str, code: str, name: str) -> None:
         self.name = name
@@ -90,6 +90,9 @@ class _Field:
         # An explicit zero stays when Go can tell it from an absent one, or prints it anyway.
         self.kept = self.listed or self.mapped or "*" in flags or "!" in flags
         self.packed = self.listed and self.wire != _BYTES
+        # Most fields are texts, and most others one value that stands where it is: those are read in line.
+        self.plain = not (self.listed or self.mapped or self.inline)
+        self.text = self.plain and self.read is _text
 
 
 class _Message:
@@ -176,24 +179,53 @@ def _spend(reading: _Reading, values: int) -> None:
 
 
 def _read_message(message: _Message, reading: _Reading, start: int, end: int, depth: int) -> Document:
+    if depth > DEPTH_MAX:
+        raise _Malformed(f"messages are nested more than {DEPTH_MAX} deep")
     out: Document = {}
-    fields = message.fields
-    for number, wire, begin, stop in _fields_of(reading, start, end, depth):
-        field = fields.get(number)
+    data, fields, position, values = reading.data, message.fields, start, 0
+    while position < end:
+        values += 1
+        # The loop of `_fields_of` once more, in line: it is walked for every field of every body.
+        key = data[position]
+        position += 1
+        if key >= 0x80:
+            key, position = _varint(data, position - 1, end)
+        elif key < 8:
+            raise _Malformed("proto: illegal tag 0")
+        wire = key & 7
+        if wire == _BYTES and position < end and data[position] < 0x80:
+            begin = position + 1
+            position = begin + data[position]
+            if position > end:
+                raise _Malformed("unexpected EOF")
+        else:
+            begin, position = _value_span(data, position, end, wire)
+        field = fields.get(key >> 3)
         if field is None:
             continue
-        if field.mapped:
-            _read_entry(field, out, reading, wire, begin, stop, depth)
-        elif field.packed and wire == _BYTES:
-            out.setdefault(field.name, []).extend(_packed(field, reading, begin, stop))
-        elif wire != field.wire:
-            raise _Malformed(f"proto: wrong wireType = {wire} for field {field.name}")
+        if field.text and wire == _BYTES:
+            if begin != position or field.kept:
+                out[field.name] = _text(reading, begin, position, depth)
         else:
-            _put(field, out, field.read(reading, begin, stop, depth))
+            _read_field(field, out, reading, wire, begin, position, depth)
+    _spend(reading, values)
     for name, zero in message.always:
         if name not in out:
             out[name] = zero
     return out
+
+
+def _read_field(
+    field: _Field, out: Document, reading: _Reading, wire: int, begin: int, stop: int, depth: int
+) -> None:
+    if field.mapped:
+        _read_entry(field, out, reading, wire, begin, stop, depth)
+    elif field.packed and wire == _BYTES:
+        out.setdefault(field.name, []).extend(_packed(field, reading, begin, stop))
+    elif wire != field.wire:
+        raise _Malformed(f"proto: wrong wireType = {wire} for field {field.name}")
+    else:
+        _put(field, out, field.read(reading, begin, stop, depth))
 
 
 def _put(field: _Field, out: Document, value: Any) -> None:

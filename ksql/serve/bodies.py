@@ -281,12 +281,21 @@ def _is_single(data: bytes, found: Any) -> bool:
 
 def _colons(value: Any) -> int:
     """How many colons the text of a document has, when it says no key twice."""
+    try:
+        # Printing it again is a hundred times faster than looking into it.
+        return orjson.dumps(value).count(b":")
+    except TypeError:
+        return _colons_within(value)
+
+
+def _colons_within(value: Any) -> int:
+    """The same for what cannot be printed: half a character, a number without bounds."""
     if isinstance(value, str):
         return str.count(value, ":")
     if isinstance(value, dict):
-        return len(value) + sum(_colons(key) + _colons(item) for key, item in value.items())
+        return len(value) + sum(_colons_within(key) + _colons_within(item) for key, item in value.items())
     if isinstance(value, list):
-        return sum(_colons(item) for item in value)
+        return sum(_colons_within(item) for item in value)
     return 0
 
 

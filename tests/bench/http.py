@@ -1,4 +1,4 @@
-"""The door under load: `python -m tests.bench.http [--tls] [--profile] [get list create watch]`.
+"""The door under load: `python -m tests.bench.http [--tls] [--profile FILE] [get create pods patch watch fan list]`.
 
 The server runs in a process of its own on a SQLite file; the load comes from this one, by a client that
 does nothing but send prepared bytes and count what comes back, so that what is measured is the server.
@@ -24,6 +24,7 @@ from pathlib import Path
 import uvloop
 
 from ksql.log.migrate import migrate
+from ksql.schema import protobuf_write
 from tests.serve.cluster import TOKEN, listening, rooms
 
 PODS = 10_000
@@ -31,6 +32,9 @@ WATCHERS = int(os.environ.get("BENCH_WATCHERS", "200"))
 SECONDS = 4.0
 AUTHORIZATION = f"Authorization: Bearer {TOKEN}\r\n"
 MAPS = "/api/v1/namespaces/default/configmaps"
+PODS_PATH = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+FAN_WATCHERS, FAN_CHANGES, FAN_SECONDS = 1_000, 200, 5.0
 
 
 async def serve(directory: Path, tls: bool) -> None:
@@ -136,10 +140,13 @@ def get(path: str, accept: str = "application/json") -> bytes:
 
 
 def post(path: str, document: dict) -> bytes:
-    body = json.dumps(document).encode()
+    return send("POST", path, json.dumps(document).encode())
+
+
+def send(method: str, path: str, body: bytes, media: str = "application/json") -> bytes:
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}User-Agent: bench/1\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: bench\r\n{AUTHORIZATION}User-Agent: bench/1\r\n"
+        f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -160,6 +167,35 @@ def pod(number: int) -> dict:
     metadata = {"name": f"web-{number:05}", "labels": labels}
     spec = {"containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def typical_pod(name: str) -> dict:
+    """What a workload's pod asks for: two containers, probes, resources, variables, volumes. 2.2 KB of JSON."""
+    probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10, "failureThreshold": 3}
+    main = {
+        "name": "web", "image": "registry.example/shop/web:1.2.3", "ports": [{"name": "http", "containerPort": 8080}],
+        "env": [{"name": f"VARIABLE_{n}", "value": f"value-{n}"} for n in range(6)],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        "livenessProbe": probe, "readinessProbe": probe,
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "conf", "mountPath": "/etc/web"}],
+        "securityContext": {"runAsNonRoot": True, "allowPrivilegeEscalation": False},
+    }  # fmt: skip
+    side = {"name": "proxy", "image": "registry.example/proxy:2.0", "args": ["--upstream", "127.0.0.1:8080"]}
+    spec = {
+        "containers": [main, side], "serviceAccountName": "default", "terminationGracePeriodSeconds": 30,
+        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "conf", "configMap": {"name": "web"}}],
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+    }  # fmt: skip
+    labels = {"app": "web", "tier": "front", "pod-template-hash": "6d4b75cb6d"}
+    metadata = {"name": name, "labels": labels, "annotations": {"prometheus.io/scrape": "true"}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def workload(name: str) -> dict:
+    pod = typical_pod("x")
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
 def told(name: str, took: list[float], seconds: float) -> None:
@@ -194,6 +230,120 @@ async def bench_create(port: int, tls: ssl.SSLContext | None) -> None:
             port, tls, clients, lambda: post(MAPS, config_map(f"map-{next(numbers):08}"))
         )
         told(f"durable create of 2 KB, {clients} clients", took, seconds)
+
+
+async def bench_pods(port: int, tls: ssl.SSLContext | None) -> None:
+    """Creates of a typical pod, full admission and managed fields; the two forms in turns."""
+    numbers = iter(range(10**9))
+    # Made beforehand, since encoding protobuf would be this process's time; each name in a fixed width.
+    raw = protobuf_write.encode_body({"metadata": {}, **typical_pod("pod-00000000")})
+    bodies = {
+        "application/json": json.dumps(typical_pod("pod-00000000")).encode(),
+        "application/vnd.kubernetes.protobuf": raw,
+    }
+
+    def asked(media: str) -> bytes:
+        body = bodies[media].replace(b"pod-00000000", b"pod-%08d" % next(numbers))
+        return send("POST", PODS_PATH, body, media)
+
+    for _ in range(2):
+        for media in bodies:
+            took, _, seconds = await closed_loop(port, tls, 64, partial(asked, media))
+            told(f"create a pod, {media.rpartition('.')[2].rpartition('/')[2]}, 64 clients", took, seconds)
+
+
+async def bench_patch(port: int, tls: ssl.SSLContext | None) -> None:
+    """Patches of 64 Deployments by 64 clients: an apply that changes nothing, a strategic patch that does."""
+    names = [f"web-{number:02}" for number in range(64)]
+    await closed_loop(port, tls, 8, Fill([post(DEPLOYMENTS, workload(name)) for name in names]), 60)
+    applying = {name: json.dumps(workload(name)).encode() for name in names}
+    turns = iter(range(10**9))
+
+    def applied() -> bytes:
+        name = names[next(turns) % len(names)]
+        path = f"{DEPLOYMENTS}/{name}?fieldManager=bench&force=true"
+        return send("PATCH", path, applying[name], "application/apply-patch+yaml")
+
+    def patched() -> bytes:
+        number = next(turns)
+        containers = [{"name": "web", "image": f"registry.example/shop/web:{number}"}]
+        body = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}).encode()
+        path = f"{DEPLOYMENTS}/{names[number % len(names)]}"
+        return send("PATCH", path, body, "application/strategic-merge-patch+json")
+
+    await closed_loop(port, tls, 1, Fill([applied() for _ in names]), 60)
+    head = await _revision(port, tls)
+    took, _, seconds = await closed_loop(port, tls, 64, applied)
+    told("apply without a change, 64 clients", took, seconds)
+    assert await _revision(port, tls) == head, "an apply without a change was written"
+    took, _, seconds = await closed_loop(port, tls, 64, patched)
+    told("strategic patch, 64 clients", took, seconds)
+
+
+async def _revision(port: int, tls: ssl.SSLContext | None) -> str:
+    """The log's head, as a list says it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    writer.write(get("/api/v1/namespaces/default/endpoints"))
+    data = await reader.readuntil(b'"items"')
+    writer.close()
+    return data.partition(b'"resourceVersion":"')[2].partition(b'"')[0].decode()
+
+
+class Lagging(asyncio.Protocol):
+    """A watcher that notes how long after its sending each change arrived."""
+
+    def __init__(self, request: bytes, lags: list[float]) -> None:
+        self._sent, self._lags = request, lags
+        self.lines, self._rest = 0, b""
+        self.ready = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        transport.write(self._sent)
+
+    def data_received(self, data: bytes) -> None:
+        self.ready.done() or self.ready.set_result(None)
+        now, data = time.perf_counter(), self._rest + data
+        at = data.find(b"sent-at-")
+        while at >= 0 and len(data) >= at + 28:
+            self._lags.append(now - int(data[at + 8 : at + 28]) / 1e9)
+            self.lines += 1
+            at = data.find(b"sent-at-", at + 28)
+        self._rest = data[at:] if at >= 0 else data[-7:]
+
+
+async def bench_fan(port: int, tls: ssl.SSLContext | None, pid: int) -> None:
+    """1,000 watchers of one kind, 200 changes a second of 2 KB: how late each change arrives."""
+    loop, lags = asyncio.get_running_loop(), list[float]()
+    asked = get(f"{MAPS}?watch=true&resourceVersion={await _revision(port, tls)}")
+    followers: list[Follower | Lagging] = []
+    for number in range(FAN_WATCHERS):
+        # A few note how late they are told: were it all of them, the noting would be what is measured.
+        made = partial(Lagging, asked, lags) if number % 50 == 0 else partial(Follower, asked)
+        followers.append((await loop.create_connection(made, "127.0.0.1", port, ssl=tls))[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    drained = asyncio.create_task(reader.read(-1))
+    busy, begun = cpu(pid), time.perf_counter()
+    count = int(FAN_SECONDS * FAN_CHANGES)
+    for number in range(count):
+        await asyncio.sleep(max(0.0, begun + number / FAN_CHANGES - time.perf_counter()))
+        stamp = f"sent-at-{time.perf_counter_ns():020}"
+        document = config_map(f"fan-{number:08}")
+        document["metadata"]["labels"] = {"stamp": stamp}
+        writer.write(post(MAPS, document))
+    lasted = time.perf_counter() - begun
+    deadline = time.perf_counter() + 20
+    while sum(f.lines for f in followers) < count * FAN_WATCHERS and time.perf_counter() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    delivered, core = sum(f.lines for f in followers), 100 * (cpu(pid) - busy) / (time.perf_counter() - begun)
+    ordered = sorted(lags)
+    p50, p99 = ordered[len(ordered) // 2] * 1000, ordered[int(len(ordered) * 0.99)] * 1000
+    print(f"{FAN_WATCHERS} watchers, {count / lasted:.0f} changes/s: {delivered:,} of {count * FAN_WATCHERS:,} frames, "
+          f"lag p50 {p50:.0f} ms p99 {p99:.0f} ms, server {core:.0f} % of a core", flush=True)  # fmt: skip
+    writer.close()
+    drained.cancel()
+    for follower in followers:
+        follower.transport.abort()
 
 
 async def bench_list(port: int, tls: ssl.SSLContext | None) -> None:
@@ -276,6 +426,12 @@ async def main(names: list[str], tls: bool, port: int, pid: int) -> None:
         await bench_get(port, context)
     if "create" in names:
         await bench_create(port, context)
+    if "pods" in names:
+        await bench_pods(port, context)
+    if "patch" in names:
+        await bench_patch(port, context)
+    if "fan" in names:
+        await bench_fan(port, context, pid)
     if "watch" in names:
         await bench_watch(port, context, pid)
     if "list" in names:
@@ -284,7 +440,7 @@ async def main(names: list[str], tls: bool, port: int, pid: int) -> None:
 
 def run() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", default=["get", "create", "watch", "list"])
+    parser.add_argument("names", nargs="*", default=["get", "create", "pods", "patch", "fan", "watch", "list"])
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--profile", default="", metavar="FILE", help="where the server leaves a cProfile")
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
