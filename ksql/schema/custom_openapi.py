@@ -5,23 +5,22 @@ ties it to its kind. Where an object is embedded, its metadata is described like
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from ksql.base.documents import Document
+from ksql.schema import catalogue
 from ksql.schema.derive import REF
 from ksql.schema.resources import GroupVersionKind
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_API_VERSION: Document = {
-    "type": "string",
-    "description": "The versioned schema of this representation of an object. A server converts what it knows to "
-    "its newest form and may refuse what it does not know.",
-}
-_KIND: Document = {
-    "type": "string",
-    "description": "The resource this object represents, in CamelCase. Servers may infer it from the address a "
-    "client sends to. It cannot be changed.",
-}
+
+
+@cache
+def _common() -> Mapping[str, Document]:
+    """The fields that every object has, described in upstream's words: clients print them, and look for them."""
+    built_in: Mapping[str, Document] = catalogue.load().definition("io.k8s.api.core.v1.ConfigMap")["properties"]
+    return {key: built_in[key] for key in ("apiVersion", "kind", "metadata")}
 
 
 def definitions(name: str, gvk: GroupVersionKind, list_kind: str, schema: Document) -> Mapping[str, Document]:
@@ -34,13 +33,13 @@ def definitions(name: str, gvk: GroupVersionKind, list_kind: str, schema: Docume
         "type": "object",
         "required": ["items"],
         "properties": {
-            "apiVersion": _API_VERSION,
+            "apiVersion": _common()["apiVersion"],
             "items": {
                 "description": f"The list of {gvk.kind} objects.",
                 "type": "array",
                 "items": {"allOf": [{"$ref": REF + name}], "default": {}},
             },
-            "kind": _KIND,
+            "kind": _common()["kind"],
             "metadata": _reference("ListMeta", "What is said of the list as a whole."),
         },
         "x-kubernetes-group-version-kind": [{**tag, "kind": list_kind}],
@@ -54,10 +53,10 @@ def _reference(kind: str, description: str) -> Document:
 
 def _with_meta(schema: Document) -> Document:
     given = schema.get("properties") or {}
-    about = (given.get("metadata") or {}).get("description") or "Name, labels and what else every object has."
+    about = (given.get("metadata") or {}).get("description") or _common()["metadata"]["description"]
     properties = {
-        "apiVersion": _API_VERSION,
-        "kind": _KIND,
+        "apiVersion": _common()["apiVersion"],
+        "kind": _common()["kind"],
         "metadata": _reference("ObjectMeta", about),
     }
     return {"type": "object", **schema, "properties": {**given, **properties}}

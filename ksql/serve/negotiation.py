@@ -109,7 +109,7 @@ def _medium(clause: _Clause) -> str | None:
     return clause.media if clause.media in _ANSWERS else None
 
 
-def _wished(media: str, clause: _Clause) -> Wish | None:
+def _wished(media: str, clause: _Clause, tables: bool) -> Wish | None:
     """What a clause asks for, or None where that is not to be had."""
     name = clause.parameters.get("as", "")
     pretty = media == JSON and clause.parameters.get("pretty", "") in _YES
@@ -118,7 +118,7 @@ def _wished(media: str, clause: _Clause) -> Wish | None:
     version = clause.parameters.get("v", "")
     if clause.parameters.get("g") != _META_GROUP or version not in _META_VERSIONS:
         return None
-    if name == "Table" and media != PROTOBUF:
+    if name == "Table" and tables and media != PROTOBUF:
         return Wish(media, Form.TABLE, version, name, pretty)
     if name in ("PartialObjectMetadata", "PartialObjectMetadataList"):
         return Wish(media, Form.PARTIAL, version, name, pretty)
@@ -126,20 +126,20 @@ def _wished(media: str, clause: _Clause) -> Wish | None:
 
 
 @lru_cache(HEADERS_REMEMBERED)
-def wish(accept: bytes, *, many: bool = False) -> Wish:
+def wish(accept: bytes, *, many: bool = False, tables: bool = True) -> Wish:
     """How objects are shown to this client; `NotAcceptableError` when nothing it takes can be given.
 
-    `many` says that a list is asked for, which could be watched as well."""
-    return _wish(accept, many, _ANSWERS)
+    `many` says that a list is asked for, which could be watched as well, `tables` that the resource has columns."""
+    return _wish(accept, many, _ANSWERS, tables)
 
 
 @lru_cache(HEADERS_REMEMBERED)
 def watch_wish(accept: bytes) -> Wish:
     """How the steps of a watch are shown: a stream has no YAML."""
-    return _wish(accept, True, _STREAMS)
+    return _wish(accept, True, _STREAMS, True)
 
 
-def _wish(accept: bytes, many: bool, accepted: Sequence[str]) -> Wish:
+def _wish(accept: bytes, many: bool, accepted: Sequence[str], tables: bool) -> Wish:
     if not accept:
         return PLAIN
     clauses = _clauses(accept.decode("latin-1"))
@@ -150,7 +150,7 @@ def _wish(accept: bytes, many: bool, accepted: Sequence[str]) -> Wish:
     wishes = [
         wished
         for media, clause in found
-        if not (is_stream and media == YAML) and (wished := _wished(media, clause)) is not None
+        if not (is_stream and media == YAML) and (wished := _wished(media, clause, tables)) is not None
     ]
     if not wishes:
         raise NotAcceptableError(_accepted(accepted))

@@ -383,7 +383,9 @@ def _include(query: parameters.Query, wished: Wish) -> str:
 
 def _wished(exchange: Exchange, target: Target, *, many: bool = False) -> Wish:
     """The form of an answer, which has to be one that the target has."""
-    wished = wish(exchange.headers.get(b"accept", b""), many=many)
+    # What is only asked (reviews) and never listed has no columns.
+    tables = "list" in target.type.verbs
+    wished = wish(exchange.headers.get(b"accept", b""), many=many, tables=tables)
     if wished is PLAIN:
         return wished
     _possible(wished, target)

@@ -512,3 +512,12 @@ async def test_more_writes_than_there_is_room_for_are_sent_away(monkeypatch):
         assert (await http.get(MAPS)).status_code == 200
         go.set()
         assert [(await task).status_code for task in waiting] == [201, 201]
+
+
+async def test_what_is_only_asked_has_no_table(http):
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    words = "only the following media types are accepted: application/json, application/yaml, "
+    answer = await http.post(path, json=review, headers={"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    await refused(answer, 406, "NotAcceptable", words + "application/vnd.kubernetes.protobuf")
+    assert (await http.post(path, json=review, headers=TABLE)).json()["kind"] == "SelfSubjectAccessReview"
