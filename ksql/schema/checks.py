@@ -41,12 +41,19 @@ def one_of(
     needed: bool = False,
 ) -> None:
     """A choice; missing is a fault only where it is needed."""
-    value = holder.get(field)
+    value, place = holder.get(field), f"{path}.{field}" if path else field
     if not value:
         if needed:
-            out.append(required(f"{path}.{field}"))
+            out.append(required(place))
     elif value not in supported:
-        out.append(unsupported(f"{path}.{field}", value, supported))
+        out.append(unsupported(place, value, supported))
+
+
+def choice(holder: Structure, path: str, field: str, supported: Collection[str], out: list[Cause]) -> None:
+    """As `one_of`, for a pointer in Go: an empty text is a choice too, and none of these."""
+    value = holder.get(field)
+    if value is not None and value not in supported:
+        out.append(unsupported(f"{path}.{field}" if path else field, value, supported))
 
 
 def named(
@@ -168,8 +175,15 @@ def reference(given: Structure, path: str, fields: Sequence[str], out: list[Caus
             out += [wrong(f"{path}.{field}", value, text) for text in names.path_segment(value)]
 
 
-def immutable(new: Structure, old: Structure, path: str, fields: Sequence[str], out: list[Cause]) -> None:
-    """Fields that stay as they are for good."""
+def immutable(
+    new: Structure, old: Structure, path: str, fields: Sequence[str], out: list[Cause], absent: Any = None
+) -> None:
+    """Fields that stay as they are for good; `absent` is what Go prints where nothing stands."""
     for field in fields:
         if new.get(field) != old.get(field):
-            out.append(wrong(f"{path}.{field}" if path else field, new.get(field), IMMUTABLE))
+            out.append(wrong(f"{path}.{field}" if path else field, new.get(field, absent), IMMUTABLE))
+
+
+def untagged(value: Structure, fields: Sequence[str]) -> Structure:
+    """A structure as Go prints its internal form, whose fields have other names and are never left out."""
+    return {name: value.get(name[0].lower() + name[1:], "") for name in fields}

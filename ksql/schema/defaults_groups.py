@@ -206,14 +206,8 @@ def _crd_names(names: Structure) -> Structure:
     return out
 
 
-def _queuing(response: Structure) -> Structure:
-    if response.get("type") != "Queue" or response.get("queuing"):
-        return {}
-    return {"queuing": {"queues": 64, "handSize": 8, "queueLengthLimit": 50}}
-
-
 _QUEUING = Fill(
-    parts={"queuing": Fill(empty={"queues": 64, "handSize": 8, "queueLengthLimit": 50})}, steps=[_queuing]
+    parts={"queuing": Fill(empty={"queues": 64, "handSize": 8, "queueLengthLimit": 50})}
 )
 
 

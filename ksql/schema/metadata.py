@@ -10,6 +10,7 @@ from typing import Any
 
 from ksql.base.documents import Document
 from ksql.schema import names
+from ksql.schema.addresses import ip_complaint
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, forbidden, invalid, required, shown, too_long, wrong
 from ksql.schema.resources import ResourceType
@@ -22,6 +23,12 @@ SUFFIX_LENGTH = 5
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_BASE_MAX = names.LABEL_LENGTH_MAX - SUFFIX_LENGTH
 
+
+def ip_name(text: str) -> names.Complaints:
+    """An object that is named after the address it stands for."""
+    return (complaint,) if (complaint := ip_complaint(text)) else ()
+
+
 NAME_SYNTAX: Mapping[str, Callable[[str], names.Complaints]] = {
     "namespaces": names.label_name,
     "services": names.label_name_1035,
@@ -33,11 +40,19 @@ NAME_SYNTAX: Mapping[str, Callable[[str], names.Complaints]] = {
     "apiservices.apiregistration.k8s.io": names.path_segment,
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": names.subdomain,
     "clustertrustbundles.certificates.k8s.io": names.path_segment,
-    "ipaddresses.networking.k8s.io": names.path_segment,
+    "ipaddresses.networking.k8s.io": ip_name,
 }
 # Kinds whose pods or jobs carry the name with a suffix in a label.
 CRON_JOB_NAME_MAX = 52
 
+_GENERIC_GROUPS = frozenset(
+    {
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "coordination.k8s.io",
+    }
+)
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
 
@@ -124,7 +139,7 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
     path, controller = "metadata.ownerReferences", ""
     for owner in owners:
         group, _, version = owner.get("apiVersion", "").rpartition("/")
-        if not version:
+        if not version or "/" in group:
             out.append(wrong(f"{path}.apiVersion", owner.get("apiVersion", ""), "version must not be empty"))
         out += [
             wrong(f"{path}.{field}", owner.get(field, ""), "must not be empty")
@@ -133,7 +148,7 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
         ]
         if owner.get("kind") == "Event" and group in ("", "events.k8s.io"):
             out.append(
-                wrong(path, owner, f"{owner['apiVersion']}, Kind=Event is disallowed from being an owner")
+                wrong(path, owner, f"{group}/{version}, Kind=Event is disallowed from being an owner")
             )
         if owner.get("controller"):
             if controller:
@@ -148,8 +163,8 @@ def _check_finalizers(type: ResourceType, finalizers: list[str], out: list[Cause
     path = "metadata.finalizers"
     for index, finalizer in enumerate(finalizers):
         out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
-        # kube-apiserver asks this of its own kinds alone, not of those of the servers it is joined with.
-        if type.custom is not None or type.group in ("apiextensions.k8s.io", "apiregistration.k8s.io"):
+        # kube-apiserver asks this of most of its own kinds, not of those of the servers it is joined with.
+        if type.custom is not None or type.group in _GENERIC_GROUPS:
             continue
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             words = "name is neither a standard finalizer name nor is it fully qualified"

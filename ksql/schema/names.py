@@ -53,8 +53,9 @@ NON_EMPTY = "must be non-empty"
 Complaints = tuple[str, ...]
 
 
-def too_long_words(limit: int) -> str:
-    return f"must be no more than {limit} bytes"
+def too_long_words(limit: int, unit: str = "characters") -> str:
+    """Kubernetes counts bytes everywhere, but calls them so only where labels are concerned."""
+    return f"must be no more than {limit} {unit}"
 
 
 def _mismatch(words: str, expression: str, *examples: str) -> str:
@@ -69,9 +70,12 @@ def _matches(expression: str, text: str) -> bool:
 @lru_cache(maxsize=REMEMBERED_MAX)
 def label_name(text: str) -> Complaints:
     """A DNS label (RFC 1123): namespaces, container names."""
-    return _sized(text, LABEL_LENGTH_MAX) + (
-        () if _matches(_LABEL, text) else (_mismatch(_LABEL_WORDS, _LABEL, "my-name", "123-abc"),)
-    )
+    complaints = _sized(text, LABEL_LENGTH_MAX)
+    if _matches(_LABEL, text):
+        return complaints
+    if _matches(_SUBDOMAIN, text):
+        return (*complaints, "must not contain dots")
+    return (*complaints, _mismatch(_LABEL_WORDS, _LABEL, "my-name", "123-abc"))
 
 
 @lru_cache(maxsize=REMEMBERED_MAX)
@@ -101,6 +105,11 @@ def wildcard_subdomain(text: str) -> Complaints:
     )
 
 
+def _prefix_complaints(prefix: str) -> Complaints:
+    mismatch = () if _matches(_SUBDOMAIN, prefix) else (_mismatch(_SUBDOMAIN_WORDS, _SUBDOMAIN, "example.com"),)
+    return _sized(prefix, SUBDOMAIN_LENGTH_MAX, "bytes") + mismatch
+
+
 @lru_cache(maxsize=REMEMBERED_MAX)
 def qualified(text: str) -> Complaints:
     """[prefix/]name: label keys, annotation keys, finalizers, extended resources."""
@@ -118,13 +127,13 @@ def qualified(text: str) -> Complaints:
         complaints += (
             (f"prefix part {NON_EMPTY}",)
             if not prefix
-            else tuple(f"prefix part {c}" for c in subdomain(prefix))
+            else tuple(f"prefix part {complaint}" for complaint in _prefix_complaints(prefix))
         )
     name = parts[-1]
     if not name:
         complaints += (f"name part {NON_EMPTY}",)
     elif len(name) > LABEL_LENGTH_MAX:
-        complaints += (f"name part {too_long_words(LABEL_LENGTH_MAX)}",)
+        complaints += (f"name part {too_long_words(LABEL_LENGTH_MAX, 'bytes')}",)
     if not _matches(_QUALIFIED, name):
         complaints += (f"name part {_mismatch(_QUALIFIED_WORDS, _QUALIFIED, *examples)}",)
     return complaints
@@ -132,7 +141,7 @@ def qualified(text: str) -> Complaints:
 
 @lru_cache(maxsize=REMEMBERED_MAX)
 def label_value(text: str) -> Complaints:
-    return _sized(text, LABEL_LENGTH_MAX) + (
+    return _sized(text, LABEL_LENGTH_MAX, "bytes") + (
         ()
         if _matches(_LABEL_VALUE, text)
         else (_mismatch(_LABEL_VALUE_WORDS, _LABEL_VALUE, "MyValue", "my_value", "12345"),)
@@ -187,8 +196,8 @@ def variable_name(text: str) -> Complaints:
     )
 
 
-def _sized(text: str, limit: int) -> Complaints:
-    return (too_long_words(limit),) if len(text) > limit else ()
+def _sized(text: str, limit: int, unit: str = "characters") -> Complaints:
+    return (too_long_words(limit, unit),) if len(text) > limit else ()
 
 
 def masked(prefix: str) -> str:

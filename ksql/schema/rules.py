@@ -16,6 +16,7 @@ from ksql.schema import rules_flow as flow
 from ksql.schema import rules_groups as groups
 from ksql.schema import rules_network as network
 from ksql.schema import rules_pods as pods
+from ksql.schema import rules_running as running
 from ksql.schema import rules_storage as storage
 from ksql.schema import rules_workloads as workloads
 from ksql.schema.errors import Cause
@@ -121,12 +122,8 @@ BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
 # Kinds whose change is judged by itself: what stays as it was is not looked at again.
 CHANGE_ALONE = frozenset(
     {
-        ("networking.k8s.io", "IPAddress"),
         ("networking.k8s.io", "ServiceCIDR"),
-        ("node.k8s.io", "RuntimeClass"),
         ("scheduling.k8s.io", "PriorityClass"),
-        ("storage.k8s.io", "CSIStorageCapacity"),
-        ("storage.k8s.io", "StorageClass"),
     }
 )
 # Kinds that hear of what may not change before all else.
@@ -136,6 +133,8 @@ CHANGE_FIRST = frozenset(
 
 # What is asked of the part that a subresource writes: (group, kind, subresource).
 PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
+    ("", "Pod", "ephemeralcontainers"): running.check_ephemeral,
+    ("", "Pod", "resize"): running.check_resize,
     ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
     ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
     ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,

@@ -1,13 +1,13 @@
 """Rules of admission: webhooks and policies, and which requests they are asked about."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from ksql.base.documents import Document
 from ksql.schema import names
-from ksql.schema.checks import PORT_MAX, PORT_RANGE, each, one_of, selector
+from ksql.schema.checks import PORT_MAX, PORT_RANGE, choice, each, one_of, selector
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, required, too_many, unsupported, wrong
 
@@ -43,11 +43,11 @@ def _check_hook(hook: Structure, path: str, mutates: bool, out: list[Cause]) -> 
     _check_full_name(hook.get("name", ""), f"{path}.name", out)
     for rule, place in each(hook.get("rules"), f"{path}.rules"):
         _check_rule(rule, place, out)
-    _choice(hook, path, "failurePolicy", _POLICIES, out)
-    _choice(hook, path, "matchPolicy", _MATCHES, out)
+    choice(hook, path, "failurePolicy", _POLICIES, out)
+    choice(hook, path, "matchPolicy", _MATCHES, out)
     if "sideEffects" not in hook:
         out.append(required(f"{path}.sideEffects", f"must specify one of {', '.join(_HARMLESS)}"))
-    _choice(hook, path, "sideEffects", _HARMLESS, out)
+    choice(hook, path, "sideEffects", _HARMLESS, out)
     seconds = hook.get("timeoutSeconds")
     if seconds is not None and not 1 <= seconds <= 30:
         words = "the timeout value must be between 1 and 30 seconds"
@@ -56,16 +56,9 @@ def _check_hook(hook: Structure, path: str, mutates: bool, out: list[Cause]) -> 
         if hook.get(field) is not None:
             selector(hook[field], f"{path}.{field}", out)
     if mutates:
-        _choice(hook, path, "reinvocationPolicy", ("IfNeeded", "Never"), out)
+        choice(hook, path, "reinvocationPolicy", ("IfNeeded", "Never"), out)
     _check_client(hook.get("clientConfig") or {}, f"{path}.clientConfig", out)
     _check_conditions(hook.get("matchConditions") or (), f"{path}.matchConditions", out)
-
-
-def _choice(holder: Structure, path: str, field: str, supported: Collection[str], out: list[Cause]) -> None:
-    """As `one_of`, for a pointer in Go: an empty text is a choice too, and none of these."""
-    value = holder.get(field)
-    if value is not None and value not in supported:
-        out.append(unsupported(f"{path}.{field}", value, supported))
 
 
 def _check_full_name(name: str, path: str, out: list[Cause]) -> None:
@@ -143,7 +136,9 @@ def check_service(service: Structure, path: str, out: list[Cause]) -> None:
         return
     if not where.startswith("/"):
         out.append(wrong(f"{path}.path", where, "must start with a '/'"))
-    for index, step in enumerate(where[1:].removesuffix("/").split("/")):
+    # Go cuts off a byte, not a character.
+    below = where.encode()[1:].decode("utf-8", "replace").removesuffix("/")
+    for index, step in enumerate(below.split("/")):
         if not step:
             out.append(wrong(f"{path}.path", where, f"segment[{index}] may not be empty"))
         for text in names.subdomain(step) if step else ():
@@ -169,7 +164,7 @@ def _check_rule(rule: Structure, path: str, out: list[Cause]) -> None:
     versions = each(rule.get("apiVersions"), f"{path}.apiVersions")
     out += [required(place) for version, place in versions if not version]
     _check_resources(rule.get("resources") or (), f"{path}.resources", out)
-    _choice(rule, path, "scope", _SCOPES, out)
+    choice(rule, path, "scope", _SCOPES, out)
 
 
 def _check_lonely(values: Sequence[str], path: str, what: str, out: list[Cause]) -> None:
@@ -261,7 +256,7 @@ def check_validating_policy(document: Document, out: list[Cause]) -> None:
 
 def _check_policy(spec: Structure, out: list[Cause]) -> None:
     """What both kinds of policy begin with."""
-    _choice(spec, "spec", "failurePolicy", _POLICIES, out)
+    choice(spec, "spec", "failurePolicy", _POLICIES, out)
     if "paramKind" in spec:
         _check_param_kind(spec["paramKind"], "spec.paramKind", out)
     constraints = spec.get("matchConstraints")
@@ -316,7 +311,7 @@ def _check_param_kind(kind: Structure, path: str, out: list[Cause]) -> None:
 
 
 def _check_match(match: Structure, path: str, out: list[Cause]) -> None:
-    _choice(match, path, "matchPolicy", _MATCHES, out)
+    choice(match, path, "matchPolicy", _MATCHES, out)
     for field in ("namespaceSelector", "objectSelector"):
         if field in match:
             selector(match[field], f"{path}.{field}", out)
@@ -341,7 +336,7 @@ def _check_validation(validation: Structure, path: str, out: list[Cause]) -> Non
         out.append(wrong(f"{path}.message", message, "must be non-empty if specified"))
     elif re.search("[\n\r]", message.strip()):
         out.append(wrong(f"{path}.message", message, "must not contain line breaks"))
-    _choice(validation, path, "reason", _REASONS, out)
+    choice(validation, path, "reason", _REASONS, out)
 
 
 def _check_annotation(annotation: Structure, name: str, path: str, out: list[Cause]) -> None:

@@ -38,7 +38,7 @@ _EXCLUSIVE = "Approved and Denied conditions are mutually exclusive"
 def check_signing_request(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
     if why := _request_complaint(spec.get("request") or ""):
-        out.append(wrong("spec.request", _bytes_shown(spec.get("request") or ""), why))
+        out.append(wrong("spec.request", spec.get("request"), why))
     usages, path = spec.get("usages") or (), "spec.usages"
     if not usages:
         out.append(required(path))
@@ -56,14 +56,6 @@ def check_signing_request(document: Document, out: list[Cause]) -> None:
     if seconds is not None and seconds < SECONDS_MIN:
         words = "may not specify a duration less than 600 seconds (10 minutes)"
         out.append(wrong("spec.expirationSeconds", seconds, words))
-
-
-def _bytes_shown(text: str) -> Sequence[int]:
-    """As Go prints bytes in a message: number by number."""
-    try:
-        return list(b64decode(text, validate=True))
-    except binascii.Error:
-        return []
 
 
 def _request_complaint(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ksql.base.documents import Document
 from ksql.schema import names
-from ksql.schema.checks import PORT_MAX, PORT_RANGE, each, immutable, selector
+from ksql.schema.checks import PORT_MAX, PORT_RANGE, each, immutable, selector, untagged
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, forbidden, required, unsupported, wrong
 from ksql.schema.metadata import check_labels
@@ -49,7 +49,7 @@ def check_priority_class(document: Document, out: list[Cause]) -> None:
     if policy == "":
         out.append(required("preemptionPolicy"))
     elif policy not in (None, "Never", "PreemptLowerPriority"):
-        out.append(unsupported("preemptionPolicy", policy, ("Never", "PreemptLowerPriority")))
+        out.append(unsupported("preemptionPolicy", policy, ("PreemptLowerPriority", "Never")))
 
 
 def _not_the_systems(name: str, value: int, is_default: bool) -> str:
@@ -160,8 +160,15 @@ def check_role(document: Document, out: list[Cause]) -> None:
 
 def check_cluster_role(document: Document, out: list[Cause]) -> None:
     _check_rules(document.get("rules") or (), False, out)
-    for index, chosen in enumerate((document.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()):
-        selector(chosen, f"aggregationRule.clusterRoleSelectors[{index}]", out)
+    rule, path = document.get("aggregationRule"), "aggregationRule.clusterRoleSelectors"
+    if rule is not None and not rule.get("clusterRoleSelectors"):
+        words = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+        out.append(required(path, words))
+    for chosen, place in each((rule or {}).get("clusterRoleSelectors"), path):
+        count = len(out)
+        selector(chosen, place, out)
+        if len(out) > count:
+            out.append(wrong(place, chosen, "invalid label selector."))
 
 
 def _check_rules(rules: Sequence[Structure], namespaced: bool, out: list[Cause]) -> None:
@@ -227,4 +234,6 @@ def _check_subject(subject: Structure, path: str, namespaced: bool, out: list[Ca
 
 def check_binding_change(document: Document, old: Document, out: list[Cause]) -> None:
     if document.get("roleRef") != old.get("roleRef"):
-        out.append(wrong("roleRef", document.get("roleRef"), "cannot change roleRef"))
+        shown = untagged(document.get("roleRef") or {}, ("APIGroup", "Kind", "Name"))
+        shown = {**shown, "APIGroup": (document.get("roleRef") or {}).get("apiGroup", "")}
+        out.append(wrong("roleRef", shown, "cannot change roleRef"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from ksql.base.documents import Document
 from ksql.schema import addresses, names
-from ksql.schema.checks import each, immutable, named, one_of, port, reference, selector
+from ksql.schema.checks import choice, each, immutable, named, port, reference, selector, untagged
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, too_many, unsupported, wrong
 from ksql.schema.metadata import check_labels
@@ -158,7 +158,7 @@ def check_ingress_class(document: Document, out: list[Cause]) -> None:
 
 
 def check_ingress_class_change(document: Document, old: Document, out: list[Cause]) -> None:
-    immutable(document.get("spec") or {}, old.get("spec") or {}, "spec", ("controller",), out)
+    immutable(document.get("spec") or {}, old.get("spec") or {}, "spec", ("controller",), out, "")
 
 
 _HTTP_PATH = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"
@@ -262,7 +262,10 @@ def check_address(document: Document, out: list[Cause]) -> None:
 
 
 def check_address_change(document: Document, old: Document, out: list[Cause]) -> None:
-    immutable(document.get("spec") or {}, old.get("spec") or {}, "spec", ("parentRef",), out)
+    parent = (document.get("spec") or {}).get("parentRef")
+    if parent != (old.get("spec") or {}).get("parentRef"):
+        shown = parent and untagged(parent, ("Group", "Resource", "Namespace", "Name"))
+        out.append(wrong("spec.parentRef", shown, IMMUTABLE))
 
 
 def check_service_range(document: Document, out: list[Cause]) -> None:
@@ -382,7 +385,7 @@ def _check_slice_ports(ports: Sequence[Structure], out: list[Cause]) -> None:
         if name in taken:
             out.append(duplicate(f"{path}.name", name))
         taken.add(name)
-        one_of(item, path, "protocol", PROTOCOLS, out, needed=True)
+        choice(item, path, "protocol", PROTOCOLS, out)
         if "appProtocol" in item:
             protocol = item["appProtocol"]
             out += [wrong(f"{path}.appProtocol", protocol, text) for text in names.qualified(protocol)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from ksql.base.documents import Document
 from ksql.schema import names, quantities
-from ksql.schema.checks import NOT_NEGATIVE, each, immutable, one_of, selector
+from ksql.schema.checks import NOT_NEGATIVE, choice, each, immutable, one_of, selector, untagged
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, unsupported, wrong
 
@@ -29,7 +29,7 @@ def check_storage_class(document: Document, out: list[Cause]) -> None:
     _check_provisioner(document, "provisioner", out)
     _check_parameters(document.get("parameters") or {}, out)
     one_of(document, "", "reclaimPolicy", ("Delete", "Retain"), out)
-    one_of(document, "", "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"), out, needed=True)
+    choice(document, "", "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"), out)
     _check_topologies(document.get("allowedTopologies") or (), out)
 
 
@@ -73,7 +73,8 @@ def _size(texts: Mapping[str, str]) -> int:
 
 
 def _check_topologies(terms: Sequence[Structure], out: list[Cause]) -> None:
-    seen: list[dict[str, frozenset[str]]] = []
+    # A term that asks for nothing is refused as if there had been one before.
+    seen: list[dict[str, frozenset[str]]] = [{}]
     for term, path in each(terms, "allowedTopologies"):
         wanted: dict[str, frozenset[str]] = {}
         for expression, place in each(term.get("matchLabelExpressions"), f"{path}.matchLabelExpressions"):
@@ -182,7 +183,8 @@ def check_csi_node_change(document: Document, old: Document, out: list[Cause]) -
     for driver in (document.get("spec") or {}).get("drivers") or ():
         known = before.get(driver.get("name"))
         if known is not None and _without_allocatable(driver) != _without_allocatable(known):
-            out.append(wrong("spec.drivers", driver, IMMUTABLE))
+            shown = untagged(driver, ("Name", "NodeID", "TopologyKeys"))
+            out.append(wrong("spec.drivers", {**shown, "Allocatable": None}, IMMUTABLE))
 
 
 def _without_allocatable(driver: Structure) -> Structure:
@@ -191,10 +193,7 @@ def _without_allocatable(driver: Structure) -> Structure:
 
 def check_csi_driver(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
-    one_of(spec, "spec", "fsGroupPolicy", ("File", "None", "ReadWriteOnceWithFSType"), out)
-    if spec.get("fsGroupPolicy") == "":
-        choices = ("File", "None", "ReadWriteOnceWithFSType")
-        out.append(unsupported("spec.fsGroupPolicy", "", choices))
+    choice(spec, "spec", "fsGroupPolicy", ("File", "None", "ReadWriteOnceWithFSType"), out)
     _check_token_requests(spec.get("tokenRequests") or (), out)
     for mode in spec.get("volumeLifecycleModes") or ():
         if mode not in ("Persistent", "Ephemeral"):

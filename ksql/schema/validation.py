@@ -33,22 +33,30 @@ def validate(
     out: list[Cause] = []
     validate_metadata(type, document, old, out)
     key = (type.group, type.kind)
-    if old is not None and subresource:
-        part = PART_RULES.get((*key, subresource))
-        if part is not None:
-            part(document, old, out)
-    # What stands as it stood was judged when it came; most updates touch metadata or status alone.
-    if subresource == "status" or (old is not None and _same_wish(document, old)):
-        return out
-    if old is not None and not subresource:
-        _check_change(key, document, old, out)
+    if old is not None:
+        # What stands as it stood was judged when it came; most updates touch metadata or status alone.
+        same = subresource == "status" or _same_wish(document, old)
+        if subresource:
+            _check_part(key, subresource, document, old, same, out)
+        elif not same:
+            _check_change(key, document, old, out)
         return out
     rule = RULES.get(key)
     if rule is not None:
         rule(document, out)
-    if old is None and key in BIRTH_RULES:
+    if key in BIRTH_RULES:
         BIRTH_RULES[key](document, out)
     return out
+
+
+def _check_part(
+    key: tuple[str, str], subresource: str, document: Document, old: Document, same: bool, out: list[Cause]
+) -> None:
+    rule, part = RULES.get(key), PART_RULES.get((*key, subresource))
+    if rule is not None and not same:
+        rule(document, out)
+    if part is not None:
+        part(document, old, out)
 
 
 def _check_change(key: tuple[str, str], document: Document, old: Document, out: list[Cause]) -> None:

@@ -166,7 +166,8 @@ def _job(admission: Admission, document: Document) -> Document:
 def _signing_request(admission: Admission, document: Document) -> Document:
     """Who asks for a certificate is what authentication said, never what the request claims."""
     if admission.old is not None:
-        return document
+        # What was asked stays as it was asked; only the answers change, through doors of their own.
+        return {**document, "spec": admission.old.get("spec") or {}}
     user = admission.user
     spec = {key: value for key, value in (document.get("spec") or {}).items() if key not in _CLAIMS}
     spec |= {"username": user.name, "groups": list(user.groups)}

@@ -34,7 +34,10 @@ GENERATION_KEYS = frozenset(
         "endpointslices.discovery.k8s.io",
         "flowschemas.flowcontrol.apiserver.k8s.io",
         "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+        "deviceclasses.resource.k8s.io",
+        "ingressclasses.networking.k8s.io",
         "ingresses.networking.k8s.io",
+        "resourceslices.resource.k8s.io",
         "networkpolicies.networking.k8s.io",
         "mutatingwebhookconfigurations.admissionregistration.k8s.io",
         "validatingwebhookconfigurations.admissionregistration.k8s.io",
@@ -47,6 +50,11 @@ GENERATION_KEYS = frozenset(
         "customresourcedefinitions.apiextensions.k8s.io",
     }
 )
+
+# Kinds that begin at 1 and never count, and those that begin without and count all the same.
+UNCOUNTED_KEYS = frozenset({"priorityclasses.scheduling.k8s.io"})
+COUNTED_LATE_KEYS = frozenset({"csidrivers.storage.k8s.io"})
+_COUNTED_KEYS = (GENERATION_KEYS - UNCOUNTED_KEYS) | COUNTED_LATE_KEYS
 
 _NOT_WANTED = ("apiVersion", "kind", "metadata", "status")
 
@@ -139,7 +147,7 @@ def update(author: Author, type: ResourceType, current: Current, document: Docum
 
     Nothing changed, nothing drafted. An object that waits to be deleted goes with its last finalizer.
     """
-    if type.key in GENERATION_KEYS and wanted_differs(current.document, document):
+    if type.key in _COUNTED_KEYS and wanted_differs(current.document, document):
         generation = (current.document["metadata"].get("generation") or 0) + 1
         document = with_metadata(document, generation=generation)
     if document == current.document:

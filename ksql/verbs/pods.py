@@ -5,11 +5,10 @@ Kubernetes' ServiceAccount, Priority and DefaultTolerationSeconds plugins and of
 classes (KEP-independent, documented under "Pod Quality of Service Classes").
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from ksql.base.documents import Document, lookup, replaced
-from ksql.schema import quantities
+from ksql.schema.quality import quality
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.view import View
@@ -20,7 +19,6 @@ _OUTAGES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 DEFAULT_SERVICE_ACCOUNT = "default"
 _PODS = ResourceType("", "v1", "pods", "pod", "Pod", True, ())
-_QOS_RESOURCES = ("cpu", "memory")
 
 
 def service_account(pod: Document, old: Document | None, view: View) -> Document:
@@ -99,30 +97,3 @@ def initial_status(pod: Document, old: Document | None, view: View) -> Document:
     if old is not None:
         return pod
     return {**pod, "status": {"phase": "Pending", "qosClass": quality(pod)}}
-
-
-def quality(pod: Document) -> str:
-    """Guaranteed, Burstable or BestEffort, from what its containers ask for and are limited to."""
-    asked = limited = False
-    guaranteed = True
-    for container in _containers(pod):
-        requests = _amounts(container, "requests")
-        limits = _amounts(container, "limits")
-        asked, limited = asked or bool(requests), limited or bool(limits)
-        whole = all(name in limits for name in _QOS_RESOURCES)
-        equal = all(requests.get(name, limit) == limit for name, limit in limits.items())
-        guaranteed = guaranteed and whole and equal
-    if not asked and not limited:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
-def _containers(pod: Document) -> Iterator[Document]:
-    for field in ("initContainers", "containers"):
-        yield from lookup(pod, "spec", field, default=None) or ()
-
-
-def _amounts(container: Document, field: str) -> dict[str, int]:
-    given = lookup(container, "resources", field, default=None) or {}
-    found = {name: quantities.milli(given[name]) for name in _QOS_RESOURCES if name in given}
-    return {name: amount for name, amount in found.items() if amount > 0}

@@ -16,6 +16,7 @@ from ksql.schema.errors import ApiError, BadRequestError, Cause
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
+from ksql.verbs.decider import GENERATION_KEYS
 from ksql.verbs.request import Request
 
 # What a client may send but the server alone decides.
@@ -79,8 +80,11 @@ def newborn(request: Request, document: Document, clock: Clock) -> Document:
     if _is_revision(document["metadata"].get("resourceVersion")):
         raise BadRequestError("resourceVersion should not be set on objects to be created")
     metadata = {key: value for key, value in document["metadata"].items() if key not in _SERVER_FIELDS}
-    for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+    for field in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
         metadata.pop(field, None)
+    # Kinds that count their changes begin anew; the others keep what they are told, as in Kubernetes.
+    if request.type.key in GENERATION_KEYS or not metadata.get("generation"):
+        metadata.pop("generation", None)
     _check_namespace(request, metadata)
     if request.type.namespaced:
         metadata["namespace"] = request.namespace
@@ -111,6 +115,10 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     metadata, before = document["metadata"], current["metadata"]
     name = before["name"]
     given = metadata.get("name") or name
+    if not metadata.get("name") and request.verb == "update":
+        raise BadRequestError(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
     if given != name:
         raise BadRequestError(f"the name of the object ({given}) does not match the name on the URL ({name})")
     _check_namespace(request, dict(metadata))
@@ -123,6 +131,9 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     kept = {key: value for key, value in metadata.items() if key not in _OURS}
     # In the order of the current one, so that the same content gives the same bytes.
     identity = {key: before[key] for key in before if key in _IDENTITY}
+    # An end cannot be wished for; whoever names another than there is shall be told so.
+    ends = ("deletionTimestamp", "deletionGracePeriodSeconds")
+    identity |= {key: metadata[key] for key in ends if metadata.get(key) is not None}
     rest = {key: kept[key] for key in before if key in kept}
     return {**document, "metadata": {**identity, **rest, **kept}}
 

@@ -5,6 +5,9 @@ from an object and back, bind a pod to its node, and let an eviction pass or not
 under the same lock as every write.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from ksql.base.clock import rfc3339
 from ksql.base.documents import Document, lookup, replaced
 from ksql.schema import faults, selectors
@@ -24,7 +27,7 @@ READABLE = frozenset({"", *PARTIAL})
 ANSWERS_STATUS = frozenset({"binding", "eviction"})
 CREATED: Document = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
-POD = GroupVersionKind("", "v1", "Pod")
+SIGNING_REQUESTS = "certificatesigningrequests.certificates.k8s.io"
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 BINDING = GroupVersionKind("", "v1", "Binding")
 EVICTION = GroupVersionKind("policy", "v1", "Eviction")
@@ -65,29 +68,65 @@ def _keeping(document: Document, other: Document, key: str) -> Document:
     return {name: value for name, value in document.items() if name != key}
 
 
+def answered(document: Document, current: Document, subresource: str, time: datetime) -> Document:
+    """A signing request after an answer: verdicts keep their words, new conditions get their times.
+
+    Who writes the status writes all conditions; those that approve or deny are not his to reword.
+    """
+    before = lookup(current, "status", "conditions", default=None) or []
+    conditions = lookup(document, "status", "conditions", default=None) or []
+    if subresource == "status":
+        for kind in ("Approved", "Denied"):
+            old = [one for one in before if one.get("type") == kind]
+            if len(old) == sum(1 for one in conditions if one.get("type") == kind):
+                kept = iter(old)
+                conditions = [next(kept) if one.get("type") == kind else one for one in conditions]
+    now = rfc3339(time)
+    stamped = [
+        {
+            **one,
+            "lastUpdateTime": one.get("lastUpdateTime") or now,
+            "lastTransitionTime": one.get("lastTransitionTime") or _since(one, before) or now,
+        }
+        for one in conditions
+    ]
+    return replaced(document, ("status", "conditions"), stamped) if stamped else document
+
+
+def _since(condition: Document, before: Sequence[Document]) -> str:
+    """When a condition came to be as it is, if it was so before."""
+    same = (
+        one for one in before if all(one.get(field) == condition.get(field) for field in ("type", "status"))
+    )
+    return next((one["lastTransitionTime"] for one in same if one.get("lastTransitionTime")), "")
+
+
 def _with_ephemeral(document: Document, current: Document) -> Document:
-    """More ephemeral containers; those that are there can neither change nor go."""
+    """The ephemeral containers alone."""
     wanted = lookup(document, "spec", "ephemeralContainers", default=None) or []
-    present = lookup(current, "spec", "ephemeralContainers", default=None) or []
-    kept = {one["name"]: one for one in wanted if "name" in one}
-    if any(kept.get(one["name"]) != one for one in present):
-        why = "existing ephemeral containers may not be changed or removed"
-        cause = faults.forbidden("spec.ephemeralContainers", why)
-        raise faults.invalid(POD, current["metadata"]["name"], [cause])
     return replaced(current, ("spec", "ephemeralContainers"), wanted)
 
 
 def _resized(document: Document, current: Document) -> Document:
-    """Only the resources of containers, matched by name."""
+    """Only the resources of containers and how they take their change.
+
+    Containers that are others than before stay as they are wanted, for the rules to refuse.
+    """
     spec = current["spec"]
     for field in ("containers", "initContainers"):
-        given = {one.get("name"): one for one in lookup(document, "spec", field, default=None) or ()}
-        if field in spec:
-            spec = {
-                **spec,
-                field: [_keeping(one, given.get(one["name"], one), "resources") for one in spec[field]],
-            }
+        wanted = lookup(document, "spec", field, default=None) or []
+        known = spec.get(field) or []
+        if [one.get("name") for one in wanted] != [one.get("name") for one in known]:
+            spec = {**spec, field: wanted}
+        elif known:
+            spec = {**spec, field: [_with_amounts(*pair) for pair in zip(known, wanted, strict=True)]}
+    if own := lookup(document, "spec", "resources"):
+        spec = {**spec, "resources": own}
     return {**current, "spec": spec}
+
+
+def _with_amounts(container: Document, wanted: Document) -> Document:
+    return _keeping(_keeping(container, wanted, "resources"), wanted, "resizePolicy")
 
 
 # --- scale

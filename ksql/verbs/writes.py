@@ -153,6 +153,8 @@ class Change:
             document = shaping.grown(request, document, current.document)
             entries = document["metadata"].get("managedFields")
             document = subresources.blended(type, request.subresource, document, current.document)
+            if type.key == subresources.SIGNING_REQUESTS and request.subresource:
+                document = subresources.answered(document, current.document, request.subresource, view.time)
             document = managing.with_managers(document, entries)
         if request.subresource == "":
             document = admit(Admission(type, request.user, view, current.document), document)

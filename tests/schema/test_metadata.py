@@ -54,9 +54,10 @@ def wrong(field: str, value: str, words: str) -> Cause:
     ("key", "name", "words"),
     [
         ("pods", "A_b", SUBDOMAIN),
-        ("pods", "a" * 254, "must be no more than 253 bytes"),
-        ("namespaces", "a.b", LABEL),
-        ("namespaces", "a" * 64, "must be no more than 63 bytes"),
+        ("pods", "a" * 254, "must be no more than 253 characters"),
+        ("namespaces", "a.b", "must not contain dots"),
+        ("namespaces", "A", LABEL),
+        ("namespaces", "a" * 64, "must be no more than 63 characters"),
         ("services", "1a", LABEL_1035),
         ("roles.rbac.authorization.k8s.io", "a/b", "may not contain '/'"),
         ("roles.rbac.authorization.k8s.io", "..", "may not be '..'"),

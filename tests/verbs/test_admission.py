@@ -9,8 +9,8 @@ import pytest
 from ksql.base.documents import Document
 from ksql.log.protocol import EventFilter
 from ksql.schema.errors import ForbiddenError, InvalidError
+from ksql.schema.quality import quality
 from ksql.verbs.bootstrap import bootstrap
-from ksql.verbs.pods import quality
 from tests.verbs.room import Room, pod, service
 
 

@@ -1,9 +1,15 @@
 """The other doors to an object: scale, binding, eviction, and the parts that each may change."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from ksql.auth.pki import make_authority
 from ksql.base.documents import Document
 from ksql.schema.errors import ConflictError, InternalError, InvalidError, NotFoundError, TooManyRequestsError
 from tests.verbs.room import Room, deployment, pod, shown
@@ -204,13 +210,53 @@ async def test_an_eviction_in_a_dry_run_leaves_everything(room: Room) -> None:
     assert room.log.head == head
 
 
+def asking(**resources: str) -> Document:
+    """A pod whose container asks for this much."""
+    made = pod()
+    made["spec"]["containers"][0]["resources"] = {"requests": resources}
+    return made
+
+
+async def resized(room: Room, *containers: Document, **more: object) -> Document:
+    patch = {"spec": {"containers": list(containers), **more}}
+    return await room.patch("pods", "shop", "web-1", patch, kind="strategic", subresource="resize")
+
+
 async def test_only_their_resources_change_when_containers_are_resized(room: Room) -> None:
-    await room.create("pods", pod())
+    made = await room.create("pods", asking(cpu="50m", memory="1Gi"))
     container = {"name": "web", "image": "other", "resources": {"requests": {"cpu": "100m"}}}
-    patch = {"spec": {"containers": [container], "hostname": "x"}}
-    changed = await room.patch("pods", "shop", "web-1", patch, kind="strategic", subresource="resize")
-    assert changed["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m"}}
+    changed = await resized(room, container, hostname="x")
+    assert changed["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "1Gi"}}
     assert changed["spec"]["containers"][0]["image"] == "web:1" and "hostname" not in changed["spec"]
+    assert changed["metadata"]["generation"] == made["metadata"]["generation"] + 1
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        ({"name": "web", "resources": {"requests": {"cpu": None, "memory": None}}}, "Pod QOS Class may not change"),
+        ({"name": "web", "resources": {"requests": {"cpu": None}}}, "resource requests cannot be removed"),
+        ({"name": "web", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}, "only cpu and memory resources are"),
+        ({"name": "new", "image": "new"}, "containers may not be added or removed on resize"),
+    ],
+)
+async def test_what_cannot_be_resized_is_refused(room: Room, container: Document, words: str) -> None:
+    await room.create("pods", asking(cpu="50m", memory="1Gi"))
+    with pytest.raises(InvalidError) as refusal:
+        await resized(room, container)
+    assert words in refusal.value.message
+
+
+async def test_pods_that_their_node_has_of_itself_are_left_alone(room: Room) -> None:
+    made = asking(cpu="50m")
+    made["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    made["spec"]["nodeName"] = "node-1"
+    await room.create("pods", made)
+    with pytest.raises(InvalidError, match="static pods cannot be resized"):
+        await resized(room, {"name": "web", "resources": {"requests": {"cpu": "1"}}})
+    with pytest.raises(InvalidError, match="static pods do not support ephemeral containers"):
+        added = {"spec": {"ephemeralContainers": [{"name": "debugger", "image": "busybox"}]}}
+        await room.patch("pods", "shop", "web-1", added, kind="strategic", subresource="ephemeralcontainers")
 
 
 async def test_containers_for_debugging_are_added_and_stay(room: Room) -> None:
@@ -225,3 +271,79 @@ async def test_containers_for_debugging_are_added_and_stay(room: Room) -> None:
         await room.patch("pods", "shop", "web-1", other, **fields)
     with pytest.raises(InvalidError, match="pod updates may not change fields"):
         await room.patch("pods", "shop", "web-1", {"spec": {"hostname": "x"}})
+
+
+# --- certificates
+
+
+def signing_request() -> Document:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bob")])
+    pem = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    request = b64encode(pem.public_bytes(serialization.Encoding.PEM)).decode()
+    spec = {"request": request, "signerName": "example.com/people", "usages": ["client auth"]}
+    return {"metadata": {"name": "bob"}, "spec": spec}
+
+
+def verdict(kind: str, reason: str = "") -> Document:
+    return {"status": {"conditions": [{"type": kind, "status": "True", "reason": reason}]}}
+
+
+REQUESTS = "certificatesigningrequests.certificates.k8s.io"
+
+
+async def test_a_request_is_approved_and_its_certificate_given_once(room: Room) -> None:
+    made = await room.create(REQUESTS, signing_request())
+    assert made["spec"]["username"] == "alice" and "certificate" not in made["status"]
+    approved = await room.patch(REQUESTS, "", "bob", verdict("Approved", "Known"), subresource="approval")
+    (condition,) = approved["status"]["conditions"]
+    assert condition["lastUpdateTime"] == condition["lastTransitionTime"] != ""
+    issued = b64encode(make_authority(room.clock).certificate).decode()
+    # Whoever signs cannot reword the verdict.
+    reworded = {"status": {"certificate": issued, **verdict("Approved", "Other")["status"]}}
+    given = await room.patch(REQUESTS, "", "bob", reworded, subresource="status")
+    assert given["status"]["certificate"] == issued
+    assert given["status"]["conditions"] == approved["status"]["conditions"]
+    with pytest.raises(InvalidError, match="updates may not modify existing certificate content"):
+        other = {"status": {"certificate": b64encode(make_authority(room.clock).certificate).decode()}}
+        await room.patch(REQUESTS, "", "bob", other, subresource="status")
+    # What was asked stays as it was asked.
+    patch = {"spec": {"username": "mallory"}, "metadata": {"labels": {"a": "b"}}}
+    changed = await room.patch(REQUESTS, "", "bob", patch)
+    assert changed["spec"] == made["spec"] and changed["metadata"]["labels"] == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("subresource", "patch", "words"),
+    [
+        ("approval", verdict("Denied"), "Approved and Denied conditions are mutually exclusive"),
+        ("approval", {"status": {"conditions": []}}, 'updates may not remove a condition of type "Approved"'),
+        ("status", {"status": {"certificate": "aGk="}}, "must contain at least one CERTIFICATE PEM block"),
+        ("status", verdict("Denied"), 'updates may not add a condition of type "Denied"'),
+        ("approval", {"status": {"conditions": [{"type": "Approved", "status": "False"}]}}, 'supported values: "True"'),
+    ],
+)
+async def test_an_answer_is_kept_and_given_through_its_own_door(
+    room: Room, subresource: str, patch: Document, words: str
+) -> None:
+    await room.create(REQUESTS, signing_request())
+    await room.patch(REQUESTS, "", "bob", verdict("Approved"), subresource="approval")
+    if patch == verdict("Denied") and subresource == "approval":
+        both = [one["status"]["conditions"][0] for one in (verdict("Approved"), patch)]
+        patch = {"status": {"conditions": both}}
+    with pytest.raises(InvalidError) as refusal:
+        await room.patch(REQUESTS, "", "bob", patch, subresource=subresource)
+    assert words in refusal.value.message
+
+
+async def test_a_request_that_is_none_is_refused(room: Room) -> None:
+    document = signing_request()
+    document["spec"] |= {"request": "aGk=", "signerName": "people", "usages": ["any", "any", "dig"]}
+    with pytest.raises(InvalidError) as refusal:
+        await room.create(REQUESTS, document)
+    assert [(cause.field, cause.reason) for cause in refusal.value.causes] == [
+        ("spec.request", "FieldValueInvalid"),
+        ("spec.usages[2]", "FieldValueNotSupported"),
+        ("spec.usages[1]", "FieldValueDuplicate"),
+        ("spec.signerName", "FieldValueInvalid"),
+    ]
