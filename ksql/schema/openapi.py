@@ -55,6 +55,8 @@ _PATCHES = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+# A custom resource has no Go type that would say how its lists are merged; kubectl reads here that it has not.
+_PATCHES_CUSTOM = _PATCHES[:3]
 
 # verb: (HTTP method, x-kubernetes-action, parameters)
 _COLLECTION = {
@@ -208,8 +210,9 @@ def _operation(
     if body and verb in ("create", "update"):
         operation["requestBody"] = {"content": {"*/*": _schema(body)}, "required": True}
     elif verb == "patch" and body:
+        media_types = _PATCHES if found.custom is None else _PATCHES_CUSTOM
         operation["requestBody"] = {
-            "content": {media: _schema(f"{_META}Patch") for media in _PATCHES},
+            "content": {media: _schema(f"{_META}Patch") for media in media_types},
             "required": True,
         }
     elif verb in ("delete", "deletecollection"):

@@ -196,6 +196,26 @@ def test_the_oldest_supported_kubectl_does_a_days_work(server: Server, old: kube
     kubectl("delete", "namespace", kubectl.namespace, "--timeout=60s")
 
 
+GADGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.older.example.com}
+spec:
+  group: older.example.com
+  scope: Namespaced
+  names: {plural: gadgets, singular: gadget, kind: Gadget}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec: {type: object, required: [size], properties: {size: {type: integer}}}
+"""
+
+
 @pytest.mark.parametrize("old", [k for k in kubectls.found() if k.minor in (27, 28)], ids=str)
 def test_an_old_kubectl_reads_the_older_openapi(server: Server, old: kubectls.Kubectl) -> None:
     kubectl = opened(server, old, "older")
@@ -204,6 +224,14 @@ def test_an_old_kubectl_reads_the_older_openapi(server: Server, old: kubectls.Ku
     assert kubectl("create", "-f", "-", input=WEB) == "deployment.apps/web created\n"
     wrong = WEB.replace("replicas: 2", "replicas: many")
     assert "replicas" in kubectl.refused("apply", "-f", "-", input=wrong)
+    kubectl.apply(GADGETS)
+    gadget = "apiVersion: older.example.com/v1\nkind: Gadget\nmetadata: {name: a}\nspec: {size: %d}\n"
+    kubectl.until(lambda: "created" in kubectl.run("apply", "-f", "-", input=gadget % 1, check=False).stdout)
+    assert "size\t<integer> -required-" in kubectl("explain", "gadgets.spec", "--output=plaintext-openapiv2")
+    # A custom resource has no strategic merge, which an old kubectl can only know from here.
+    assert kubectl.apply(gadget % 2).endswith(" configured\n")
+    assert kubectl.json("get", "gadget", "a")["spec"] == {"size": 2}
+    kubectl("delete", "crd", "gadgets.older.example.com")
     # Lists are merged by their keys only where the schema was understood.
     assert "deployment.apps/web configured" in kubectl.apply(WEB.replace("web:1", "web:2"))
     assert image(kubectl) == "example.com/web:2"
