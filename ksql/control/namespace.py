@@ -58,20 +58,36 @@ def plan(observed: Observed, now: datetime) -> Plan:
     return Plan(report, again_seconds=LOOK_AGAIN_SECONDS)
 
 
+# What cannot go wrong here, since the kinds are known and each deletion that fails is tried again; clients look
+# for all five conditions.
+_WELL = (
+    ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure", "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+)  # fmt: skip
+
+
 def status_of(namespace: Document, remaining: Mapping[str, Sequence[Document]], now: datetime) -> Document:
     """Terminating, with the conditions that say what it waits for."""
     # The core group's name is empty, and its dot remains.
-    counts = [
+    counts = sorted(
         f"{resource if '.' in resource else resource + '.'} has {len(items)} resource instances"
         for resource, items in remaining.items()
-    ]
+    )
     finalizers: dict[str, int] = {}
     for items in remaining.values():
         for each in items:
             for finalizer in each["metadata"].get("finalizers") or ():
                 finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
-    held = [f"{finalizer} in {count} resource instances" for finalizer, count in finalizers.items()]
+    held = [f"{finalizer} in {count} resource instances" for finalizer, count in sorted(finalizers.items())]
     conditions = [
+        *(_condition(namespace, type, False, now, "", reason, "", message) for type, reason, message in _WELL),
         _condition(
             namespace, "NamespaceContentRemaining", bool(counts), now,
             "SomeResourcesRemain", "ContentRemoved",

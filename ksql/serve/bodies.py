@@ -172,7 +172,17 @@ def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
 
 def options(data: bytes, media: str) -> dict[str, Any] | None:
     """The DeleteOptions in a body, None without one."""
-    return document(data, media, _DELETE_OPTIONS) if data else None
+    if not data:
+        return None
+    try:
+        found = parse(data, media, _DELETE_OPTIONS)
+    except MalformedError as error:
+        raise BadRequestError(f"couldn't get version/kind; json parse error: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadRequestError(f"couldn't get version/kind; json parse error: {_no_object(found)}")
+    return found
 
 
 def patch(data: bytes, kind: str) -> Any:

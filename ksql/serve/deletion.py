@@ -44,6 +44,7 @@ def deleting(query: Query, body: Document | None, user_agent: str) -> Options:
         field_manager=manager_of(user_agent),
         grace_period_seconds=given.get("gracePeriodSeconds"),
         propagation_policy=policy,
+        orphan_dependents=orphan,
         precondition_uid=preconditions.get("uid"),
         precondition_resource_version=preconditions.get("resourceVersion"),
     )
@@ -64,6 +65,9 @@ def _delete_query(query: Query) -> Document:
 
 _UNREADABLE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 
+# What the scheme of options is called in messages about other kinds.
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+
 # Each field of DeleteOptions with the shape it has to have.
 _DELETE_FIELDS: Mapping[str, tuple[type, str]] = {
     "gracePeriodSeconds": (int, "int64"),
@@ -78,7 +82,8 @@ _DELETE_FIELDS: Mapping[str, tuple[type, str]] = {
 def _delete_body(body: Document) -> Document:
     kind = body.get("kind", "DeleteOptions")
     if kind != "DeleteOptions":
-        raise BadRequestError("decoded object cannot be converted to DeleteOptions")
+        version = body.get("apiVersion") or "v1"
+        raise BadRequestError(f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"')
     given: Document = {}
     for key, (shape, name) in _DELETE_FIELDS.items():
         value = body.get(key)

@@ -107,7 +107,7 @@ def refuse(kind: str, causes: list[Cause]) -> None:
 
 def dry_run(values: Sequence[str], causes: list[Cause]) -> bool:
     if any(value != "All" for value in values):
-        shown = "[]string{" + ", ".join(quoted(value) for value in values) + "}"
+        shown = "[" + ",".join(quoted(value) for value in values) + "]"
         causes.append(not_supported("dryRun", shown, ("All",)))
     return bool(values)
 

@@ -157,7 +157,7 @@ class Rest:
         is_watch = target.is_watch or (query and parameters.flag(query, "watch"))
         if is_watch and verb in ("list", "get"):
             verb = "watch"
-        if verb == "create" and target.type.namespaced and not target.namespace:
+        if verb in ("create", "deletecollection") and target.type.namespaced and not target.namespace:
             return None
         return verb if verb in target.type.verbs else None
 
@@ -419,8 +419,8 @@ def _code(request: Request | None, result: Result) -> int:
         return 201
     if request is None or request.verb != "delete" or result.deleted:
         return 200
-    # Deletion that waits for dependents has only been accepted.
-    return 202 if request.options.propagation_policy == "Foreground" else 200
+    # Asked in the older way not to orphan, kube-apiserver says that it has only begun.
+    return 202 if request.options.orphan_dependents is False else 200
 
 
 def _methods(target: Target) -> list[str]:

@@ -159,9 +159,11 @@ def update(author: Author, type: ResourceType, current: Current, document: Docum
     return Outcome(current.stream, changed.document, (changed,), current.entry)
 
 
-def remove(author: Author, type: ResourceType, current: Current) -> Outcome:
-    """The object gone, as it last was."""
-    gone = draft(author, type, current.stream, Change.DELETED, current.document)
+def remove(
+    author: Author, type: ResourceType, current: Current, document: Document | None = None
+) -> Outcome:
+    """The object gone, as it last was or as `document` says."""
+    gone = draft(author, type, current.stream, Change.DELETED, document or current.document)
     return Outcome(current.stream, gone.document, (gone,), current.entry, deleted=True)
 
 

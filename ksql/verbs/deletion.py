@@ -51,6 +51,20 @@ ANSWERS_WITH_OBJECT = frozenset(
 )
 
 
+# Kinds from before there was garbage collection: a delete that says nothing leaves their pods as they are.
+ORPHANING = frozenset({"jobs.batch", "replicationcontrollers"})
+
+
+def caution(type: ResourceType, options: Options) -> str:
+    """What a delete is warned of."""
+    if type.key != "jobs.batch" or options.propagation_policy is not None:
+        return ""
+    return (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove "
+        "them or set propagationPolicy=Orphan to suppress this warning"
+    )
+
+
 class Policy(StrEnum):
     BACKGROUND = "Background"
     FOREGROUND = "Foreground"
@@ -73,13 +87,16 @@ def delete(author: Author, type: ResourceType, current: Current, options: Option
     if type.key == "namespaces":
         return _delete_namespace(author, type, current, options, view)
     if type.key == DEFINITIONS:
-        return update(author, type, current, _ending_definition(_with_propagation(current.document, options), view))
-    document = _with_propagation(current.document, options)
+        document = _with_propagation(type, current.document, options)
+        return update(author, type, current, _ending_definition(document, view))
+    document = _with_propagation(type, current.document, options)
     if type.key == "pods":
         grace = grace_seconds(document, options)
+        marked = graceful(document, grace, options, view)
         if grace > 0 or document["metadata"].get("finalizers"):
-            return update(author, type, current, graceful(document, grace, options, view))
-        return remove(author, type, current)
+            return update(author, type, current, marked)
+        # What goes at once says all the same that it was asked to go, and how fast.
+        return remove(author, type, current, marked)
     if document["metadata"].get("finalizers"):
         return update(author, type, current, _marked(document, view))
     return remove(author, type, current)
@@ -117,15 +134,18 @@ def _marked(document: Document, view: View, grace: int = 0) -> Document:
     return with_metadata(
         document,
         deletionTimestamp=rfc3339(view.time + timedelta(seconds=grace)),
-        deletionGracePeriodSeconds=grace,
+        # A namespace knows no grace: it ends when it is empty.
+        deletionGracePeriodSeconds=None if document["kind"] == "Namespace" else grace,
         generation=generation + 1 if generation else None,
     )
 
 
-def _with_propagation(document: Document, options: Options) -> Document:
-    """The object with the finalizers that the propagation policy means; the default is Background."""
+def _with_propagation(type: ResourceType, document: Document, options: Options) -> Document:
+    """The object with the finalizers that its propagation policy means, Background unless told otherwise."""
     finalizers: list[str] = document["metadata"].get("finalizers") or []
     policy = options.propagation_policy
+    if policy is None and not {ORPHAN, FOREGROUND}.intersection(finalizers) and type.key in ORPHANING:
+        policy = Policy.ORPHAN
     orphan = policy == Policy.ORPHAN or (policy is None and ORPHAN in finalizers)
     foreground = policy == Policy.FOREGROUND or (policy is None and FOREGROUND in finalizers)
     wanted = [one for one in finalizers if one not in (ORPHAN, FOREGROUND)]
@@ -141,7 +161,7 @@ def _delete_namespace(
 ) -> Outcome:
     if current.stream.name in IMMORTAL_NAMESPACES:
         raise refusals.forbidden(type, current.stream.name, "this namespace may not be deleted")
-    document = _with_propagation(current.document, options)
+    document = _with_propagation(type, current.document, options)
     pending = lookup(document, "spec", "finalizers") or document["metadata"].get("finalizers")
     if not pending:
         return remove(author, type, current)

@@ -36,7 +36,7 @@ def conflict(type: ResourceType, name: str, reason: str = MODIFIED, *, sub: str 
 
 
 def uid_precondition(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
-    return conflict(
+    return _mistaken(
         type,
         name,
         f"the UID in the precondition ({wanted}) does not match the UID in record ({found}). "
@@ -45,11 +45,19 @@ def uid_precondition(type: ResourceType, name: str, wanted: str, found: str) -> 
 
 
 def revision_precondition(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
-    return conflict(
+    return _mistaken(
         type,
         name,
         f"the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record "
         f"({found}). The object might have been modified",
+    )
+
+
+def _mistaken(type: ResourceType, name: str, reason: str) -> errors.ConflictError:
+    """A delete that meant another object: here, and only here, kube-apiserver names the kind."""
+    qualified = f"{type.kind}.{type.group}" if type.group else type.kind
+    return errors.ConflictError(
+        f'Operation cannot be fulfilled on {qualified} "{name}": {reason}', group=type.group, kind=type.kind, name=name
     )
 
 

@@ -25,6 +25,7 @@ class Options:
     force: bool = False  # apply only
     grace_period_seconds: int | None = None
     propagation_policy: str | None = None  # Background, Foreground, Orphan
+    orphan_dependents: bool | None = None  # the older way to say Orphan or Background
     precondition_uid: str | None = None
     precondition_resource_version: str | None = None
 

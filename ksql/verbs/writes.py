@@ -315,6 +315,8 @@ class Delete:
         self._request, self._ground = request, ground
 
     def prepare(self, view: View) -> None:
+        if told := deletion.caution(self._request.type, self._request.options):
+            self._request.warnings.append(told)
         policy = self._request.options.propagation_policy
         if policy is not None and policy not in tuple(deletion.Policy):
             known = ", ".join(deletion.Policy)

@@ -176,7 +176,7 @@ def test_fields_said_twice_by_field_validation(http: httpx.Client) -> None:
     [
         ("fieldValidation=Harsh", "fieldValidation",
          'Unsupported value: "Harsh": supported values: "", "Ignore", "Strict", "Warn"'),
-        ("dryRun=yes", "dryRun", 'Unsupported value: []string{"yes"}: supported values: "All"'),
+        ("dryRun=yes", "dryRun", 'Unsupported value: ["yes"]: supported values: "All"'),
         (f"fieldManager={'m' * 129}", "fieldManager", "Too long: may not be more than 128 bytes"),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def test_what_a_namespace_waits_for_stands_in_its_conditions() -> None:
     remaining = {"configmaps": [config("c", ending=True)], "pods": []}
     made = namespace.plan(namespace.Observed(space(ending=True), remaining), NOW)
     [change] = made.changes()
-    content, held = change.patch["status"]["conditions"]
+    *_, content, held = change.patch["status"]["conditions"]
     assert content["message"] == "Some resources are remaining: configmaps. has 1 resource instances"
     assert held["message"] == (
         "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"

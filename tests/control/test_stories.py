@@ -245,6 +245,14 @@ def test_a_namespace_says_what_it_waits_for_and_goes_when_that_is_over() -> None
         await user.create("configmaps", held)
         await user.delete("namespaces", "", "shop")
         await cluster.clock.sleep(10)
+        told = cluster.get("namespaces", "", "shop")["status"]["conditions"]
+        assert [(one["type"], one["status"]) for one in told] == [
+            ("NamespaceDeletionDiscoveryFailure", "False"),
+            ("NamespaceDeletionGroupVersionParsingFailure", "False"),
+            ("NamespaceDeletionContentFailure", "False"),
+            ("NamespaceContentRemaining", "True"),
+            ("NamespaceFinalizersRemaining", "True"),
+        ]
         content = condition(cluster.get("namespaces", "", "shop"), "NamespaceContentRemaining")
         assert content["message"] == "Some resources are remaining: configmaps. has 1 resource instances"
         await user.patch("configmaps", "shop", "c", {"metadata": {"finalizers": None}})

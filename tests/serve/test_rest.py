@@ -313,7 +313,7 @@ async def test_a_body_of_another_type_is_told_which_are_taken(http, method, path
     [
         ("fieldValidation=Loud", "fieldValidation",
          'Unsupported value: "Loud": supported values: "", "Ignore", "Strict", "Warn"'),
-        ("dryRun=Some", "dryRun", 'Unsupported value: []string{"Some"}: supported values: "All"'),
+        ("dryRun=Some", "dryRun", 'Unsupported value: ["Some"]: supported values: "All"'),
         ("fieldManager=" + "x" * 129, "fieldManager", "Too long: may not be more than 128 bytes"),
         ("fieldManager=a%00b", "fieldManager", "should only contain printable characters"),
     ],
@@ -354,7 +354,7 @@ async def test_a_query_that_cannot_be_is_refused(http, query, code, words):
         ({"dryRun": ["Some"]}, 422, "Unsupported value"),
         ({"gracePeriodSeconds": "5"}, 400, "cannot unmarshal string into Go struct field DeleteOptions"),
         ({"preconditions": {"uid": 5}}, 400, "cannot unmarshal number"),
-        ({"kind": "Pod", "apiVersion": "v1"}, 400, "cannot be converted to DeleteOptions"),
+        ({"kind": "Pod", "apiVersion": "v1"}, 400, 'no kind "Pod" is registered for version "v1"'),
         ({"preconditions": {"uid": "other"}}, 409, "does not match the UID in record"),
         ({"preconditions": {"resourceVersion": "1"}}, 409, "does not match the ResourceVersion in record"),
     ],
@@ -521,3 +521,36 @@ async def test_what_is_only_asked_has_no_table(http):
     answer = await http.post(path, json=review, headers={"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
     await refused(answer, 406, "NotAcceptable", words + "application/vnd.kubernetes.protobuf")
     assert (await http.post(path, json=review, headers=TABLE)).json()["kind"] == "SelfSubjectAccessReview"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"propagationPolicy": "Foreground"}, 200), ({"orphanDependents": False}, 202), ({"orphanDependents": True}, 200)],
+)
+async def test_what_has_only_begun_is_told_in_the_older_way_alone(http, options, code):
+    body = {"metadata": {"name": "held", "finalizers": ["example.com/hold"]}}
+    assert (await http.post(MAPS, json=body)).status_code == 201
+    assert (await http.request("DELETE", f"{MAPS}/held", json=options)).status_code == code
+
+
+async def test_a_collection_across_all_namespaces_cannot_be_deleted(http):
+    await make(http)
+    await refused(await http.delete("/api/v1/configmaps"), 405, "MethodNotAllowed")
+    assert (await http.get(f"{MAPS}/a")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "couldn't get version/kind; json parse error: unexpected end of JSON input"),
+        ("[]", "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type"),
+    ],
+)
+async def test_delete_options_that_are_none_are_refused_in_short(http, body, message):
+    await make(http)
+    answer = await http.request(
+        "DELETE", f"{MAPS}/a", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.json()["message"].startswith(message)
+    assert (await http.request("DELETE", f"{MAPS}/a", content="null", headers={"content-type": "application/json"})
+            ).status_code == 200  # fmt: skip

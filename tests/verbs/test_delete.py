@@ -211,3 +211,39 @@ async def test_a_dry_run_of_a_collection_leaves_everything(room: Room) -> None:
     request = room.request("deletecollection", "configmaps", "shop", options={"dry_run": True})
     page = await room.pipeline.delete_collection(request, Selection())
     assert len(page.entries) == 1 and room.log.head == head
+
+
+async def test_what_goes_at_once_says_that_it_was_asked_to_go(room: Room) -> None:
+    await room.create("pods", pod("web"))
+    gone = shown(await room.delete("pods", "shop", "web"))["metadata"]
+    assert gone["deletionTimestamp"] and gone["deletionGracePeriodSeconds"] == 0
+    event = (await room.events(resources=("pods",)))[-1]
+    assert (event.change, event.document["metadata"]["deletionGracePeriodSeconds"]) == (Change.DELETED, 0)
+
+
+async def test_a_deleted_job_leaves_its_pods_unless_told_otherwise(room: Room) -> None:
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+    for name in ("silent", "told"):
+        await room.create("jobs.batch", {"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    kept = await room.delete("jobs.batch", "shop", "silent")
+    assert shown(kept)["metadata"]["finalizers"] == ["orphan"]
+    assert kept.warnings == (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove "
+        "them or set propagationPolicy=Orphan to suppress this warning",
+    )
+    gone = await room.delete("jobs.batch", "shop", "told", propagation_policy="Background")
+    assert gone.deleted and gone.warnings == ()
+
+
+async def test_a_namespace_knows_no_grace(room: Room) -> None:
+    marked = shown(await room.delete("namespaces", "", "shop"))["metadata"]
+    assert "deletionTimestamp" in marked and "deletionGracePeriodSeconds" not in marked
+
+
+async def test_a_mistaken_delete_names_the_kind(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    with pytest.raises(ConflictError) as refused:
+        await room.delete("deployments.apps", "shop", "web", precondition_uid="x")
+    status = refused.value.status()
+    assert status["message"].startswith('Operation cannot be fulfilled on Deployment.apps "web": the UID in the')
+    assert status["details"] == {"name": "web", "group": "apps", "kind": "Deployment"}
