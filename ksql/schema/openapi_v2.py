@@ -29,6 +29,7 @@ _WORDS = frozenset(
     }
 )  # fmt: skip
 _NESTED = ("items", "additionalProperties")
+_GVK = "x-kubernetes-group-version-kind"
 _BODY_MEDIA = ["*/*"]
 _ANSWER_MEDIA = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
 _STREAM_MEDIA = [
@@ -47,7 +48,7 @@ def document(catalogue: Catalogue) -> Document:
         paths.update((path, _item(item)) for path, item in found["paths"].items())
         for name, schema in found["components"]["schemas"].items():
             if name not in definitions:
-                definitions[name] = schema_v2(schema)
+                definitions[name] = definition_v2(schema)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": f"v{catalogue.minor}.0"},
@@ -63,6 +64,13 @@ def document(catalogue: Catalogue) -> Document:
         },
         "security": [{"BearerToken": []}],
     }
+
+
+def definition_v2(schema: Mapping[str, Any]) -> Document:
+    """A whole kind. Of one that keeps unknown fields nothing is told: what is listed counts for all there is."""
+    if _GVK in schema and schema.get("x-kubernetes-preserve-unknown-fields") is True:
+        return {"type": "object", _GVK: schema[_GVK]}
+    return schema_v2(schema)
 
 
 def schema_v2(schema: Mapping[str, Any]) -> Document:

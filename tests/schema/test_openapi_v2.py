@@ -141,3 +141,11 @@ def test_operations_keep_their_parameters_in_the_protobuf_form() -> None:
         inner = fields(content[0]) if kind == 1 else fields(next(iter(fields(content[0]).values()))[0])
         names.append(inner[2 if kind == 1 else 4][0].decode())
     assert names == ["body", "dryRun", "fieldManager", "fieldValidation", "force"]
+
+
+def test_of_a_kind_that_keeps_unknown_fields_nothing_is_told() -> None:
+    group = {"group": "free.example", "version": "v1", "kind": "Open"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {"type": "string"}}}
+    tag = "x-kubernetes-group-version-kind"
+    assert openapi_v2.definition_v2({**schema, tag: [group]}) == {"type": "object", tag: [group]}
+    assert openapi_v2.definition_v2(schema) == {"x-kubernetes-preserve-unknown-fields": True}
