@@ -1,16 +1,17 @@
 """When a CronJob is due: five fields, the words `@daily` and the like, `@every 90s`, in a zone.
 
-The reading of fields and of clock changes is cronsim's. A schedule is a pure function of instants.
+Written here, as what Kubernetes means by a schedule differs from other cron readers: a day matches by either
+of its two fields unless one of them is a plain star, Sunday is 0 alone, `?` is a star, an hour that a change of
+clocks leaves out is left out and one that it repeats comes twice. Pure functions of instants; compared with
+recorded answers of the very library that Kubernetes uses.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
-
-from cronsim import CronSim, CronSimError
 
 WORDS = {
     "@yearly": "0 0 1 1 *",
@@ -21,10 +22,16 @@ WORDS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
+# A schedule that is not due within five years (the 30th of February) never is.
+YEARS_MAX = 5
 # Schedules kept read: a cluster has some hundreds.
 SCHEDULES_CACHED_MAX = 1024
+
+_MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 class ScheduleError(ValueError):
@@ -32,10 +39,18 @@ class ScheduleError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """A schedule in a zone. `every` is set for `@every`, `fields` otherwise."""
+class Field:
+    """The values one field takes; `star` is a plain `*`, which in a day's field means: look at the other."""
 
-    fields: str
+    values: frozenset[int]
+    star: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule in a zone. `every` is set for `@every`, `fields` (minute, hour, day, month, weekday) otherwise."""
+
+    fields: tuple[Field, ...]
     every: timedelta | None
     zone: ZoneInfo
 
@@ -44,13 +59,25 @@ class Schedule:
         if self.every is not None:
             steps = (until - after) // self.every
             return after + steps * self.every if steps > 0 else None
-        local = until.astimezone(self.zone).replace(microsecond=0) + timedelta(seconds=1)
-        found = next(CronSim(self.fields, local, reverse=True), None)
-        instant = None if found is None else found.astimezone(UTC)
-        return instant if instant is not None and instant > after else None
+        reach = _MINUTE
+        while True:
+            start = max(after, until - reach)
+            due = next(self._from(start), None)
+            if due is not None and due <= until:
+                return self._last(due, until)
+            if start == after:
+                return None
+            reach *= 30
+
+    def _last(self, due: datetime, until: datetime) -> datetime:
+        for following in self._from(due):
+            if following > until:
+                break
+            due = following
+        return due
 
     def following(self, after: datetime, start: datetime) -> datetime | None:
-        """The first due time past `after`; `@every` counts from `start`."""
+        """The first due time past `after`, None when there is none; `@every` counts from `start`."""
         if self.every is not None:
             steps = max(0, (after - start) // self.every) + 1
             return start + steps * self.every
@@ -68,8 +95,47 @@ class Schedule:
         return count
 
     def _from(self, after: datetime) -> Iterator[datetime]:
-        for due in CronSim(self.fields, after.astimezone(self.zone)):
-            yield due.astimezone(UTC)
+        while (due := self._next(after)) is not None:
+            yield due
+            after = due
+
+    def _next(self, after: datetime) -> datetime | None:
+        """The first minute past `after` that all fields take, walked in instants so that clock changes show."""
+        minute, hour, _, month, _ = self.fields
+        instant = after.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE
+        last = after.year + YEARS_MAX
+        while True:
+            local = instant.astimezone(self.zone)
+            if local.year > last:
+                return None
+            if local.month not in month.values:
+                instant = _midnight(local, self.zone, months=1)
+            elif not self._is_day(local):
+                instant = _midnight(local, self.zone)
+            elif local.hour not in hour.values:
+                instant = instant - timedelta(minutes=local.minute) + _HOUR
+            elif local.minute not in minute.values:
+                instant += _MINUTE
+            else:
+                return instant
+
+    def _is_day(self, local: datetime) -> bool:
+        day, weekday = self.fields[2], self.fields[4]
+        is_day = local.day in day.values
+        is_weekday = (local.weekday() + 1) % 7 in weekday.values
+        return (is_day and is_weekday) if day.star or weekday.star else (is_day or is_weekday)
+
+
+def _midnight(local: datetime, zone: ZoneInfo, months: int = 0) -> datetime:
+    """The instant at which the next day (or month) begins there."""
+    if months:
+        year, month = (local.year + 1, 1) if local.month == 12 else (local.year, local.month + 1)
+        begun = datetime(year, month, 1, tzinfo=zone)
+    else:
+        tomorrow = local.date() + timedelta(days=1)
+        begun = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=zone)
+    # Where clocks jump at midnight, the day begins when they have.
+    return begun.astimezone(UTC)
 
 
 @lru_cache(SCHEDULES_CACHED_MAX)
@@ -80,15 +146,65 @@ def parse(text: str, zone: str) -> Schedule:
     except (KeyError, ValueError, OSError) as error:
         raise ScheduleError(f"unknown time zone {zone}") from error
     if text.startswith("@every "):
-        seconds = _seconds(text.removeprefix("@every ").strip())
-        # Below a second nothing is scheduled, as Kubernetes rounds.
-        return Schedule("", timedelta(seconds=max(1.0, float(int(seconds)))), info)
-    fields = WORDS.get(text, text)
-    try:
-        CronSim(fields, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise ScheduleError(f"{text}: {error}") from error
+        # Below a second nothing is scheduled, and parts of one are dropped, as Kubernetes rounds.
+        seconds = max(1.0, float(int(_seconds(text.removeprefix("@every ").strip()))))
+        return Schedule((), timedelta(seconds=seconds), info)
+    if text.startswith("@") and text not in WORDS:
+        raise ScheduleError(f"unrecognized descriptor: {text}")
+    parts = WORDS.get(text, text).split()
+    if len(parts) != 5:
+        raise ScheduleError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
+    bounds = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 6, _DAYS))
+    fields = tuple(_field(part, *bound) for part, bound in zip(parts, bounds, strict=True))
     return Schedule(fields, None, info)
+
+
+def _field(text: str, least: int, most: int, names: Sequence[str]) -> Field:
+    values: set[int] = set()
+    star = False
+    for part in text.split(","):
+        if part:
+            found, is_star = _range(part, least, most, names)
+            values.update(found)
+            star = star or is_star
+    if not values:
+        raise ScheduleError(f"empty field: {text}")
+    return Field(frozenset(values), star)
+
+
+def _range(text: str, least: int, most: int, names: Sequence[str]) -> tuple[range, bool]:
+    span, slash, step_text = text.partition("/")
+    first_text, dash, last_text = span.partition("-")
+    star = first_text in ("*", "?")
+    if star:
+        first, last = least, most
+    else:
+        first = _number(first_text, least, names)
+        last = _number(last_text, least, names) if dash else first
+    step = 1
+    if slash:
+        step = _number(step_text, 0, ())
+        # `5/15` goes on to the end.
+        last = last if star or dash else most
+        star = star and step <= 1
+    if first < least:
+        raise ScheduleError(f"beginning of range ({first}) below minimum ({least}): {text}")
+    if last > most:
+        raise ScheduleError(f"end of range ({last}) above maximum ({most}): {text}")
+    if first > last:
+        raise ScheduleError(f"beginning of range ({first}) beyond end of range ({last}): {text}")
+    if step == 0:
+        raise ScheduleError(f"step of range should be a positive number: {text}")
+    return range(first, last + 1, step), star
+
+
+def _number(text: str, least: int, names: Sequence[str]) -> int:
+    word = text.lower()
+    if word in names:
+        return list(names).index(word) + least
+    if not (text.isascii() and text.isdigit()):
+        raise ScheduleError(f"failed to parse int from {text}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

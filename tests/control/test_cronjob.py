@@ -1,5 +1,6 @@
 """CronJobs: when they are due, in any zone, and what a due time leads to."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from ksql.control.cronjob import SCHEDULED, Observed, plan
 from ksql.control.plan import Amend, Create, Plan, Remove
 from ksql.control.schedule import ScheduleError, parse
 from tests.control.objects import NOW, at, metadata
+from tests.schema.recorded import vectors
 
 
 def cronjob(status: Document | None = None, **spec: Any) -> Document:
@@ -156,3 +158,21 @@ def test_the_latest_and_the_following_are_neighbours(text: str, zone: str, minut
     assert latest is None or latest <= now
     assert schedule.latest(now, following) == following
     assert schedule.missed(now, following, 5) == 1
+
+
+def test_schedules_mean_what_they_mean_to_kubernetes() -> None:
+    """Recorded from github.com/robfig/cron/v3, which Kubernetes reads schedules with."""
+    for line in vectors("cron"):
+        zone, text = "", line["schedule"]
+        if match := re.match(r"(?:CRON_)?TZ=(\S+)\s+(.*)", text):
+            zone, text = match.groups()
+        if "error" in line:
+            with pytest.raises(ScheduleError):
+                parse(text, zone)
+            continue
+        moment = start = datetime.fromisoformat(line["from"])
+        found = []
+        while len(found) < 6 and (following := parse(text, zone).following(moment, start)) is not None:
+            found.append(following)
+            moment = following
+        assert found == [datetime.fromisoformat(each) for each in line["next"]], line
