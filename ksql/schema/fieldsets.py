@@ -103,7 +103,8 @@ def ordered(tree: FieldSet) -> FieldSet:
     if len(tree) < 2:
         return tree
     steps = list(tree)
-    wanted = sorted(steps, key=order) if any(step[0] in "kvi" for step in steps) else sorted(steps)
+    # The last step tells whether these are fields, which sort as text, or items.
+    wanted = sorted(steps) if steps[-1][0] == "f" else sorted(steps, key=order)
     return tree if wanted == steps else {step: tree[step] for step in wanted}
 
 

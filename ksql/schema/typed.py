@@ -28,6 +28,9 @@ _KEY_DEFAULTS: Mapping[tuple[str, str], Any] = {
     ("io.k8s.api.core.v1.LocalObjectReference", "name"): "",
 }
 
+# Steps that a list keeps: more names than its items have in any one cluster at a time.
+STEPS_KNOWN = 2048
+
 ANY, NUMBER, TEXT, FLAG = "untyped", "numeric", "string", "boolean"
 _SCALARS = {"integer": NUMBER, "number": NUMBER, "boolean": FLAG}
 
@@ -61,15 +64,30 @@ class MapType:
 class ListType:
     """A list: one field, a set of values (no keys), or items told apart by their keys."""
 
-    __slots__ = ("atomic", "defaults", "element", "keys")
+    __slots__ = ("_known", "atomic", "defaults", "element", "keys")
 
     def __init__(self, element: Type, atomic: bool = True, keys: Sequence[str] = ()) -> None:
         self.element, self.atomic, self.keys = element, atomic, tuple(sorted(keys))
         # What a key is where an item does not say it.
         self.defaults: dict[str, Any] = {}
+        # Steps that were met, where one text is the key: names come back again and again.
+        self._known: dict[str, str] = {}
 
     def step(self, item: Any) -> str:
         """The step to an item; `ItemError` for one that cannot be told apart."""
+        if len(self.keys) == 1 and item.__class__ is dict:
+            key = item.get(self.keys[0])
+            if key.__class__ is str:
+                return self._known.get(key) or self._met(key)
+        return self._step(item)
+
+    def _met(self, key: str) -> str:
+        if len(self._known) >= STEPS_KNOWN:
+            self._known.clear()
+        step = self._known[key] = key_step([(self.keys[0], key)])
+        return step
+
+    def _step(self, item: Any) -> str:
         if not self.keys:
             return _value_step(item)
         if item.__class__ is not dict:

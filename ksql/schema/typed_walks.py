@@ -146,15 +146,15 @@ def _compare_lists(listed: ListType, old: Sequence[Any], new: Sequence[Any], bef
         elif len(were) > 1:
             removed[step] = LEAF
             if are:
-                added[step] = whole_item(listed.element, are[0])
+                added[step] = whole(listed.element, are[0])
         elif len(are) > 1:
             added[step] = LEAF
             if were:
-                removed[step] = whole_item(listed.element, were[0])
+                removed[step] = whole(listed.element, were[0])
         elif not were:
-            added[step] = whole_item(listed.element, are[0])
+            added[step] = whole(listed.element, are[0])
         elif not are:
-            removed[step] = whole_item(listed.element, were[0])
+            removed[step] = whole(listed.element, were[0])
         else:
             gone, changed, come = _compare(listed.element, were[0], are[0])
             if gone is not None:
@@ -184,21 +184,26 @@ def whole(type: Type, value: Any) -> FieldSet:
             return LEAF
         tree: FieldSet = {SELF: LEAF}
         fields, map = type.map.fields, type.map
-        for name, inner in value.items():
+        # Names in order give steps in order.
+        for name in sorted(value):
+            inner = value[name]
             step, of = fields.get(name) or map.of(name)
             tree[step] = LEAF if inner.__class__ not in _CONTAINERS else whole(of, inner)
-        return ordered(tree)
+        return tree
     if value.__class__ is list:
         if not value or type.list is None or type.list.atomic:
             return LEAF
-        tree = {SELF: LEAF}
-        for step, items in _indexed(type.list, value).items():
-            tree[step] = whole_item(type.list.element, items[0]) if len(items) == 1 else LEAF
-        return ordered(tree)
+        return {SELF: LEAF, **ordered(_whole_items(type.list, value))}
     return LEAF
 
 
-whole_item = whole
+def _whole_items(listed: ListType, value: Sequence[Any]) -> FieldSet:
+    tree: FieldSet = {}
+    for item in value:
+        step = listed.step(item)
+        # Items that nobody can tell apart are one field together.
+        tree[step] = LEAF if step in tree else whole(listed.element, item)
+    return tree
 
 
 def field_set(type: Type, value: Any) -> FieldSet:
@@ -228,7 +233,8 @@ def _named(type: Type, value: Any) -> FieldSet | None:
 def _named_fields(map: MapType, value: dict[str, Any]) -> FieldSet | None:
     tree: FieldSet = {}
     fields = map.fields
-    for name, inner in value.items():
+    for name in sorted(value):
+        inner = value[name]
         declared = fields.get(name)
         if declared is not None:
             step, of = declared
@@ -245,7 +251,7 @@ def _named_fields(map: MapType, value: dict[str, Any]) -> FieldSet | None:
             below = LEAF if below is None or not below else {SELF: LEAF, **below}
         if below is not None:
             tree[step] = below
-    return ordered(tree) if tree else None
+    return tree or None
 
 
 def _named_items(listed: ListType, value: Sequence[Any]) -> FieldSet | None:
