@@ -62,10 +62,11 @@ async def rooms(
     clock: Clock | None = None,
     url: str = "sqlite://",
     tokens: dict[str, User] | None = None,
+    minor: str = "1.35",
     **options: Any,
 ) -> AsyncIterator[Rooms]:
     clock = clock or SystemClock(seed=1)
-    catalogue = catalogues.load("1.35")
+    catalogue = catalogues.load(minor)
     log = open_log(url, clock)
     objects = Objects(clock)
     log.fold_into(objects.fold)
