@@ -23,6 +23,16 @@ PERCENT_WORDS = (
 Structure = Mapping[str, Any]
 
 
+def within(low: int, high: int) -> str:
+    return f"must be between {low} and {high}, inclusive"
+
+
+def complain(path: str, value: Any, complaints: names.Complaints, out: list[Cause]) -> None:
+    """One cause for each complaint about a value."""
+    if complaints:
+        out += [wrong(path, value, text) for text in complaints]
+
+
 def not_negative(holder: Structure, path: str, fields: Sequence[str], out: list[Cause]) -> None:
     """Whole numbers that may be missing but not below zero."""
     for field in fields:

@@ -22,6 +22,11 @@ _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 
+_HEADER = "[-A-Za-z0-9]+"
+_UNDERSCORED = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCHED = rf"{_UNDERSCORED}(\.{_UNDERSCORED})*"
+
+_HEADER_WORDS = "a valid HTTP header must consist of alphanumeric characters or '-'"
 _LABEL_WORDS = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
     "and must start and end with an alphanumeric character"
@@ -193,6 +198,20 @@ def variable_name(text: str) -> Complaints:
         return ()
     return (
         "a valid environment variable name must consist only of printable ASCII characters other than '='",
+    )
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def header_name(text: str) -> Complaints:
+    """The name of an HTTP header."""
+    return () if _matches(_HEADER, text) else (_mismatch(_HEADER_WORDS, _HEADER, "X-Header-Name"),)
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def search_domain(text: str) -> Complaints:
+    """A DNS subdomain whose labels may begin with and hold underscores."""
+    return _sized(text, SUBDOMAIN_LENGTH_MAX) + (
+        () if _matches(_SEARCHED, text) else (_mismatch(_SUBDOMAIN_WORDS, _SEARCHED, "example.com"),)
     )
 
 

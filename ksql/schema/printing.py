@@ -34,6 +34,12 @@ def printed(gvk: GroupVersionKind, document: Document) -> Document:
     return result
 
 
+def structure(name: str, value: Document) -> Document:
+    """As `printed`, for a structure within a document by its message's name (meta.v1.LabelSelector)."""
+    result: Document = _printer(name).apply(value)
+    return result
+
+
 class _Printer:
     """One message: what to drop when empty, what to add when missing, what to look into."""
 

@@ -151,9 +151,7 @@ def _value_span(data: bytes, position: int, end: int, wire: int) -> tuple[int, i
     return position, stop
 
 
-def _fields_of(
-    reading: _Reading, start: int, end: int, depth: int
-) -> Iterator[tuple[int, int, int, int]]:
+def _fields_of(reading: _Reading, start: int, end: int, depth: int) -> Iterator[tuple[int, int, int, int]]:
     """Number, wire type and span of each field between two positions."""
     if depth > DEPTH_MAX:
         raise _Malformed(f"messages are nested more than {DEPTH_MAX} deep")
@@ -244,9 +242,7 @@ def _put(field: _Field, out: Document, value: Any) -> None:
         out[name] = value
 
 
-def _read_entry(
-    field: _Field, out: Document, reading: _Reading, wire: int, start: int, end: int, depth: int
-) -> None:
+def _read_entry(field: _Field, out: Document, reading: _Reading, wire: int, start: int, end: int, depth: int) -> None:
     """One key and value of a map."""
     if wire != _BYTES:
         raise _Malformed(f"proto: wrong wireType = {wire} for field {field.name}")
@@ -518,9 +514,7 @@ def _object(reading: _Reading, default: GroupVersionKind | None, depth: int) -> 
     if not data:
         raise _Malformed("empty data")
     if not data.startswith(MAGIC):
-        raise _Malformed(
-            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
-        )
+        raise _Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     envelope = _UNKNOWN(reading, len(MAGIC), len(data), depth)
     meta = envelope.get("typeMeta") or {}
     api_version, kind = meta.get("apiVersion", ""), meta.get("kind", "")

@@ -1,4 +1,4 @@
-"""A pod's quality of service: how it fares when its node runs short. Pure."""
+"""The quality-of-service class of a pod: what it may count on when its node runs short."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,11 @@ _RESOURCES = ("cpu", "memory")
 
 
 def quality(pod: Document) -> str:
-    """Guaranteed, Burstable or BestEffort, from what its containers ask for and are limited to."""
+    """Guaranteed, Burstable or BestEffort, from what the pod or its containers ask for and are limited to."""
     asked = limited = False
     guaranteed = True
-    for container in _containers(pod):
-        requests = _amounts(container, "requests")
-        limits = _amounts(container, "limits")
+    for holder in _holders(pod):
+        requests, limits = _amounts(holder, "requests"), _amounts(holder, "limits")
         asked, limited = asked or bool(requests), limited or bool(limits)
         whole = all(name in limits for name in _RESOURCES)
         equal = all(requests.get(name, limit) == limit for name, limit in limits.items())
@@ -24,12 +23,17 @@ def quality(pod: Document) -> str:
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-def _containers(pod: Document) -> Iterator[Document]:
+def _holders(pod: Document) -> Iterator[Document]:
+    """What is asked for the whole pod counts alone."""
+    whole = lookup(pod, "spec", "resources", default=None) or {}
+    if whole.get("requests") or whole.get("limits"):
+        yield pod["spec"]
+        return
     for field in ("initContainers", "containers"):
         yield from lookup(pod, "spec", field, default=None) or ()
 
 
-def _amounts(container: Document, field: str) -> dict[str, int]:
-    given = lookup(container, "resources", field, default=None) or {}
+def _amounts(holder: Document, field: str) -> dict[str, int]:
+    given = lookup(holder, "resources", field, default=None) or {}
     found = {name: quantities.milli(given[name]) for name in _RESOURCES if name in given}
     return {name: amount for name, amount in found.items() if amount > 0}

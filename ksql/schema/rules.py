@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from ksql.base.documents import Document
 from ksql.schema import rules_admission as admission
 from ksql.schema import rules_certificates as certificates
+from ksql.schema import rules_claims as claims
 from ksql.schema import rules_cluster as cluster
 from ksql.schema import rules_core as core
 from ksql.schema import rules_definitions as definitions
 from ksql.schema import rules_flow as flow
 from ksql.schema import rules_groups as groups
 from ksql.schema import rules_network as network
+from ksql.schema import rules_persistent as persistent
+from ksql.schema import rules_pod_changes as pod_changes
 from ksql.schema import rules_pods as pods
 from ksql.schema import rules_running as running
 from ksql.schema import rules_storage as storage
@@ -33,8 +36,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Event"): core.check_core_event,
     ("", "LimitRange"): core.check_limit_range,
     ("", "Node"): core.check_node,
-    ("", "PersistentVolume"): core.check_volume,
-    ("", "PersistentVolumeClaim"): core.check_claim,
+    ("", "PersistentVolume"): persistent.check_volume,
+    ("", "PersistentVolumeClaim"): claims.check_claim,
     ("", "Pod"): pods.check_pod,
     ("", "PodTemplate"): workloads.check_pod_template,
     ("", "ReplicationController"): workloads.check_replication_controller,
@@ -87,9 +90,9 @@ RULES: Mapping[tuple[str, str], Rule] = {
 UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_change,
     ("", "ConfigMap"): core.check_config_map_change,
-    ("", "PersistentVolume"): core.check_volume_change,
-    ("", "PersistentVolumeClaim"): core.check_claim_change,
-    ("", "Pod"): pods.check_pod_change,
+    ("", "PersistentVolume"): persistent.check_volume_change,
+    ("", "PersistentVolumeClaim"): claims.check_claim_change,
+    ("", "Pod"): pod_changes.check_pod_change,
     ("", "Secret"): core.check_secret_change,
     ("", "Service"): core.check_service_change,
     ("apps", "ControllerRevision"): workloads.check_controller_revision_change,
@@ -116,6 +119,7 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
 
 # What is asked of an object only when it is made.
 BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
+    ("", "Pod"): pods.check_pod_birth,
     ("networking.k8s.io", "Ingress"): network.check_ingress_birth,
 }
 
@@ -127,14 +131,14 @@ CHANGE_ALONE = frozenset(
     }
 )
 # Kinds that hear of what may not change before all else.
-CHANGE_FIRST = frozenset(
-    {("networking.k8s.io", "IngressClass"), ("storage.k8s.io", "VolumeAttributesClass")}
-)
+CHANGE_FIRST = frozenset({("networking.k8s.io", "IngressClass"), ("storage.k8s.io", "VolumeAttributesClass")})
 
 # What is asked of the part that a subresource writes: (group, kind, subresource).
 PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
+    ("", "PersistentVolumeClaim", "status"): claims.check_claim_status,
     ("", "Pod", "ephemeralcontainers"): running.check_ephemeral,
     ("", "Pod", "resize"): running.check_resize,
+    ("", "Pod", "status"): pod_changes.check_pod_status,
     ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
     ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
     ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,

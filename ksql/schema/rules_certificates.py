@@ -51,7 +51,7 @@ def check_signing_request(document: Document, out: list[Cause]) -> None:
         words = "the legacy signerName is not allowed via this API version"
         out.append(wrong("spec.signerName", signer, words))
     else:
-        _check_signer(signer, "spec.signerName", out)
+        check_signer(signer, "spec.signerName", out)
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < SECONDS_MIN:
         words = "may not specify a duration less than 600 seconds (10 minutes)"
@@ -72,7 +72,8 @@ def _request_complaint(text: str) -> str:
         return str(error)
 
 
-def _check_signer(signer: str, path: str, out: list[Cause]) -> None:
+def check_signer(signer: str, path: str, out: list[Cause]) -> None:
+    """The name of who signs certificates: a domain and what is below it."""
     if not signer:
         out.append(required(path))
         return

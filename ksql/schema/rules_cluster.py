@@ -10,7 +10,7 @@ from ksql.schema.checks import PORT_MAX, PORT_RANGE, each, immutable, selector, 
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, forbidden, required, unsupported, wrong
 from ksql.schema.metadata import check_labels
-from ksql.schema.rules_containers import check_resources
+from ksql.schema.rules_resources import check_resources
 from ksql.schema.rules_scheduling import check_tolerations
 
 Structure = Mapping[str, Any]
@@ -77,7 +77,7 @@ def check_runtime_class(document: Document, out: list[Cause]) -> None:
     else:
         out += [wrong("handler", handler, text) for text in names.label_name(handler)]
     if overhead := document.get("overhead"):
-        check_resources({"limits": overhead.get("podFixed") or {}}, "overhead", out)
+        check_resources({"limits": overhead.get("podFixed") or {}}, (), "overhead", out)
     scheduling = document.get("scheduling") or {}
     check_labels(scheduling.get("nodeSelector") or {}, "scheduling.nodeSelector", out)
     tolerations = scheduling.get("tolerations") or ()

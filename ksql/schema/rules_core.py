@@ -9,13 +9,12 @@ import orjson
 
 from ksql.base.documents import Document
 from ksql.schema import names, quantities
-from ksql.schema.checks import NOT_NEGATIVE, PORT_MAX, PORT_RANGE, named, needed, one_of, port
+from ksql.schema.checks import NOT_NEGATIVE, PORT_MAX, PORT_RANGE, one_of, port
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, unsupported, wrong
 from ksql.schema.metadata import check_labels
 from ksql.schema.rules_containers import PROTOCOLS
-from ksql.schema.rules_pods import ACCESS_MODES, host_path, nfs
-from ksql.schema.rules_scheduling import EFFECTS, check_node_selector
+from ksql.schema.rules_scheduling import EFFECTS
 
 Structure = Mapping[str, Any]
 
@@ -220,121 +219,6 @@ def _check_sealed(document: Document, old: Document, fields: Sequence[str], out:
             out.append(forbidden(field, words))
 
 
-# --- volumes ---------------------------------------------------------------------------------------
-
-_NOT_SOURCES = frozenset(
-    {
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-        "volumeMode",
-    }
-)
-
-
-def check_volume(document: Document, out: list[Cause]) -> None:
-    spec = document.get("spec") or {}
-    modes, capacity = spec.get("accessModes") or (), spec.get("capacity") or {}
-    if not modes:
-        out.append(required("spec.accessModes"))
-    for mode in modes:
-        if mode not in ACCESS_MODES:
-            out.append(unsupported("spec.accessModes", mode, ACCESS_MODES))
-    if not capacity:
-        out.append(required("spec.capacity"))
-    elif set(capacity) != {"storage"}:
-        out.append(unsupported("spec.capacity", capacity, ("storage",)))
-    for name, amount in capacity.items():
-        if quantities.milli(amount) <= 0:
-            out.append(wrong(f"spec.capacity[{name}]", amount, "must be greater than zero"))
-    one_of(spec, "spec", "persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"), out)
-    one_of(spec, "spec", "volumeMode", ("Block", "Filesystem"), out)
-    named(spec, "spec", "storageClassName", names.subdomain, out)
-    affinity = (spec.get("nodeAffinity") or {}).get("required")
-    if affinity is not None:
-        check_node_selector(affinity, "spec.nodeAffinity.required", out)
-    sources = [field for field in spec if field not in _NOT_SOURCES]
-    if not sources:
-        out.append(required("spec", "must specify a volume type"))
-    for source in sources[1:]:
-        out.append(forbidden(f"spec.{source}", "may not specify more than 1 volume type"))
-    if sources[:1] == ["hostPath"]:
-        host_path(spec["hostPath"], "spec.hostPath", out)
-    elif sources[:1] == ["nfs"]:
-        nfs(spec["nfs"], "spec.nfs", out)
-    elif sources[:1] == ["local"] and affinity is None:
-        out.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
-
-
-def check_volume_change(document: Document, old: Document, out: list[Cause]) -> None:
-    spec, before = document.get("spec") or {}, old.get("spec") or {}
-    for field in before:
-        if field not in _NOT_SOURCES and spec.get(field) != before[field]:
-            words = "spec.persistentvolumesource is immutable after creation"
-            out.append(forbidden("spec.persistentvolumesource", words))
-    if spec.get("volumeMode") != before.get("volumeMode"):
-        out.append(wrong("spec.volumeMode", spec.get("volumeMode"), IMMUTABLE))
-
-
-def check_claim(document: Document, out: list[Cause]) -> None:
-    check_claim_spec(document.get("spec") or {}, "spec", out)
-
-
-def check_claim_spec(spec: Structure, path: str, out: list[Cause]) -> None:
-    modes = spec.get("accessModes") or ()
-    if not modes:
-        out.append(required(f"{path}.accessModes", "at least 1 access mode is required"))
-    for mode in modes:
-        if mode not in ACCESS_MODES:
-            out.append(unsupported(f"{path}.accessModes", mode, ACCESS_MODES))
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        words = "may not use ReadWriteOncePod with other access modes"
-        out.append(forbidden(f"{path}.accessModes", words))
-    amount = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if amount is None:
-        out.append(required(f"{path}.resources[storage]"))
-    elif quantities.milli(amount) <= 0:
-        out.append(wrong(f"{path}.resources[storage]", amount, "must be greater than zero"))
-    named(spec, path, "storageClassName", names.subdomain, out)
-    one_of(spec, path, "volumeMode", ("Block", "Filesystem"), out)
-    source = spec.get("dataSource")
-    if source is not None:
-        needed(source, f"{path}.dataSource", ("kind", "name"), out)
-
-
-def check_claim_change(document: Document, old: Document, out: list[Cause]) -> None:
-    """A claim may be bound once, and a bound one may grow."""
-    spec, before = document.get("spec") or {}, old.get("spec") or {}
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    free = {"resources", "volumeAttributesClassName"} if bound else {"volumeAttributesClassName"}
-    if not before.get("volumeName"):
-        free.add("volumeName")
-    if not before.get("storageClassName"):
-        # A class that admission names afterwards.
-        free.add("storageClassName")
-    fixed, earlier = _without(spec, free), _without(before, free)
-    if fixed != earlier:
-        words = (
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName "
-            "for bound claims"
-        )
-        out.append(forbidden("spec", words))
-    wanted = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    granted = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-    if bound and wanted and granted and quantities.compare(wanted, granted) < 0:
-        words = "field can not be less than status.capacity"
-        out.append(forbidden("spec.resources.requests.storage", words))
-
-
-def _without(spec: Structure, fields: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key not in fields}
-
-
 # --- nodes, quotas, limits, events -----------------------------------------------------------------
 
 
@@ -343,9 +227,7 @@ def check_node(document: Document, out: list[Cause]) -> None:
     for index, taint in enumerate((document.get("spec") or {}).get("taints") or ()):
         path, key = f"spec.taints[{index}]", taint.get("key", "")
         out += [wrong(f"{path}.key", key, text) for text in names.qualified(key)]
-        out += [
-            wrong(f"{path}.value", taint["value"], text) for text in names.label_value(taint.get("value", ""))
-        ]
+        out += [wrong(f"{path}.value", taint["value"], text) for text in names.label_value(taint.get("value", ""))]
         effect = taint.get("effect")
         if not effect:
             out.append(required(f"{path}.effect"))

@@ -7,6 +7,7 @@ from ksql.base.documents import Document
 from ksql.schema.checks import each
 from ksql.schema.errors import Cause
 from ksql.schema.faults import forbidden, wrong
+from ksql.schema.internal import difference
 from ksql.schema.quality import quality
 
 Structure = Mapping[str, Any]
@@ -27,7 +28,8 @@ def check_ephemeral(document: Document, old: Document, out: list[Cause]) -> None
         if name not in wanted:
             out.append(forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n'))
         elif wanted[name] != one:
-            out.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n'))
+            shown = difference("core.EphemeralContainer", one, wanted[name])
+            out.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n{shown}'))
 
 
 def check_resize(document: Document, old: Document, out: list[Cause]) -> None:

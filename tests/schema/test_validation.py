@@ -6,6 +6,7 @@ import pytest
 from ksql.base.documents import Document, removed, replaced
 from ksql.schema import catalogue
 from ksql.schema.defaults import apply_defaults
+from ksql.schema.printing import printed
 from ksql.schema.resources import GroupVersionKind
 from ksql.schema.structure import check
 from ksql.schema.validation import invalid, validate, validate_body
@@ -23,7 +24,7 @@ def ready(key: str, document: Document) -> Document:
     kept, _ = check(
         KNOWN, found, {"metadata": META if found.namespaced else {"name": "x"}, **document}, "Strict"
     )
-    return apply_defaults(found, kept)
+    return apply_defaults(found, printed(found.gvk, kept))
 
 
 def faults(key: str, document: Document, old: Document | None = None, subresource: str = "") -> list[str]:
@@ -85,7 +86,7 @@ def test_a_workload_without_a_selector_is_told_that_it_selects_nothing() -> None
         "spec.selector: Required value",
         f'spec.template.metadata.labels: Invalid value: {{"app":"x"}}: {unmatched}',
     ]
-    # What is not there has no defaults, and is not blamed for their absence.
+    # A template that is not there is an empty one, with defaults of its own.
     assert faults("deployments.apps", {"spec": {}}) == [
         "spec.selector: Required value",
         f"spec.template.metadata.labels: Invalid value: null: {unmatched}",
@@ -161,15 +162,18 @@ def test_faults_of_workloads(key: str, fields: dict[str, Any], expected: str) ->
         (container(env=[{"value": "x"}]), ["spec.containers[0].env[0].name: Required value"]),
         (container(env=[{"name": "A", "valueFrom": {}}]),
          ['spec.containers[0].env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, '
-          "`resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"]),
+          "`resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"]),
         (container(env=[{"name": "A", "value": "b", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
          ['spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty']),
         (container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]),
-         ['spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "spec.x": supported values: '
-          '"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", '
-          '"status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"']),
+         ['spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.x": '
+          "error converting fieldPath: field label not supported: spec.x"]),
+        (container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels"}}}]),
+         ['spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "metadata.labels": '
+          'supported values: "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", '
+          '"spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"']),
         (container(envFrom=[{}]),
-         ['spec.containers[0].envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
+         ['spec.containers[0].envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
         (container(volumeMounts=[{"name": "v", "mountPath": "/v"}]),
          ['spec.containers[0].volumeMounts[0].name: Not found: "v"']),
         (pod(volumes=[{"name": "v"}], containers=[{**CONTAINER, "volumeMounts": [
@@ -206,7 +210,7 @@ def test_faults_of_workloads(key: str, fields: dict[str, Any], expected: str) ->
         (pod(restartPolicy="Sometimes"),
          ['spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"']),
         (pod(dnsPolicy="X"),
-         ['spec.dnsPolicy: Unsupported value: "X": supported values: "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"']),
+         ['spec.dnsPolicy: Unsupported value: "X": supported values: "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"']),
         (pod(activeDeadlineSeconds=0),
          ["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"]),
         (pod(tolerations=[{"operator": "Equal"}]),
@@ -253,7 +257,7 @@ def test_a_running_pod_keeps_its_containers() -> None:
         "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
         "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
     )
-    assert '  spec.nodeName: null -> "one"' in fault
+    assert '\n- "NodeName": "",\n+ "NodeName": "one",\n' in fault
 
 
 def test_a_binding_may_name_the_node() -> None:
@@ -422,6 +426,7 @@ def test_faults_of_volumes_and_claims() -> None:
         'spec.accessModes: Unsupported value: "Any": supported values: "ReadOnlyMany", "ReadWriteMany", '
         '"ReadWriteOnce", "ReadWriteOncePod"',
         "spec.capacity: Required value",
+        'spec.capacity: Unsupported value: null: supported values: "storage"',
         "spec: Required value: must specify a volume type",
     ]
     claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
@@ -431,7 +436,8 @@ def test_faults_of_volumes_and_claims() -> None:
         "persistentvolumeclaims", replaced(claim, ["spec", "accessModes"], ["ReadWriteMany"]), claim
     ) == [
         "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName "
-        "for bound claims"
+        'for bound claims\n@@ -1,6 +1,6 @@\n {\n  "AccessModes": [\n-  "ReadWriteOnce"\n+  "ReadWriteMany"\n'
+        '  ],\n  "Selector": null,\n  "Resources": {\n'
     ]
 
 
