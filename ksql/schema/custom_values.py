@@ -8,6 +8,7 @@ from ksql.base.documents import Document, lookup
 from ksql.schema import faults
 from ksql.schema.custom import CustomVersion
 from ksql.schema.errors import Cause
+from ksql.schema.structural_rules import broken, has_rules
 from ksql.schema.structural_values import duplicates, embedded_faults, faults_of
 
 _INT32_MAX = 2**31 - 1
@@ -27,7 +28,26 @@ def validate(
     # Lists that held something twice before the schema forbade it may go on doing so.
     if found and (old is None or not any(duplicates(root, old))):
         out += found
+    if has_rules(root):
+        if any(cause.reason in _BLOCKING for cause in out):
+            out.append(_UNCHECKED)
+        else:
+            out += broken(root, document, old)
     return out
+
+
+# Faults after which nobody knows whether the rules could be asked at all.
+_BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)  # fmt: skip
+_UNCHECKED = faults.wrong(
+    "<nil>", None,
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation",
+)  # fmt: skip
 
 
 def _scale_faults(custom: CustomVersion, document: Document) -> list[Cause]:

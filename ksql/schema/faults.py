@@ -78,7 +78,15 @@ def shown(value: Any) -> str:
     """A value inside a message."""
     if isinstance(value, str):
         return quoted(value)
-    return orjson.dumps(value).decode()
+    text = orjson.dumps(value).decode()
+    # Go escapes what HTML would read, in whole structures but not in texts by themselves.
+    for sign, word in _HTML:
+        if sign in text:
+            text = text.replace(sign, word)
+    return text
+
+
+_HTML = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 
 
 def quoted(text: str) -> str:

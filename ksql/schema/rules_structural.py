@@ -7,12 +7,12 @@ merging need no guess. Alternatives (anyOf, …) may only narrow the values of p
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from ksql.schema.errors import Cause
 from ksql.schema.faults import forbidden, required, unsupported, wrong
+from ksql.schema.patterns import PatternError, compiled
 from ksql.schema.structural import META_FIELDS, Node, defaulted, pruned
-from ksql.schema.structural_values import default_faults, matches
+from ksql.schema.structural_rules import check_rules
+from ksql.schema.structural_values import default_faults
 
 Schema = Mapping[str, Any]
 
@@ -45,7 +45,9 @@ def check_schema(schema: Schema | None, path: str, out: list[Cause]) -> None:
         _structural(schema, path, found, is_root=True)
     out += found
     if not found:
-        _defaults(Node(schema, is_root=True), path, out)
+        root = Node(schema, is_root=True)
+        _defaults(root, path, out)
+        check_rules(root, path, out)
 
 
 def _depth(schema: Schema) -> int:
@@ -145,27 +147,9 @@ def _supported(schema: Schema, path: str, out: list[Cause]) -> None:
 
 def _pattern(pattern: str, path: str, out: list[Cause]) -> None:
     try:
-        matches(pattern, "")
-    except (ValueError, jsonschema_rs.ValidationError):
-        said = f"must be a valid regular expression, but isn't: error parsing regexp: {regexp_fault(pattern)}"
-        out.append(wrong(path, pattern, said))
-
-
-def regexp_fault(pattern: str) -> str:
-    """What Go says of a pattern that it cannot read, as far as the kind of the mistake can be told."""
-    for looking in ("(?=", "(?!", "(?<=", "(?<!", "(?>"):
-        if looking in pattern:
-            return f"invalid or unsupported Perl syntax: `{looking[:3]}`"
-    opened = pattern.replace("\\\\", "").replace("\\(", "").replace("\\)", "")
-    if opened.count("(") > opened.count(")"):
-        return f"missing closing ): `{pattern}`"
-    if opened.count(")") > opened.count("("):
-        return f"unexpected ): `{pattern}`"
-    if opened.count("[") > opened.count("]"):
-        return f"missing closing ]: `{pattern[pattern.rindex('[') :]}`"
-    if pattern[:1] in ("*", "+", "?"):
-        return f"missing argument to repetition operator: `{pattern[:1]}`"
-    return f"invalid regular expression: `{pattern}`"
+        compiled(pattern)
+    except PatternError as error:
+        out.append(wrong(path, pattern, f"must be a valid regular expression, but isn't: {error}"))
 
 
 def _extensions(schema: Schema, path: str, out: list[Cause]) -> None:

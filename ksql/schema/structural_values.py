@@ -7,16 +7,15 @@ and embedded objects are looked at afterwards, in a walk of their own.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
 from ksql.base.documents import canonical
 from ksql.schema import faults, names
 from ksql.schema.errors import Cause
 from ksql.schema.metadata import check_annotations, check_labels
+from ksql.schema.patterns import matches
 from ksql.schema.structural import Node
 from ksql.schema.value_formats import FORMATS
 
@@ -333,18 +332,6 @@ def _by_key(node: Node, old: Any) -> dict[bytes, Any]:
 
 def _key(node: Node, item: Any) -> bytes:
     return canonical([item.get(key) for key in node.list_keys]) if isinstance(item, dict) else b""
-
-
-@lru_cache(4096)
-def _pattern(pattern: str) -> jsonschema_rs.Draft7Validator:
-    # An engine without backtracking, as Go's: no pattern can take long.
-    options = jsonschema_rs.RegexOptions()
-    return jsonschema_rs.Draft7Validator({"pattern": pattern}, pattern_options=options)
-
-
-def matches(pattern: str, value: str) -> bool:
-    """Whether a pattern is found in the value; `ValueError` for a pattern that is none."""
-    return _pattern(pattern).is_valid(value)
 
 
 # --- lists with keys --------------------------------------------------------------------------------
