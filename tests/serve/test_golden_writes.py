@@ -34,3 +34,9 @@ async def test_no_kind_is_updated_less_like_kube_apiserver_than_before() -> None
     tally = await recorded.updates()
     assert not crashes(tally)
     assert not (found := fallen("update", tally)), "\n".join(found)
+
+
+async def test_no_custom_object_is_judged_less_like_kube_apiserver_than_before() -> None:
+    tally = await recorded.customs()
+    assert not crashes(tally)
+    assert not (found := fallen("custom", tally)), "\n".join(found)
