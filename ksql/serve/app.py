@@ -33,7 +33,7 @@ from ksql.serve.exchange import (
     DisconnectedError,
     Exchange,
 )
-from ksql.serve.listen import CERTIFICATE
+from ksql.serve.listen import CERTIFICATE, CONNECTION
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
 from ksql.serve.paths import Target, parse
 from ksql.serve.reach import Caller, Reach
@@ -106,6 +106,10 @@ class Door(Starlette):
         except DisconnectedError:
             exchange.code = 499
         except Exception:
+            if _has_left(scope):
+                # An answer that found nobody there any more is no failure of ours.
+                exchange.code = 499
+                return
             logger.exception(
                 "request failed",
                 extra={"correlation": exchange.correlation, "method": exchange.method, "path": exchange.path},
@@ -221,6 +225,12 @@ class Door(Starlette):
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARACTERS_MAX]
         source = (scope.get("client") or ("",))[0]
         await self.rest.streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
+
+
+def _has_left(scope: Scope) -> bool:
+    """Whether the client's connection is closed, which a write says in words of the event loop's own."""
+    connection = scope.get(CONNECTION)
+    return connection is not None and connection.transport.is_closing()
 
 
 def _told(exchange: Exchange, send: Send) -> Send:

@@ -22,12 +22,13 @@ from ksql.state.window import Bell
 # A watch lasts this long unless it says otherwise, and up to twice as long, so that clients which came
 # together do not all come back together: kube-apiserver's own numbers.
 WATCH_SECONDS = 1800.0
-# A watch that was flushed less than this long ago is busy: what comes next is gathered.
-BUSY_SECONDS = 0.02
 # How long busy watches gather: ten milliseconds nobody notices; with a thousand watchers it is fifty,
 # which costs a third of the processor time and still reaches everyone within a blink.
 FLUSH_SECONDS_MIN, FLUSH_SECONDS_MAX = 0.01, 0.05
 WATCHERS_MANY = 1000
+# A watch that was flushed less than so many gatherings ago is busy: what comes next is gathered. Twice, since
+# reaching a thousand watchers takes about half a gathering by itself, in which no flush can follow another.
+BUSY_GATHERINGS = 2.0
 # A client whose socket takes nothing for this long is gone or stuck.
 STALL_SECONDS = 30.0
 # Frames of rarer forms (tables, metadata) kept for the other watchers of the same moment.
@@ -41,13 +42,17 @@ class Pace:
         self._bell = Bell()
         self._is_set = False
 
+    @staticmethod
+    def seconds(watchers: int) -> float:
+        """How long so many watchers gather."""
+        share = min(1.0, watchers / WATCHERS_MANY)
+        return FLUSH_SECONDS_MIN + (FLUSH_SECONDS_MAX - FLUSH_SECONDS_MIN) * share
+
     async def tick(self, watchers: int) -> None:
         """Return at the next tick."""
         if not self._is_set:
             self._is_set = True
-            share = min(1.0, watchers / WATCHERS_MANY)
-            seconds = FLUSH_SECONDS_MIN + (FLUSH_SECONDS_MAX - FLUSH_SECONDS_MIN) * share
-            asyncio.get_running_loop().call_later(seconds, self._strike)
+            asyncio.get_running_loop().call_later(self.seconds(watchers), self._strike)
         await self._bell.wait()
 
     def _strike(self) -> None:
@@ -196,7 +201,7 @@ class Watches:
                 async with asyncio.timeout(STALL_SECONDS):
                     await exchange.write(data, True)
             now = clock.monotonic()
-            if now - flushed < BUSY_SECONDS:
+            if now - flushed < BUSY_GATHERINGS * self._pace.seconds(len(self._open)):
                 await self._pace.tick(len(self._open))
                 now = clock.monotonic()
             flushed = now

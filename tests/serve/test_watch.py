@@ -207,7 +207,7 @@ async def test_a_watcher_that_fell_out_of_the_window_is_told_so(door, monkeypatc
         await gate.wait()
 
     monkeypatch.setattr(watches.Pace, "tick", held)
-    monkeypatch.setattr(watches, "BUSY_SECONDS", 1e9)
+    monkeypatch.setattr(watches, "BUSY_GATHERINGS", 1e9)
     async with watching(http, f"resourceVersion={found.objects.revision}") as step:
         await make(http, "first")
         assert (await step())["type"] == "ADDED"
