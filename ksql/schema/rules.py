@@ -13,6 +13,7 @@ from ksql.schema import rules_claims as claims
 from ksql.schema import rules_cluster as cluster
 from ksql.schema import rules_core as core
 from ksql.schema import rules_definitions as definitions
+from ksql.schema import rules_devices as devices
 from ksql.schema import rules_flow as flow
 from ksql.schema import rules_groups as groups
 from ksql.schema import rules_network as network
@@ -28,6 +29,7 @@ Rule = Callable[[Document, list[Cause]], None]
 UpdateRule = Callable[[Document, Document, list[Cause]], None]
 
 _ADMISSION, _FLOW = "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"
+_RESOURCE = "resource.k8s.io"
 
 RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Binding"): core.check_binding,
@@ -57,6 +59,10 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("coordination.k8s.io", "Lease"): cluster.check_lease,
     ("discovery.k8s.io", "EndpointSlice"): network.check_endpoint_slice,
     ("apiregistration.k8s.io", "APIService"): cluster.check_api_service,
+    (_RESOURCE, "DeviceClass"): devices.check_class,
+    (_RESOURCE, "ResourceClaim"): devices.check_claim,
+    (_RESOURCE, "ResourceClaimTemplate"): devices.check_template,
+    (_RESOURCE, "ResourceSlice"): devices.check_slice,
     (_FLOW, "FlowSchema"): flow.check_schema,
     (_FLOW, "PriorityLevelConfiguration"): flow.check_level,
     ("events.k8s.io", "Event"): core.check_event,
@@ -109,6 +115,9 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
     ("networking.k8s.io", "IPAddress"): network.check_address_change,
     ("networking.k8s.io", "ServiceCIDR"): network.check_service_range_change,
     ("node.k8s.io", "RuntimeClass"): cluster.check_runtime_class_change,
+    (_RESOURCE, "ResourceClaim"): devices.check_claim_change,
+    (_RESOURCE, "ResourceClaimTemplate"): devices.check_claim_change,
+    (_RESOURCE, "ResourceSlice"): devices.check_slice_change,
     ("storage.k8s.io", "CSIDriver"): storage.check_csi_driver_change,
     ("storage.k8s.io", "CSINode"): storage.check_csi_node_change,
     ("storage.k8s.io", "CSIStorageCapacity"): storage.check_capacity_change,
@@ -127,6 +136,8 @@ BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
 CHANGE_ALONE = frozenset(
     {
         ("networking.k8s.io", "ServiceCIDR"),
+        (_RESOURCE, "ResourceClaim"),
+        (_RESOURCE, "ResourceClaimTemplate"),
         ("scheduling.k8s.io", "PriorityClass"),
     }
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document
-from ksql.schema import defaults, faults, printing, structure, validation, versions
+from ksql.schema import defaults, faults, gated, printing, structure, validation, versions
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, BadRequestError, Cause
 from ksql.schema.metadata import generated_name
@@ -60,7 +60,8 @@ def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str 
         request.warnings.extend(one for one in warnings if one not in request.warnings)
     if not document.get("metadata"):
         document = {**document, "metadata": {}}
-    return defaults.apply_defaults(type, printing.printed(type.gvk, document))
+    document = defaults.apply_defaults(type, printing.printed(type.gvk, document))
+    return gated.without_closed(catalogue.minor, type, document)
 
 
 def stored(type: ResourceType, document: Document) -> Document:
