@@ -27,6 +27,7 @@ from ksql.node import machine
 from ksql.node.fleet import Fleet
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
+from ksql.serve import flowkeeping
 from ksql.serve.app import create_app
 from ksql.serve.gql import graphql_app
 from ksql.serve.listen import Listener
@@ -81,6 +82,9 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
         await bootstrap.bootstrap(pipeline, target_port=listener.port)
+        flows = flowkeeping.keeper(pipeline, clock)
+        await flows.start()
+        stack.push_async_callback(flows.aclose)
         if settings.dns:
             await addons.add_dns(pipeline)
         controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)

@@ -7,6 +7,7 @@ calls; `listen.py` puts the app on a port.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.applications import Starlette
@@ -18,12 +19,14 @@ from ksql.auth.authorize import is_public, refusal
 from ksql.auth.identity import Question, User
 from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
 from ksql.base.clock import Clock, new_uid
-from ksql.base.documents import encode
+from ksql.base.documents import Document, encode
 from ksql.conversations import Nodes, Nowhere
+from ksql.flow.admission import Admission
+from ksql.flow.objects import LEVELS, SCHEMAS
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
-from ksql.serve import health, parameters, sockets
+from ksql.serve import flowfigures, health, parameters, sockets
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import (
     NOT_ALLOWED,
@@ -39,6 +42,7 @@ from ksql.serve.paths import Target, parse
 from ksql.serve.reach import Caller, Reach
 from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
 from ksql.serve.streams import Streams
+from ksql.serve.turns import in_turn
 from ksql.serve.watches import Watches
 from ksql.state.objects import Objects
 from ksql.verbs.pipeline import Pipeline
@@ -60,6 +64,7 @@ _PATHS = (
     "/openapi/v3/", "/readyz", "/version",
 )  # fmt: skip
 _READY = ("healthz", "readyz")
+_DUMPS = tuple(f"/debug/api_priority_and_fairness/dump_{what}" for what in ("priority_levels", "queues"))
 
 Answer = Callable[[Exchange], Awaitable[None]]
 
@@ -73,7 +78,7 @@ class Door(Starlette):
         super().__init__()
         self.router.redirect_slashes = False
         self.router.default = _missing
-        self.rest, self.metrics = rest, Metrics()
+        self.rest, self.admission, self.metrics = rest, rest.admission, Metrics()
         self._discovery, self._authenticator, self._clock = discovery, authenticator, clock
         self._authorizer, self._catalogue = pipeline.authorizer, pipeline.catalogue
         self.live: dict[str, health.Check] = {"ping": lambda: ""}
@@ -132,7 +137,13 @@ class Door(Starlette):
         if path.endswith("/") and path != "/":
             scope["path"] = path.rstrip("/") or "/"
         # The router alone: Starlette's own handling of errors would answer in other words than ours.
-        await self.router(scope, receive, _told(exchange, send))
+        await self._in_turn(exchange, lambda: self.router(scope, receive, _told(exchange, send)))
+
+    async def _in_turn(self, exchange: Exchange, work: Callable[[], Awaitable[None]]) -> None:
+        """Whatever is no resource takes its turn too."""
+        assert exchange.user is not None
+        flow = self.admission.flow(exchange.user, exchange.method.lower(), path=exchange.path)
+        await in_turn(self.admission, flow, 1, exchange, work)
 
     async def _kubernetes(self, exchange: Exchange, path: str) -> None:
         target = parse(self._catalogue, path)
@@ -146,7 +157,7 @@ class Door(Starlette):
             await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET")])
         else:
             exchange.verb, exchange.label = "get", "discovery"
-            await self._discovery.page(exchange, target)
+            await self._in_turn(exchange, partial(self._discovery.page, exchange, target))
 
     def _is_served(self, path: str) -> bool:
         """Whether the path lies in a group that is there: then an API says that it has no such thing."""
@@ -181,6 +192,16 @@ class Door(Starlette):
         else:
             data, media = encode(tokens.configuration(host)), b"application/json"
         await exchange.answer(200, data, media, cache=ISSUER_CACHE)
+
+    async def flow_dump(self, exchange: Exchange) -> None:
+        """What priority and fairness is doing, as a table."""
+        assert exchange.user is not None
+        question = Question(exchange.user, "get", path=exchange.path.rstrip("/"))
+        verdict = self._authorizer.authorize(question)
+        if not verdict.allowed:
+            raise refusal(question, verdict)
+        dump = flowfigures.dump_levels if question.path == _DUMPS[0] else flowfigures.dump_queues
+        await exchange.answer(200, dump(self.admission).encode(), b"text/plain; charset=utf-8")
 
     async def openapi_v2(self, exchange: Exchange) -> None:
         """/openapi/v2."""
@@ -240,7 +261,7 @@ def _told(exchange: Exchange, send: Send) -> Send:
     async def telling(message: Message) -> None:
         if message["type"] == "http.response.start" and not exchange.started:
             exchange.started, exchange.code = True, message["status"]
-            told = [(b"audit-id", correlation), (b"ksql-correlation", correlation)]
+            told = [(b"audit-id", correlation), (b"ksql-correlation", correlation), *exchange.notes]
             message = {**message, "headers": [*message.get("headers", ()), *told]}
         await send(message)
 
@@ -287,13 +308,27 @@ def create_app(
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
     streams = Streams(Reach(pipeline, nodes or Nowhere(), clock), clock)
-    rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams)
+    admission = _admission(objects, clock)
+    rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams, admission)
     door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
     door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))
+    door.metrics.add(lambda: flowfigures.figures(admission))
     door.router.routes.extend(_routes(door, catalogue.minor, graphql))
     return door
+
+
+def _admission(objects: Objects, clock: Clock) -> Admission:
+    """Priority and fairness by the objects that there are."""
+
+    def documents(key: str) -> list[Document]:
+        return [entry.document for entry in objects.list(key)]
+
+    admission = Admission(clock, lambda: (documents(SCHEMAS), documents(LEVELS)))
+    for key in (SCHEMAS, LEVELS):
+        objects.listen(key, admission.stale)
+    return admission
 
 
 def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
@@ -303,6 +338,7 @@ def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
         "/metrics": (lambda exchange: exchange.answer(200, door.metrics.text(), CONTENT_TYPE), "metrics"),
         CONFIGURATION_PATH: (door.issuer, "openid"),
         JWKS_PATH: (door.issuer, "openid"),
+        **dict.fromkeys(_DUMPS, (door.flow_dump, "debug")),
         "/openapi/v2": (door.openapi_v2, "openapi"),
         "/openapi/v3": (door.openapi, "openapi"),
         "/openapi/v3/{path:path}": (door.openapi, "openapi"),

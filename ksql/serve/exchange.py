@@ -5,7 +5,7 @@ under which the log keeps what the request did; it doubles as Kubernetes' audit 
 """
 
 import gzip
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -53,6 +53,7 @@ class Exchange:
     __slots__ = (
         "_receive",
         "_send",
+        "begun",
         "code",
         "correlation",
         "headers",
@@ -77,6 +78,8 @@ class Exchange:
         self.started = False
         # Headers of whatever will be answered.
         self.notes: Sequence[Header] = ()
+        # Called once an answer that goes on for long has begun.
+        self.begun: Callable[[], None] = _nothing
         # What metrics call this request, once it is known.
         self.code, self.verb, self.label = 0, "", ""
 
@@ -202,6 +205,10 @@ class Exchange:
         """Whether a large answer should be compressed: asked for, and a network to spare."""
         # Between two processes of one machine there is no network, and every Go client asks.
         return b"gzip" in self.headers.get(b"accept-encoding", b"") and self.source not in _LOCAL
+
+
+def _nothing() -> None:
+    """Nobody waits for the answer to begin."""
 
 
 def too_large(limit: int) -> TooLargeError:

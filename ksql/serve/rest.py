@@ -12,6 +12,8 @@ from typing import TypeVar
 from ksql.auth.authorize import is_component
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, decode
+from ksql.flow.admission import Admission, Flow
+from ksql.flow.work import width_of
 from ksql.schema import protobuf_write
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import (
@@ -50,6 +52,7 @@ from ksql.serve.negotiation import (
 )
 from ksql.serve.paths import Target
 from ksql.serve.streams import CONNECTS, Streams
+from ksql.serve.turns import in_turn
 from ksql.serve.watches import Lines, Watches
 from ksql.state.entry import Frame
 from ksql.verbs.pipeline import Pipeline
@@ -97,8 +100,9 @@ class Rest:
         compressor: Compressor,
         limits: Limits,
         streams: Streams,
+        admission: Admission,
     ) -> None:
-        self.streams = streams
+        self.streams, self.admission = streams, admission
         self._pipeline, self._catalogue, self._clock = pipeline, catalogue, clock
         self._limits = limits
         self._writing = 0
@@ -126,6 +130,25 @@ class Rest:
                 return
         if target.type.deprecated:
             exchange.notes = warnings_of((target.type.deprecated,))
+        flow = self._flow(exchange, target, verb)
+        width = self._width(target, verb, query) if flow is not None else 1
+        await in_turn(self.admission, flow, width, exchange, lambda: self._serve(exchange, target, verb, query))
+
+    def _flow(self, exchange: Exchange, target: Target, verb: str) -> Flow | None:
+        assert exchange.user is not None
+        type, sub = target.type, target.subresource
+        resource = f"{type.resource}/{sub}" if sub else type.resource
+        return self.admission.flow(exchange.user, verb, type.group, resource, target.namespace)
+
+    def _width(self, target: Target, verb: str, query: parameters.Query) -> int:
+        """The seats that a request is worth."""
+        if verb not in ("list", "watch", "deletecollection"):
+            return 1
+        limit = parameters.number(query, "limit") or 0
+        selects = "labelSelector" in query or "fieldSelector" in query
+        return width_of(verb, self._pipeline.objects.count(target.type.key), limit, is_selective=selects)
+
+    async def _serve(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None:
         if verb == "get":
             wished = _wished(exchange, target)
             await self._answer(exchange, await self._get(exchange, target), target, query, wished)

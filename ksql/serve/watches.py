@@ -6,12 +6,13 @@ milliseconds while much does (`Pace`). A client that stops reading is closed: it
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from ksql.base.clock import Clock
 from ksql.schema import tables
-from ksql.schema.errors import ApiError, GoneError, InternalError
+from ksql.schema.errors import ApiError, GoneError, InternalError, TooManyRequestsError
 from ksql.schema.resources import ResourceType
 from ksql.serve.exchange import Exchange
 from ksql.serve.forms import event_bytes, formed, item_kind
@@ -31,6 +32,9 @@ WATCHERS_MANY = 1000
 BUSY_GATHERINGS = 2.0
 # A client whose socket takes nothing for this long is gone or stuck.
 STALL_SECONDS = 30.0
+# Watches of one user at once: a controller manager opens some hundred, a bench a few thousand; each holds a
+# task and a position, and who opens them without end must not take everybody's memory.
+WATCHES_PER_USER_MAX = 10_000
 # Frames of rarer forms (tables, metadata) kept for the other watchers of the same moment.
 SHARED_FRAMES_MAX = 4096
 
@@ -148,6 +152,7 @@ class Watches:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._open: dict[asyncio.Task[None], None] = {}
+        self._by_user: Counter[str] = Counter()
         self._pace = Pace()
         self.shared = Shared()
         self._closing = False
@@ -170,9 +175,15 @@ class Watches:
         seconds: int | None,
     ) -> None:
         """Stream a feed until it ends, its time is up, the client leaves or stalls, or the server stops."""
+        user = exchange.user.name if exchange.user is not None else ""
+        if self._by_user[user] >= WATCHES_PER_USER_MAX:
+            raise TooManyRequestsError(
+                f"too many open watches, at most {WATCHES_PER_USER_MAX} a user", retry_after_seconds=1
+            )
         await exchange.start(200, lines.content_type)
         # An empty part makes the server send the head now: clients wait for it before anything happens.
         await exchange.write(b"", True)
+        exchange.begun()
         if isinstance(feed, GoneError):
             await exchange.write(lines.error(feed), False)
             return
@@ -181,11 +192,15 @@ class Watches:
         pump = loop.create_task(self._pump(exchange, feed, lines), name="watch")
         gone = loop.create_task(exchange.gone(), name="watch client")
         self._open[pump] = None
+        self._by_user[user] += 1
         try:
             if not self._closing:
                 await asyncio.wait((pump, gone), timeout=lasts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._open[pump]
+            self._by_user[user] -= 1
+            if not self._by_user[user]:
+                del self._by_user[user]
             is_gone = gone.done()
             pump.cancel()
             gone.cancel()
