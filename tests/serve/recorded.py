@@ -272,6 +272,7 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
             if kinds and kind not in kinds:
                 continue
             if line["base"] not in made:
+                await _lift_quotas(http, kind)
                 response = await http.post(path_of(type, "gold") + "?fieldManager=m", json=document)
                 made[line["base"]] = response.json() if response.status_code == 201 else None
             own = made[line["base"]]
@@ -283,6 +284,13 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
             response = await http.put(path + _QUERY, json=sent)
             tally.add(judged(line, kind, response, transplanted(line["answer"], own), sent))
     return tally
+
+
+async def _lift_quotas(http: httpx.AsyncClient, kind: str) -> None:
+    """The reference had no controller to reckon with quotas, so none was ever enforced there."""
+    if kind != "ResourceQuota":
+        response = await http.delete("/api/v1/namespaces/gold/resourcequotas")
+        assert response.status_code == 200, response.text
 
 
 async def customs() -> Tally:
