@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from ksql.schema import zeros
+from ksql.schema import printing
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF
 from ksql.schema.fieldsets import go_quoted, key_step, shown_step, value_step
@@ -261,7 +261,7 @@ def _keys_of(schema: Mapping[str, Any]) -> Sequence[str] | None:
 
 def _defaults(name: str, schema: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     properties: Mapping[str, Any] = schema.get("properties") or {}
-    zero = zeros.of_definition(name) if name else {}
+    zero = _zero(name) if name else {}
     found: dict[str, Any] = {}
     for key in keys:
         if (name, key) in _KEY_DEFAULTS:
@@ -271,6 +271,15 @@ def _defaults(name: str, schema: Mapping[str, Any], keys: Sequence[str]) -> dict
         elif key in zero and zero[key] is not None:
             found[key] = zero[key]
     return found
+
+
+def _zero(name: str) -> Mapping[str, Any]:
+    """What Go prints of a definition's structure when nothing is set: `io.k8s.api.core.v1.ContainerPort`."""
+    try:
+        return printing.structure(".".join(name.split(".")[-3:]), {})
+    except KeyError:
+        # A structure that is never sent as protobuf: nothing is known of its Go type.
+        return {}
 
 
 # --- validation

@@ -10,7 +10,7 @@ from typing import Any
 
 from ksql.base.clock import rfc3339
 from ksql.base.documents import Document
-from ksql.schema import applying, managers, resets, typed, versions, zeros
+from ksql.schema import applying, managers, printing, resets, typed, versions
 from ksql.schema.applying import Applied, Domain
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.fieldsets import FieldPath, difference, has, of, union
@@ -53,11 +53,28 @@ def _domain(catalogue: Catalogue, type: ResourceType, subresource: str) -> Domai
         type.gvk,
         of,
         type_of,
-        versions.convert,
-        zeros.of_kind(type.gvk),
+        _converted,
+        _zero(type.gvk),
         subresource,
         resets.filter_of(type, subresource),
     )
+
+
+def _converted(document: Document, api_version: str) -> Document:
+    """The document in another version, as Go prints it there: its types lie on the way."""
+    converted = versions.convert(document, api_version)
+    if converted is document:
+        return document
+    group, _, version = api_version.rpartition("/")
+    return printing.printed(GroupVersionKind(group, version, document["kind"]), converted)
+
+
+def _zero(gvk: GroupVersionKind) -> Document:
+    """An object in which nothing is set, as Go prints it: what a new one is compared with.
+
+    What is there in every object, `spec` or the template of a workload, belongs to nobody.
+    """
+    return printing.printed(gvk, {"apiVersion": gvk.api_version, "kind": gvk.kind})
 
 
 def custom_domain(catalogue: Catalogue, type: ResourceType, subresource: str, convert: Convert) -> Domain:
@@ -87,7 +104,7 @@ def scale_domain(catalogue: Catalogue) -> Domain:
     gvk = subresources.SCALE
     type = typed.type_of(catalogue, gvk)
     assert type is not None, "the catalogue lacks autoscaling/v1 Scale"
-    return Domain(gvk, type, lambda _: None, versions.convert, zeros.of_kind(gvk), "scale")
+    return Domain(gvk, type, lambda _: None, _converted, _zero(gvk), "scale")
 
 
 def manager_of(request: Request) -> str:

@@ -14,7 +14,7 @@ from ksql.schema import defaults, faults, gated, printing, structure, validation
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, BadRequestError, Cause
 from ksql.schema.metadata import generated_name
-from ksql.schema.resources import ResourceType
+from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.decider import GENERATION_KEYS
 from ksql.verbs.request import Request
@@ -66,7 +66,11 @@ def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str 
 
 def stored(type: ResourceType, document: Document) -> Document:
     """A document of the request's version in the version it is kept in."""
-    return document if is_storage(type) else versions.convert(document, type.storage_version)
+    if is_storage(type):
+        return document
+    group, _, version = type.storage_version.rpartition("/")
+    converted = versions.convert(document, type.storage_version)
+    return printing.printed(GroupVersionKind(group, version, type.kind), converted)
 
 
 def undecodable(request: Request, error: structure.UndecodableError) -> ApiError:
