@@ -80,6 +80,18 @@ def _check_patterns(expression: str) -> None:
             raise CompilationError(said) from None
 
 
+_CHAIN = re.compile(
+    r"<input>:(\d+):(\d+): undeclared reference to '([A-Za-z_]\w*)(\.[\w.]+)' (\(in container '[^']*'\)\n \| .*\n \| )\.*\^"
+)
+
+
+def _root_alone(found: re.Match[str]) -> str:
+    """Of a chain of names whose first is unknown, cel-go names that one alone, where it stands."""
+    line, column, root, rest, between = found.groups()
+    start = int(column) - len(root) - rest.rindex(".")
+    return f"<input>:{line}:{start}: undeclared reference to '{root}' {between}{'.' * (start - 1)}^"
+
+
 def _go_words(text: str) -> str:
     """The compiler's complaint as cel-go words it."""
     text = re.sub(r"^[A-Z_]+: ", "", text)
@@ -87,6 +99,7 @@ def _go_words(text: str) -> str:
     # What follows from an error already told cel-go does not tell.
     told = [part for part in re.split(r"\n(?=ERROR: )", text) if "'*error*'" not in part]
     text = "\n".join(told).replace("null_type", "null")
+    text = _CHAIN.sub(_root_alone, text)
     return re.sub(r"undefined field '([^']*)' not found in struct '[^']*'", r"undefined field '\1'", text)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ksql.base.documents import Document
-from ksql.schema import names
+from ksql.schema import expressions, names
 from ksql.schema.checks import PORT_MAX, PORT_RANGE, choice, each, one_of, selector
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, required, too_many, unsupported, wrong
@@ -14,6 +14,8 @@ from ksql.schema.faults import duplicate, required, too_many, unsupported, wrong
 Structure = Mapping[str, Any]
 
 CONDITIONS_MAX = 64
+# A variable may be of any type.
+ANY = ("BOOL", "BYTES", "DOUBLE", "DURATION", "INT", "LIST", "MAP", "NULL", "STRING", "TIMESTAMP", "UINT")
 ANNOTATIONS_MAX = 20
 ANNOTATION_EXPRESSION_BYTES_MAX = 5 * 1024
 
@@ -58,7 +60,7 @@ def _check_hook(hook: Structure, path: str, mutates: bool, out: list[Cause]) -> 
     if mutates:
         choice(hook, path, "reinvocationPolicy", ("IfNeeded", "Never"), out)
     _check_client(hook.get("clientConfig") or {}, f"{path}.clientConfig", out)
-    _check_conditions(hook.get("matchConditions") or (), f"{path}.matchConditions", out)
+    _check_conditions(hook.get("matchConditions") or (), expressions.declared(), f"{path}.matchConditions", out)
 
 
 def _check_full_name(name: str, path: str, out: list[Cause]) -> None:
@@ -203,14 +205,19 @@ def _check_resources(resources: Sequence[str], path: str, out: list[Cause]) -> N
         out.append(wrong(path, resources, words))
 
 
-def _check_conditions(conditions: Sequence[Structure], path: str, out: list[Cause]) -> None:
+def _check_conditions(
+    conditions: Sequence[Structure], known: expressions.Declared, path: str, out: list[Cause]
+) -> None:
     taken: set[str] = set()
     if len(conditions) > CONDITIONS_MAX:
         out.append(too_many(path, len(conditions), CONDITIONS_MAX))
     for condition, place in each(conditions, path):
         name = condition.get("name", "")
-        if not condition.get("expression", "").strip():
+        expression = condition.get("expression", "").strip()
+        if not expression:
             out.append(required(f"{place}.expression"))
+        else:
+            expressions.check(expression, f"{place}.expression", known, out)
         if not name:
             out.append(required(f"{place}.name"))
         else:
@@ -239,15 +246,16 @@ def check_validating_policy(document: Document, out: list[Cause]) -> None:
         words = "validations or auditAnnotations must contain at least one item"
         out += [required("spec.validations", words), required("spec.auditAnnotations", words)]
         return
+    known = _declared(spec)
     for validation, place in each(validations, f"{path}.validations"):
-        _check_validation(validation, place, out)
+        _check_validation(validation, known, place, out)
     if len(annotations) > ANNOTATIONS_MAX:
         words = f"must not have more than {ANNOTATIONS_MAX} auditAnnotations"
         out.append(wrong(f"{path}.auditAnnotations", annotations, words))
     name = (document.get("metadata") or {}).get("name", "")
     taken: set[str] = set()
     for annotation, place in each(annotations, f"{path}.auditAnnotations"):
-        _check_annotation(annotation, name, place, out)
+        _check_annotation(annotation, name, known, place, out)
         key = annotation.get("key", "")
         if key in taken:
             out.append(duplicate(f"{place}.key", key))
@@ -268,15 +276,35 @@ def _check_policy(spec: Structure, out: list[Cause]) -> None:
             out.append(required("spec.matchConstraints.resourceRules"))
         if "mutations" in spec:
             _check_mutable(constraints.get("resourceRules") or (), out)
-    _check_conditions(spec.get("matchConditions") or (), "spec.matchConditions", out)
+    has_params = "paramKind" in spec
+    known = expressions.declared(has_params)
+    _check_conditions(spec.get("matchConditions") or (), known, "spec.matchConditions", out)
+    earlier: list[str] = []
     for variable, place in each(spec.get("variables"), "spec.variables"):
         name = variable.get("name", "")
         if not name.strip():
             out.append(required(f"{place}.name", "name is not specified"))
         elif not _IDENTIFIER.fullmatch(name) or name in _RESERVED:
             out.append(wrong(f"{place}.name", name, "must be a valid CEL identifier"))
-        if not variable.get("expression", "").strip():
+        expression = variable.get("expression", "")
+        if not expression.strip():
             out.append(required(f"{place}.expression", "expression is not specified"))
+        else:
+            known = expressions.declared(has_params, tuple(earlier))
+            expressions.check(expression, f"{place}.expression", known, out, ANY)
+        if _IDENTIFIER.fullmatch(name):
+            earlier.append(name)
+
+
+def _declared(spec: Structure) -> expressions.Declared:
+    """What the rules of a policy may speak of: all its variables too, where it has any."""
+    variables = spec.get("variables") or ()
+    known = [
+        one["name"]
+        for one in variables
+        if _IDENTIFIER.fullmatch(one.get("name", "")) and one.get("expression", "").strip()
+    ]
+    return expressions.declared("paramKind" in spec, known if variables else None)
 
 
 def _check_mutable(rules: Sequence[Structure], out: list[Cause]) -> None:
@@ -326,12 +354,19 @@ def _check_match(match: Structure, path: str, out: list[Cause]) -> None:
             _check_rule(rule, place, out)
 
 
-def _check_validation(validation: Structure, path: str, out: list[Cause]) -> None:
-    if not validation.get("expression", "").strip():
+def _check_validation(
+    validation: Structure, known: expressions.Declared, path: str, out: list[Cause]
+) -> None:
+    expression = validation.get("expression", "")
+    if not expression.strip():
         out.append(required(f"{path}.expression", "expression is not specified"))
+    else:
+        expressions.check(expression, f"{path}.expression", known, out)
     said, message = validation.get("messageExpression", ""), validation.get("message", "")
     if said and not said.strip():
         out.append(wrong(f"{path}.messageExpression", said, "must be non-empty if specified"))
+    elif said:
+        expressions.check(said, f"{path}.messageExpression", known, out, ("STRING",))
     if message and not message.strip():
         out.append(wrong(f"{path}.message", message, "must be non-empty if specified"))
     elif re.search("[\n\r]", message.strip()):
@@ -339,7 +374,9 @@ def _check_validation(validation: Structure, path: str, out: list[Cause]) -> Non
     choice(validation, path, "reason", _REASONS, out)
 
 
-def _check_annotation(annotation: Structure, name: str, path: str, out: list[Cause]) -> None:
+def _check_annotation(
+    annotation: Structure, name: str, known: expressions.Declared, path: str, out: list[Cause]
+) -> None:
     key = f"{name}/{annotation.get('key', '')}"
     if not name:
         out.append(wrong(f"{path}.key", annotation.get("key", ""), "requires metadata.name be non-empty"))
@@ -351,6 +388,8 @@ def _check_annotation(annotation: Structure, name: str, path: str, out: list[Cau
     elif len(expression.encode()) > ANNOTATION_EXPRESSION_BYTES_MAX:
         words = f"must not exceed {ANNOTATION_EXPRESSION_BYTES_MAX} bytes in length"
         out.append(required(f"{path}.valueExpression", words))
+    else:
+        expressions.check(expression, f"{path}.valueExpression", known, out, ("STRING", "NULL"))
 
 
 def check_mutating_policy(document: Document, out: list[Cause]) -> None:

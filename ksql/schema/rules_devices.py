@@ -1,7 +1,4 @@
-"""Rules of dynamic resource allocation: device classes, claims and their templates, slices of devices.
-
-What an expression selects is judged as text alone; that it compiles is not asked here.
-"""
+"""Rules of dynamic resource allocation: device classes, claims and their templates, slices of devices."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +7,7 @@ from typing import Any
 import orjson
 
 from ksql.base.documents import Document
-from ksql.schema import names
+from ksql.schema import expressions, names
 from ksql.schema.checks import choice, each, immutable
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, forbidden, required, too_long, too_many, unsupported, wrong
@@ -218,6 +215,9 @@ def _check_selectors(selectors: Sequence[Structure] | None, path: str, out: list
             out.append(required(f"{at}.cel"))
         elif len(selector["cel"].get("expression", "").encode()) > EXPRESSION_BYTES_MAX:
             out.append(too_long(f"{at}.cel.expression", EXPRESSION_BYTES_MAX))
+        else:
+            expression = selector["cel"].get("expression", "")
+            expressions.check(expression, f"{at}.cel.expression", expressions.DEVICE, out)
 
     _all(selectors, path, SELECTORS_MAX, check, out)
 
