@@ -81,7 +81,8 @@ def _check_patterns(expression: str) -> None:
 
 
 _CHAIN = re.compile(
-    r"<input>:(\d+):(\d+): undeclared reference to '([A-Za-z_]\w*)(\.[\w.]+)' (\(in container '[^']*'\)\n \| .*\n \| )\.*\^"
+    r"<input>:(\d+):(\d+): undeclared reference to '([A-Za-z_]\w*)(\.[\w.]+)' "
+    r"(\(in container '[^']*'\)\n \| .*\n \| )\.*\^"
 )
 
 
