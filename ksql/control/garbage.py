@@ -10,7 +10,7 @@ was adopted in the last moment stays.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ksql.auth.identity import controller_user
@@ -18,9 +18,10 @@ from ksql.base.documents import Document
 from ksql.control import damping
 from ksql.control.controller import Kit
 from ksql.control.informer import Informer, Update, key_of, revision_of
-from ksql.control.plan import NOTHING, Amend, Burst, Change, Plan, removal
+from ksql.control.plan import NOTHING, Amend, Burst, Change, Plan, Remark, removal
 from ksql.control.pods import is_terminating
 from ksql.control.trigger import Trigger
+from ksql.recorder import WARNING
 from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import ResourceType
 
@@ -54,10 +55,27 @@ class Observed:
     owners: Sequence[tuple[Document, State]] = ()
     dependents: Sequence[tuple[str, Document]] = ()
     is_circular: bool = False  # it waits for itself, by way of dependents that wait for theirs
+    foreign: Sequence[Document] = ()  # references to owners in other namespaces, which are none
 
 
 def plan(observed: Observed) -> Plan:
-    """What becomes of one object now."""
+    """What becomes of one object now, and what its author should be told."""
+    made = _plan(observed)
+    remarks = tuple(_foreign(observed.document, ref) for ref in observed.foreign)
+    return replace(made, remarks=remarks) if remarks else made
+
+
+def _foreign(document: Document, ref: Document) -> Remark:
+    namespace = document["metadata"].get("namespace", "")
+    named = (
+        f"[{ref.get('apiVersion', '')}/{ref.get('kind', '')}, namespace: {namespace}, "
+        f"name: {ref.get('name', '')}, uid: {ref.get('uid', '')}]"
+    )
+    message = f'ownerRef {named} does not exist in namespace "{namespace}"'
+    return Remark(document, WARNING, "OwnerRefInvalidNamespace", message)
+
+
+def _plan(observed: Observed) -> Plan:
     document = observed.document
     if is_terminating(document):
         return _ending(observed)
@@ -212,7 +230,7 @@ class GarbageCollector:
             return FOREGROUND in finalizers or ORPHAN in finalizers
         for ref in references(document):
             owner = self._find(ref.get("uid", ""))
-            if owner is None or waits_for_dependents(owner[1]):
+            if owner is None or waits_for_dependents(owner[1]) or _is_foreign(document, owner[1]):
                 return True
         return False
 
@@ -283,7 +301,9 @@ class GarbageCollector:
             circular = waits_for_dependents(document) and self._is_circular(uid)
             return plan(Observed(resource, document, (), self._dependents(uid), circular))
         owners = [(ref, await self._state(document, ref)) for ref in references(document)]
-        return plan(Observed(resource, document, owners, self._dependents(uid)))
+        known = ((ref, self._find(ref.get("uid", ""))) for ref in references(document))
+        foreign = tuple(ref for ref, owner in known if owner is not None and _is_foreign(document, owner[1]))
+        return plan(Observed(resource, document, owners, self._dependents(uid), foreign=foreign))
 
     def _is_circular(self, uid: str) -> bool:
         """Whether an object is among those it waits for."""
@@ -317,9 +337,17 @@ class GarbageCollector:
             except NotFoundError:
                 owner = None
         if owner is None or owner["metadata"]["uid"] != uid:
-            self._remember_gone(uid)
+            # In another namespace it may well be there, and be the owner of what lies beside it.
+            if self._find(uid) is None:
+                self._remember_gone(uid)
             return State.GONE
         return State.WAITING if waits_for_dependents(owner) else State.THERE
+
+
+def _is_foreign(document: Document, owner: Document) -> bool:
+    """Whether an owner lies in another namespace, or in one while the object lies in none: then it is none."""
+    there = owner["metadata"].get("namespace", "")
+    return bool(there) and there != document["metadata"].get("namespace", "")
 
 
 def _finalizers(document: Document) -> list[str]:

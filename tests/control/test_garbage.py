@@ -103,3 +103,18 @@ def test_who_waits_for_itself_by_way_of_others_lets_them_go_first() -> None:
     assert not plan(observed).steps
     [change] = plan(replace(observed, is_circular=True)).steps
     assert change.patch["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] is False
+
+
+def test_an_owner_in_another_namespace_is_none_and_that_is_said() -> None:
+    observed = owned(State.GONE)
+    ref = observed.document["metadata"]["ownerReferences"][0]
+    made = plan(replace(observed, foreign=(ref,)))
+    assert isinstance(made.steps[0], Remove)
+    [remark] = made.remarks
+    assert (remark.type, remark.reason, remark.regarding) == ("Warning", "OwnerRefInvalidNamespace", observed.document)
+    namespace = observed.document["metadata"]["namespace"]
+    assert remark.message == (
+        f"ownerRef [apps/v1/ReplicaSet, namespace: {namespace}, name: owner, uid: uid-owner] "
+        f'does not exist in namespace "{namespace}"'
+    )
+    assert plan(replace(owned(State.UNKNOWN), foreign=(ref,))).remarks

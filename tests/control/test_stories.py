@@ -291,6 +291,29 @@ def test_objects_of_absent_owners_go_and_of_unknown_kinds_stay() -> None:
     told(story)
 
 
+def test_an_owner_in_another_namespace_holds_nothing_but_what_lies_beside_it() -> None:
+    async def story(cluster: Simulation) -> None:
+        user = cluster.user()
+        await user.create("namespaces", {"metadata": {"name": "shop"}})
+        owner = await user.create("configmaps", {"metadata": {"name": "owner", "namespace": "shop"}})
+        ref = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+        for namespace in ("default", "shop"):
+            metadata = {"name": "owned", "namespace": namespace, "ownerReferences": [ref]}
+            await user.create("configmaps", {"metadata": metadata})
+        await cluster.until(lambda: cluster.get("configmaps", "default", "owned") is None)
+        said = [each for each in cluster.list("events", "default") if each["reason"] == "OwnerRefInvalidNamespace"]
+        assert said[0]["message"].endswith('does not exist in namespace "default"')
+        # Looked at once more, the one beside its owner is still held by it.
+        again = {"metadata": {"ownerReferences": [{**ref, "controller": True}]}}
+        await user.patch("configmaps", "shop", "owned", again)
+        await cluster.clock.sleep(10)
+        assert cluster.get("configmaps", "shop", "owned") is not None
+        await user.delete("configmaps", "shop", "owner")
+        await cluster.until(lambda: cluster.get("configmaps", "shop", "owned") is None)
+
+    told(story)
+
+
 def test_a_circle_of_owners_goes_in_the_foreground() -> None:
     async def story(cluster: Simulation) -> None:
         user = cluster.user()
