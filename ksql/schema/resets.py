@@ -40,10 +40,10 @@ def filter_of(type: ResourceType, subresource: str) -> Filter | None:
     return _filter(type.key, subresource, "status" in type.subresources)
 
 
-def filter_of_custom(has_status: bool, subresource: str) -> Filter | None:
+def filter_of_custom(has_status: bool, subresource: str, minor: str) -> Filter | None:
     """As `filter_of`, for a custom kind."""
     if subresource == "status":
-        return _CUSTOM_STATUS
+        return _CUSTOM_STATUS if int(minor.partition(".")[2]) < _WITHOUT_METADATA_SINCE else _STATUS_ALONE
     return _WITHOUT_STATUS if has_status and not subresource else None
 
 
@@ -66,5 +66,7 @@ def without(ignored: FieldSet) -> Filter:
 
 
 _WITHOUT_STATUS = without(_STATUS)
-# Whatever a custom resource has beside its status does not change with it.
-_CUSTOM_STATUS = without(of_fields("metadata", "spec"))
+_CUSTOM_STATUS = without(_SPEC)
+# The metadata does not change with a status either; Kubernetes counts it as its sender's up to this minor.
+_WITHOUT_METADATA_SINCE = 36
+_STATUS_ALONE = without(of_fields("metadata", "spec"))

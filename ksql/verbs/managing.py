@@ -45,7 +45,8 @@ def _domain(catalogue: Catalogue, type: ResourceType, subresource: str) -> Domai
 
     def type_of(api_version: str) -> typed.Type | None:
         group, _, version = api_version.rpartition("/")
-        return typed.type_of(catalogue, GroupVersionKind(group, version, kind))
+        # Events have two groups; who manages them in one is not known in the other, as in Kubernetes.
+        return typed.type_of(catalogue, GroupVersionKind(group, version, kind)) if group == type.group else None
 
     of = typed.type_of(catalogue, type.gvk)
     assert of is not None, f"no definition of {type.gvk}"
@@ -95,7 +96,7 @@ def custom_domain(catalogue: Catalogue, type: ResourceType, subresource: str, co
     of = type_of(type.api_version)
     assert of is not None, f"{type.api_version} is no version of {custom.definition}"
     zero = {"apiVersion": type.api_version, "kind": type.kind}
-    taken = resets.filter_of_custom(custom.has_status, subresource)
+    taken = resets.filter_of_custom(custom.has_status, subresource, catalogue.minor)
     return Domain(type.gvk, of, type_of, convert, zero, subresource, taken)
 
 
