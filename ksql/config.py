@@ -31,6 +31,7 @@ from ksql.serve import flowkeeping
 from ksql.serve.app import create_app
 from ksql.serve.gql import graphql_app
 from ksql.serve.listen import Listener
+from ksql.serve.webhooks import Webhooks
 from ksql.settings import Settings
 from ksql.state.objects import Objects
 from ksql.verbs import bootstrap
@@ -69,7 +70,11 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
         tokens = Tokens(keys.accounts_key, clock, objects.document)
         authenticator = Authenticator(clock, admin_tokens(keys.token), tokens)
-        pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
+        webhooks = Webhooks(objects, clock)
+        stack.push_async_callback(webhooks.aclose)
+        pipeline = Pipeline(
+            log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks
+        )
         graphql = graphql_app(pipeline, objects, log, catalogue, clock)
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         door = create_app(

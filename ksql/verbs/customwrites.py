@@ -84,8 +84,15 @@ class CustomCreate(Create):
     def __init__(self, request: Request, ground: Ground) -> None:
         super().__init__(request, ground)
         self._table = Table()
+        # Made once, however often it takes until it is converted: it is the same object with the same uid.
+        self._born: Document | None = None
 
     def prepare(self, view: View) -> None:
+        if self._born is None:
+            self._born = self._newborn(view)
+        self._document = self._table.stored(_custom(self._request), self._born)
+
+    def _newborn(self, view: View) -> Document:
         request, ground, custom = self._request, self._ground, _custom(self._request)
         document = self._asked(view)
         self._generated = not document["metadata"].get("name")
@@ -94,7 +101,7 @@ class CustomCreate(Create):
             document = _without(document, "status")
         check_namespace(request.type, request.namespace, document["metadata"].get("name", ""), view)
         _check(request, document, None)
-        self._document = self._table.stored(custom, document)
+        return document
 
     def _asked(self, view: View) -> Document:
         document = _accepted(self._ground, self._request, self._request.body)
