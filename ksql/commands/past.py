@@ -242,17 +242,21 @@ def diff(
     end: Annotated[str, typer.Argument(metavar="REV", help="Another one; now when left out.")] = "now",
     kubeconfig: Kubeconfig = None, data: Data = None, context: ContextName = "", namespace: Namespace = "",
     output: OutputForm = Output.text,
+    managers: Annotated[
+        bool, typer.Option("--show-managed-fields", help="Tell as well who manages which fields.")
+    ] = False,
 ) -> None:  # fmt: skip
-    """What differs in an object between two moments. Secrets are masked, managedFields left out."""
-    _run(_diff(Where(kubeconfig, data, context, namespace), target, start, end, output))
+    """What differs in an object between two moments. Secrets are masked."""
+    _run(_diff(Where(kubeconfig, data, context, namespace), target, start, end, output, managers))
 
 
-async def _diff(where: Where, target: str, start: str, end: str, output: Output) -> None:
+async def _diff(where: Where, target: str, start: str, end: str, output: Output, managers: bool) -> None:
     kind, name = _pair(target)
     connection = where.connection()
     ref = {"kind": kind, "namespace": connection.namespace, "name": name}
     async with Door(connection, SystemClock()) as door:
-        found = (await door.ask("diff", {"ref": ref, "from": start, "to": end}))["diff"]
+        asked = {"ref": ref, "from": start, "to": end, "managedFields": managers}
+        found = (await door.ask("diff", asked))["diff"]
     if output in (Output.json, Output.yaml):
         typer.echo(printing.dump(found, output))
         return

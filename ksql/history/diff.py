@@ -32,11 +32,16 @@ BY_FIELD: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "topologySpreadConstraints": (("topologyKey",), ("topologyKey", "whenUnsatisfiable")),
     "matchExpressions": (("key",), ("key", "operator")),
     "endpoints": (("targetRef.uid",), ("targetRef.name",), ("hostname",)),
+    "managedFields": (
+        ("manager",), ("manager", "operation"), ("manager", "operation", "subresource"),
+        ("manager", "operation", "subresource", "apiVersion"),
+    ),
 }
 ANYWHERE: tuple[tuple[str, ...], ...] = (("name",), ("type",), ("uid",), ("ip",))
 _SCALAR_SETS = frozenset({"finalizers", "accessModes", "podCIDRs", "clusterIPs", "externalIPs", "shortNames"})
 
-_HIDDEN: tuple[tuple[str, ...], ...] = (("metadata", "managedFields"), ("metadata", "resourceVersion"))
+_REVISION = ("metadata", "resourceVersion")
+_MANAGERS = ("metadata", "managedFields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,21 +260,28 @@ def _ordered(items: list[Any], change: FieldChange) -> list[Any]:
 
 
 def between(
-    old: Document | None, new: Document | None, resource: str, schema: ListKeys | None = None
+    old: Document | None,
+    new: Document | None,
+    resource: str,
+    schema: ListKeys | None = None,
+    *,
+    managers: bool = False,
 ) -> list[FieldChange]:
     """What changed, as people are shown it: bookkeeping hidden, a Secret's values masked.
 
-    None stands for "no such object then": all fields are added or removed.
+    None stands for "no such object then": all fields are added or removed. Who manages which fields is left
+    out unless `managers` asks for it.
     """
-    before, after = _visible(old), _visible(new)
+    before, after = _visible(old, managers), _visible(new, managers)
     changes = list(compare(before, after, schema))
     return [_masked(change) for change in changes] if masks.is_secret(resource) else changes
 
 
-def _visible(document: Document | None) -> Document:
-    for path in _HIDDEN:
-        document = removed(document, path) if document is not None else None
-    return document or {}
+def _visible(document: Document | None, managers: bool) -> Document:
+    if document is None:
+        return {}
+    document = removed(document, _REVISION)
+    return document if managers else removed(document, _MANAGERS)
 
 
 def _masked(change: FieldChange) -> FieldChange:

@@ -237,6 +237,23 @@ def _labels(facts: Facts) -> str | None:
     return None
 
 
+def _managers(facts: Facts) -> str | None:
+    """Nothing changed but who manages it: an apply of what is there already, or managers forgotten."""
+    if facts.changes or not facts.turned("metadata", "managedFields"):
+        return None
+    before, after = (_manager_names(document) for document in (facts.before, facts.after))
+    if gained := [name for name in after if name not in before]:
+        return f"made {_listed(gained)} a manager of {facts.thing}"
+    if lost := [name for name in before if name not in after]:
+        return f"left {facts.thing} without its manager {_listed(lost)}"
+    return f"changed who manages what of {facts.thing}"
+
+
+def _manager_names(document: Document) -> list[str]:
+    entries = lookup(document, "metadata", "managedFields", default=None) or ()
+    return list(dict.fromkeys(str(entry.get("manager", "")) for entry in entries))
+
+
 def _fields(facts: Facts) -> str:
     named = _listed([diff.dotted(change.path) for change in _loud(facts)])
     return f"changed {named} of {facts.thing}" if named else f"wrote {facts.thing} with nothing new in it"
@@ -275,5 +292,5 @@ def _short(value: Any) -> str:
 
 _READERS: tuple[Reader, ...] = (
     _deletion, _binding, _status, _scaling, _restart, _images, _switches, _taints, _endpoints, _owners,
-    _finalizers, _labels, _fields,
+    _finalizers, _labels, _managers, _fields,
 )  # fmt: skip

@@ -236,6 +236,9 @@ class Query:
         end: Annotated[
             Moment | None, about("The second; now when absent.", "to")
         ] = None,
+        managers: Annotated[
+            bool, about("Whether to tell as well who manages which fields.", "managedFields")
+        ] = False,
     ) -> Diff:
         ctx = info.context
         wanted = reads.which(ctx, ref.uid, ref.resource or ref.kind, ref.api_version, ref.namespace, ref.name)
@@ -249,6 +252,7 @@ class Query:
             None if newer is None else newer.document,
             known.stream.resource,
             ctx.keys(known.document),
+            managers=managers,
         )
         return difference(
             changes,

@@ -112,7 +112,7 @@ def _json(value: Any) -> Json | None:
 
 @strawberry.type(
     description="What differs between two revisions of an object. Lists are aligned by their keys, "
-    "managedFields are left out, and the values of Secrets are masked."
+    "the values of Secrets are masked, and managedFields are left out unless they are asked for."
 )
 class Diff:
     from_revision: Revision | None = strawberry.field(description="The older revision; null: no object yet.")

@@ -75,6 +75,17 @@ def test_managed_fields_and_resource_versions_are_left_out() -> None:
     assert shown(old, pod(managedFields=[{"manager": "b"}], resourceVersion="2")) == []
 
 
+def test_managers_are_told_apart_by_name_where_they_are_asked_for() -> None:
+    old = pod(managedFields=[{"manager": "a", "fieldsV1": {"f:spec": {}}}, {"manager": "b"}])
+    new = pod(managedFields=[{"manager": "a", "fieldsV1": {"f:spec": {"f:x": {}}}}, {"manager": "c"}])
+    changes = diff.between(old, new, "pods", managers=True)
+    assert sorted(map(diff.line, changes)) == [
+        '+ metadata.managedFields[a].fieldsV1.f:spec.f:x: {}',
+        '+ metadata.managedFields[c]: {"manager":"c"}',
+        '- metadata.managedFields[b]: {"manager":"b"}',
+    ]
+
+
 def test_true_is_not_one() -> None:
     assert shown({"a": 1}, {"a": True}) == ["~ a: 1 → true"]
 

@@ -49,6 +49,18 @@ def test_creation_names_its_cause() -> None:
     assert text == "replicaset-controller created pod default/a because of r1043"
 
 
+def test_a_change_of_managers_alone_is_told_as_such() -> None:
+    mine, yours = [{"manager": "kubectl"}], [{"manager": "kubectl"}, {"manager": "argo"}]
+    managed = merged(DEPLOYMENT, {"metadata": {"managedFields": mine}})
+    shared = {"metadata": {"managedFields": yours}}
+    assert after(managed, shared, verb="apply") == "alice made argo a manager of deployment default/web"
+    assert after(merged(managed, shared), {"metadata": {"managedFields": None}}) == (
+        "alice left deployment default/web without its manager kubectl and argo"
+    )
+    # Beside anything else nobody wants to know.
+    assert after(managed, {**shared, "spec": {"replicas": 3}}).endswith("from 2 to 3 replicas")
+
+
 def test_scaling_tells_both_numbers() -> None:
     assert (
         after(DEPLOYMENT, {"spec": {"replicas": 3}})
