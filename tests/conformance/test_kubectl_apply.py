@@ -1,9 +1,15 @@
 """Server-side apply and field managers as kubectl shows them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from tests.conformance.shell import Shell
+import pytest
+
+from tests.conformance.shell import Shell, opened
+from tests.support import kubectl as kubectls
+from tests.support.kubectl import Kubectl
+from tests.support.server import Server
 
 WEB = """
 apiVersion: apps/v1
@@ -90,3 +96,60 @@ def test_every_command_leaves_its_manager(kubectl: Shell) -> None:
     assert held["kubectl-label", "Update"] == {"f:metadata": {"f:labels": {"f:tier": {}}}}
     assert held[scaler] == {"f:spec": {"f:replicas": {}}}
     assert "managedFields" not in kubectl("get", "deploy", "web", "-o", "yaml")
+
+
+@pytest.mark.parametrize("client", kubectls.found(), ids=str)
+def test_every_kubectl_moves_an_object_from_client_to_server_and_back(
+    server: Server, client: Kubectl, request: pytest.FixtureRequest
+) -> None:
+    kubectl = opened(server, client, request.node.name)
+    kubectl("apply", "-f", "-", input=SETTINGS)
+    kubectl(*SERVER, input=SETTINGS.replace("blue", "red"))
+    kubectl("apply", "-f", "-", input=SETTINGS.replace("size: large", "size: small"))
+    assert kubectl.json("get", "cm", "settings")["data"] == {"colour": "blue", "size": "small"}
+    assert kubectl(*SERVER, "--force-conflicts", input=SETTINGS) == "configmap/settings serverside-applied\n"
+
+
+def test_an_edit_takes_over_what_it_changes(kubectl: Shell, tmp_path: Path) -> None:
+    kubectl(*SERVER, input=SETTINGS)
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i s/large/huge/ "$1"\n')
+    editor.chmod(0o755)
+    kubectl("edit", "cm", "settings", EDITOR=str(editor))
+    assert managers(kubectl, "cm", "settings") == {
+        ("kubectl", "Apply"): {"f:data": {"f:colour": {}}},
+        ("kubectl-edit", "Update"): {"f:data": {"f:size": {}}},
+    }
+    # Whoever applied it before is told, and may insist.
+    said = kubectl.refused(*SERVER, input=SETTINGS)
+    assert 'conflict with "kubectl-edit" using v1: .data.size' in said
+
+
+STATUS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+status: {collisionCount: 3}
+"""
+
+
+def test_a_status_is_applied_through_its_own_door(kubectl: Shell) -> None:
+    if kubectl.kubectl.minor < 32:
+        pytest.skip("kubectl applies to subresources since 1.32")
+    kubectl(*SERVER, input=WEB)
+    door = ("--subresource", "status", "--field-manager", "reporter", "--force-conflicts")
+    kubectl(*SERVER, *door, input=STATUS)
+    held = managers(kubectl, "deploy", "web")
+    assert held["reporter", "Apply"] == {"f:status": {"f:collisionCount": {}}}
+    assert kubectl.json("get", "deploy", "web")["status"]["collisionCount"] == 3
+
+
+def test_what_cannot_be_merged_is_told_with_its_place(kubectl: Shell) -> None:
+    twice = WEB.replace("ports: [{containerPort: 80}]", "ports: [{containerPort: 80}, {containerPort: 80}]")
+    said = kubectl.refused(*SERVER, input=twice)
+    assert (
+        '.spec.template.spec.containers[name="web"].ports: duplicate entries for key '
+        '[containerPort=80,protocol="TCP"]'
+    ) in said
+    unknown = WEB.replace("replicas: 1", "replcas: 1")
+    assert ".spec.replcas: field not declared in schema" in kubectl.refused(*SERVER, "--validate=false", input=unknown)
