@@ -31,7 +31,7 @@ def validate(
     resize, …): then what may change in the rest is not asked, and for status neither is the spec.
     """
     out: list[Cause] = []
-    validate_metadata(type, document, old, out)
+    validate_metadata(type, document, old, out, subresource)
     key = (type.group, type.kind)
     if old is not None:
         # What stands as it stood was judged when it came; most updates touch metadata or status alone.

@@ -296,7 +296,7 @@ def test_deletions_that_contradict_themselves_are_invalid(http: httpx.Client) ->
     [
         ({}, "metadata.name", "FieldValueRequired", "name or generateName is required"),
         ({"name": "Bad_Name"}, "metadata.name", "FieldValueInvalid", SUBDOMAIN),
-        ({"name": "a" * 254}, "metadata.name", "FieldValueInvalid", "must be no more than 253 bytes"),
+        ({"name": "a" * 254}, "metadata.name", "FieldValueInvalid", "must be no more than 253 characters"),
         ({"name": "x", "labels": {"a": "b c"}}, "metadata.labels", "FieldValueInvalid",
          "a valid label must be an empty string or consist of alphanumeric characters"),
         ({"name": "x", "labels": {"-a": "b"}}, "metadata.labels", "FieldValueInvalid", "name part must consist of"),
