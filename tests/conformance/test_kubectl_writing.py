@@ -279,7 +279,8 @@ def test_nothing_ksql_adds_comes_back_as_a_change(kubectl: Shell) -> None:
 
 
 def test_a_rule_that_is_not_enforced_does_not_look_as_if_it_were(kubectl: Shell) -> None:
-    policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}}}"
+    head = "apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}"
+    policy = f"{{{head}, spec: {{podSelector: {{}}}}}}"
     made = kubectl.run("create", "-f", "-", input=policy)
     said = "networkpolicies.networking.k8s.io are kept, but ksql does not enforce network policies yet"
     assert made.stderr == f"Warning: {said}\n"
