@@ -193,11 +193,17 @@ def patch(data: bytes, kind: str) -> Any:
     except MalformedError as error:
         raise BadRequestError(f"{label}{error}") from None
     if found is None:
+        if kind == "merge":
+            raise BadRequestError("Invalid JSON Patch")
         return [] if kind == "json" else {}
     wanted = list if kind == "json" else dict
     if not isinstance(found, wanted):
         go = "[]handlers.jsonPatchOp" if kind == "json" else "map[string]interface {}"
         raise BadRequestError(f"{label}json: cannot unmarshal {_json_name(found)} into Go value of type {go}")
+    odd = next((each for each in found if not isinstance(each, dict)), None) if kind == "json" else None
+    if odd is not None:
+        go = "handlers.jsonPatchOp"
+        raise BadRequestError(f"{label}json: cannot unmarshal {_json_name(odd)} into Go value of type {go}")
     return found
 
 

@@ -88,7 +88,10 @@ class _Clause:
 
 
 def _clauses(header: str) -> list[_Clause]:
-    """The clauses of an Accept header, best first; as equals among equals they keep their order."""
+    """The clauses of an Accept header, best first; as equals among equals they keep their order.
+
+    As in kube-apiserver, a quality of nought only comes last.
+    """
     found = []
     for text in header.split(","):
         media, *rest = (part.strip() for part in text.split(";"))
@@ -100,11 +103,11 @@ def _clauses(header: str) -> list[_Clause]:
         except ValueError:
             quality = 1.0
         found.append(_Clause(media.lower(), parameters, quality))
-    return sorted((c for c in found if c.quality > 0), key=lambda clause: -clause.quality)
+    return sorted(found, key=lambda clause: -clause.quality)
 
 
 def _medium(clause: _Clause) -> str | None:
-    if clause.media in ("*/*", "application/*", "*"):
+    if clause.media == "*/*":
         return JSON
     return clause.media if clause.media in _ANSWERS else None
 

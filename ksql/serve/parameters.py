@@ -121,8 +121,9 @@ def writing(query_string: bytes, kind: str, user_agent: str, is_apply: bool = Fa
     if len(manager.encode()) > FIELD_MANAGER_MAX:
         message = f"Too long: may not be more than {FIELD_MANAGER_MAX} bytes"
         causes.append(Cause("FieldValueTooLong", message, "fieldManager"))
-    if not manager.isprintable():
-        message = f"Invalid value: {quoted(manager)}: should only contain printable characters"
+    odd = next(((place, each) for place, each in enumerate(manager) if not each.isprintable()), None)
+    if odd is not None:
+        message = f"Invalid value: {quoted(manager)}: invalid character U+{ord(odd[1]):04X} (at position {odd[0]})"
         causes.append(Cause("FieldValueInvalid", message, "fieldManager"))
     validation = text(query, "fieldValidation")
     if validation not in FIELD_VALIDATION:

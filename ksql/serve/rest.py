@@ -177,7 +177,8 @@ class Rest:
             offered = target.type.subresources[target.subresource].verbs
             return verb if verb in offered else None
         verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)
-        is_watch = target.is_watch or (query and parameters.flag(query, "watch"))
+        # A single object is watched by its old path alone; on its own the parameter means nothing.
+        is_watch = target.is_watch or (verb == "list" and query and parameters.flag(query, "watch"))
         if is_watch and verb in ("list", "get"):
             verb = "watch"
         if verb in ("create", "deletecollection") and target.type.namespaced and not target.namespace:
