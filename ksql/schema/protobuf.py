@@ -55,6 +55,7 @@ _GROUPS = {
 _META_KINDS = (
     "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions",
     "PartialObjectMetadata", "PartialObjectMetadataList", "Status", "WatchEvent",
+    "APIVersions", "APIGroupList", "APIGroup", "APIResourceList",
 )  # fmt: skip
 
 

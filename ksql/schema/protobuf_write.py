@@ -32,7 +32,8 @@ def is_known(api_version: str, kind: str) -> bool:
 
 def encode_body(document: Document) -> bytes:
     """The document in its envelope; `LookupError` for a kind without messages."""
-    api_version, kind = document["apiVersion"], document["kind"]
+    # Two pages of discovery say no version, for the sake of their oldest readers.
+    api_version, kind = document.get("apiVersion", ""), document["kind"]
     return _enveloped(api_version, kind, _named(api_version, kind)(document))
 
 

@@ -12,8 +12,9 @@ from ksql.base.documents import Document, decode, encode
 from ksql.schema import discovery as documents
 from ksql.schema import gnostic, openapi, openapi_v2
 from ksql.schema.catalogue import Catalogue
-from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header
-from ksql.serve.negotiation import JSON, discovery_wish, openapi_v2_wish
+from ksql.schema.protobuf_write import encode_body
+from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header, yaml_of
+from ksql.serve.negotiation import JSON, PROTOBUF, YAML, discovery_wish, error_media, openapi_v2_wish
 from ksql.serve.parameters import Query, text
 from ksql.serve.paths import Page
 
@@ -46,9 +47,17 @@ class Discovery:
             )
             await self._send(exchange, data, tag, media, [(b"vary", b"Accept")], b"public")
             return
-        data, tag = self._document((page,), lambda: self._plain(page))
+        form, address = error_media(exchange.headers.get(b"accept", b"")), _address(exchange)
+
+        def make() -> bytes:
+            document = self._plain(page, address)
+            if form == PROTOBUF:
+                return encode_body(document)
+            return yaml_of(document) if form == YAML else encode(document) + b"\n"
+
+        data, tag = self._bytes((page, form, address), make)
         # The same path answers in several ways: a cache between must know by what.
-        await self._send(exchange, data, tag, JSON_TYPE, [(b"vary", b"Accept")])
+        await self._send(exchange, data, tag, form.encode(), [(b"vary", b"Accept")])
 
     def paths(self) -> list[str]:
         """The addresses of all pages."""
@@ -58,11 +67,11 @@ class Discovery:
                 found += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
         return found
 
-    def _plain(self, page: Page) -> Document:
+    def _plain(self, page: Page, address: str) -> Document:
         if page.version:
             return documents.api_resource_list(self._catalogue, page.group, page.version)
         if page.core:
-            return documents.api_versions()
+            return documents.api_versions(address)
         if page.group:
             return documents.api_group(self._catalogue, page.group)
         return documents.api_group_list(self._catalogue)
@@ -137,3 +146,9 @@ class Discovery:
             data = self._packed[tag]
             headers.append((b"content-encoding", b"gzip"))
         await exchange.answer(200, data, media, headers, cache)
+
+
+def _address(exchange: Exchange) -> str:
+    """Where the client reached the server."""
+    server = exchange.scope.get("server")
+    return f"{server[0]}:{server[1]}" if server else ""

@@ -31,6 +31,9 @@ async def answer(exchange: Exchange, endpoint: str, checks: Mapping[str, Check],
         await exchange.answer(200, b"ok", TEXT, _HEADERS)
         return
     lines = [_line(name, failure, excluded) for name, failure in failures.items()]
+    unknown = [f'"{name}"' for name in excluded if name not in checks]
+    if unknown and not below:
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {','.join(unknown)}")
     lines.append(f"{endpoint} check {'passed' if is_good else 'failed'}")
     # A failing check is 500, as kube-apiserver answers; probes look at the code alone.
     await exchange.answer(200 if is_good else 500, "\n".join((*lines, "")).encode(), TEXT, _HEADERS)
@@ -45,17 +48,26 @@ def _line(name: str, failure: str, excluded: object) -> str:
     return f"[-]{name} failed: {failure}" if failure else f"[+]{name} ok"
 
 
+# What Go calls them.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
 def version(minor: str) -> Document:
     """/version: the Kubernetes minor that is served, and honestly what serves it."""
     major, _, number = minor.partition(".")
+    machine = platform.machine()
     return {
         "major": major,
         "minor": number,
+        "emulationMajor": major,
+        "emulationMinor": number,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(number) - 1),
         "gitVersion": f"v{minor}.0+ksql",
         "gitCommit": "",
         "gitTreeState": "",
         "buildDate": "",
         "goVersion": "",
         "compiler": f"{platform.python_implementation().lower()} {platform.python_version()}",
-        "platform": f"{platform.system().lower()}/{platform.machine()}",
+        "platform": f"{platform.system().lower()}/{_ARCHITECTURES.get(machine, machine)}",
     }

@@ -2,6 +2,8 @@
 
 import pytest
 
+from ksql.schema import protobuf
+
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 KUBECTL = f"{AGGREGATED.format('v2')},{AGGREGATED.format('v2beta1')},application/json"
 
@@ -96,6 +98,19 @@ async def test_the_version_is_that_of_the_catalogue(http):
     assert all(isinstance(value, str) for value in version.values())
 
 
+async def test_discovery_is_told_in_protobuf_and_yaml_too(http):
+    media = "application/vnd.kubernetes.protobuf"
+    answer = await http.get("/apis/apps/v1", headers={"accept": media})
+    assert answer.headers["content-type"] == media
+    found, plain = protobuf.decode_body(answer.content), (await http.get("/apis/apps/v1")).json()
+    assert found["resources"] == plain["resources"] and found["groupVersion"] == "apps/v1"
+    assert (await http.get("/apis", headers={"accept": media})).content.startswith(b"k8s\0\x0a\x12\x0a\x02v1")
+    answer = await http.get("/api", headers={"accept": "application/yaml"})
+    assert answer.text.startswith("kind: APIVersions\nserverAddressByClientCIDRs:\n")
+    (told,) = (await http.get("/api")).json()["serverAddressByClientCIDRs"]
+    assert told["serverAddress"].startswith("ksql:")
+
+
 # --- health
 
 
@@ -104,6 +119,9 @@ async def test_health_is_told_short_or_long(http):
     assert (await http.get("/readyz?verbose")).text == "[+]ping ok\n[+]state ok\nreadyz check passed\n"
     assert (await http.get("/readyz/state")).text == "ok"
     assert (await http.get("/readyz/nope")).status_code == 404
+    assert (await http.get("/livez?verbose&exclude=ping&exclude=nope")).text == (
+        '[+]ping excluded: ok\nwarn: some health checks cannot be excluded: no matches for "nope"\nlivez check passed\n'
+    )
 
 
 async def test_a_failing_check_makes_it_unready_but_not_dead(server, http):
