@@ -349,9 +349,7 @@ def _fields(value: Any) -> Document:
 
 
 def _item(item: Document) -> tuple[str, Document]:
-    keys: Sequence[str] = next(
-        (keys for keys in _ITEM_KEYS if keys[0] in item and "containerPort" not in item), ()
-    )
+    keys: Sequence[str] = next((keys for keys in _ITEM_KEYS if keys[0] in item and "containerPort" not in item), ())
     if not keys:
         keys = ("containerPort", "protocol") if "containerPort" in item else ("port", "protocol")
     step = encode({key: item[key] for key in keys if key in item}).decode()
