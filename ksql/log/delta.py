@@ -10,7 +10,7 @@ import struct
 
 # A script longer than this share of the image is no gain: the image is written whole and serves as the
 # next one's base, so that differences never drift away from what they are taken against.
-WORTH = 0.7
+WORTH = 0.5
 # Numbers are 16 bits wide unless an image is longer; the marker is no possible count of pieces.
 _NARROW_BYTES_MAX = 0xFFFF
 _WIDE = 0x80

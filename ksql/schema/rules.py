@@ -8,19 +8,25 @@ from collections.abc import Callable, Mapping
 
 from ksql.base.documents import Document
 from ksql.schema import rules_admission as admission
+from ksql.schema import rules_autoscaling as autoscaling
 from ksql.schema import rules_certificates as certificates
 from ksql.schema import rules_claims as claims
 from ksql.schema import rules_cluster as cluster
 from ksql.schema import rules_core as core
 from ksql.schema import rules_definitions as definitions
 from ksql.schema import rules_devices as devices
+from ksql.schema import rules_events as events
 from ksql.schema import rules_flow as flow
-from ksql.schema import rules_groups as groups
+from ksql.schema import rules_jobs as jobs
 from ksql.schema import rules_network as network
 from ksql.schema import rules_persistent as persistent
 from ksql.schema import rules_pod_changes as pod_changes
 from ksql.schema import rules_pods as pods
+from ksql.schema import rules_policy as policy
+from ksql.schema import rules_quotas as quotas
 from ksql.schema import rules_running as running
+from ksql.schema import rules_services as services
+from ksql.schema import rules_status as status
 from ksql.schema import rules_storage as storage
 from ksql.schema import rules_workloads as workloads
 from ksql.schema.errors import Cause
@@ -35,26 +41,27 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Binding"): core.check_binding,
     ("", "ConfigMap"): core.check_config_map,
     ("", "Endpoints"): core.check_endpoints,
-    ("", "Event"): core.check_core_event,
-    ("", "LimitRange"): core.check_limit_range,
+    ("", "Event"): events.check_core_event,
+    ("", "LimitRange"): quotas.check_limit_range,
+    ("", "Namespace"): core.check_namespace,
     ("", "Node"): core.check_node,
     ("", "PersistentVolume"): persistent.check_volume,
     ("", "PersistentVolumeClaim"): claims.check_claim,
     ("", "Pod"): pods.check_pod,
     ("", "PodTemplate"): workloads.check_pod_template,
     ("", "ReplicationController"): workloads.check_replication_controller,
-    ("", "ResourceQuota"): core.check_quota,
+    ("", "ResourceQuota"): quotas.check_quota,
     ("", "Secret"): core.check_secret,
-    ("", "Service"): core.check_service,
+    ("", "Service"): services.check_service,
     ("apps", "ControllerRevision"): workloads.check_controller_revision,
     ("apps", "DaemonSet"): workloads.check_daemon_set,
     ("apps", "Deployment"): workloads.check_deployment,
     ("apps", "ReplicaSet"): workloads.check_replica_set,
     ("apps", "StatefulSet"): workloads.check_stateful_set,
-    ("autoscaling", "HorizontalPodAutoscaler"): groups.check_autoscaler,
-    ("autoscaling", "Scale"): groups.check_scale,
-    ("batch", "CronJob"): workloads.check_cron_job,
-    ("batch", "Job"): workloads.check_job,
+    ("autoscaling", "HorizontalPodAutoscaler"): autoscaling.check_autoscaler,
+    ("autoscaling", "Scale"): autoscaling.check_scale,
+    ("batch", "CronJob"): jobs.check_cron_job,
+    ("batch", "Job"): jobs.check_job,
     ("certificates.k8s.io", "CertificateSigningRequest"): certificates.check_signing_request,
     ("coordination.k8s.io", "Lease"): cluster.check_lease,
     ("discovery.k8s.io", "EndpointSlice"): network.check_endpoint_slice,
@@ -65,14 +72,14 @@ RULES: Mapping[tuple[str, str], Rule] = {
     (_RESOURCE, "ResourceSlice"): devices.check_slice,
     (_FLOW, "FlowSchema"): flow.check_schema,
     (_FLOW, "PriorityLevelConfiguration"): flow.check_level,
-    ("events.k8s.io", "Event"): core.check_event,
+    ("events.k8s.io", "Event"): events.check_event,
     ("networking.k8s.io", "Ingress"): network.check_ingress,
     ("networking.k8s.io", "IngressClass"): network.check_ingress_class,
     ("networking.k8s.io", "IPAddress"): network.check_address,
     ("networking.k8s.io", "NetworkPolicy"): network.check_network_policy,
     ("networking.k8s.io", "ServiceCIDR"): network.check_service_range,
     ("node.k8s.io", "RuntimeClass"): cluster.check_runtime_class,
-    ("policy", "PodDisruptionBudget"): groups.check_disruption_budget,
+    ("policy", "PodDisruptionBudget"): policy.check_disruption_budget,
     ("rbac.authorization.k8s.io", "ClusterRole"): cluster.check_cluster_role,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): cluster.check_cluster_role_binding,
     ("rbac.authorization.k8s.io", "Role"): cluster.check_role,
@@ -99,15 +106,18 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
     ("", "PersistentVolume"): persistent.check_volume_change,
     ("", "PersistentVolumeClaim"): claims.check_claim_change,
     ("", "Pod"): pod_changes.check_pod_change,
+    ("", "Node"): core.check_node_change,
+    ("", "ResourceQuota"): quotas.check_quota_change,
     ("", "Secret"): core.check_secret_change,
-    ("", "Service"): core.check_service_change,
+    ("", "Service"): services.check_service_change,
     ("apps", "ControllerRevision"): workloads.check_controller_revision_change,
     ("apps", "DaemonSet"): workloads.selector_is_fixed,
     ("apps", "Deployment"): workloads.selector_is_fixed,
     ("apps", "ReplicaSet"): workloads.selector_is_fixed,
     ("apps", "StatefulSet"): workloads.check_stateful_set_change,
-    ("batch", "Job"): workloads.check_job_change,
+    ("batch", "Job"): jobs.check_job_change,
     ("discovery.k8s.io", "EndpointSlice"): network.check_endpoint_slice_change,
+    ("events.k8s.io", "Event"): events.check_event_change,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): cluster.check_binding_change,
     ("rbac.authorization.k8s.io", "RoleBinding"): cluster.check_binding_change,
     ("scheduling.k8s.io", "PriorityClass"): cluster.check_priority_class_change,
@@ -129,12 +139,16 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
 # What is asked of an object only when it is made.
 BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Pod"): pods.check_pod_birth,
+    ("apps", "ControllerRevision"): workloads.check_controller_revision_birth,
+    ("batch", "CronJob"): jobs.check_cron_job_birth,
+    ("events.k8s.io", "Event"): events.check_event_birth,
     ("networking.k8s.io", "Ingress"): network.check_ingress_birth,
 }
 
 # Kinds whose change is judged by itself: what stays as it was is not looked at again.
 CHANGE_ALONE = frozenset(
     {
+        ("", "Node"),
         ("networking.k8s.io", "ServiceCIDR"),
         (_RESOURCE, "ResourceClaim"),
         (_RESOURCE, "ResourceClaimTemplate"),
@@ -142,14 +156,41 @@ CHANGE_ALONE = frozenset(
     }
 )
 # Kinds that hear of what may not change before all else.
-CHANGE_FIRST = frozenset({("networking.k8s.io", "IngressClass"), ("storage.k8s.io", "VolumeAttributesClass")})
+CHANGE_FIRST = frozenset(
+    {
+        ("", "ConfigMap"),
+        ("", "Secret"),
+        ("", "Service"),
+        ("apps", "DaemonSet"),
+        ("networking.k8s.io", "IngressClass"),
+        ("storage.k8s.io", "VolumeAttributesClass"),
+    }
+)
+# Kinds whose annotations say something that has rules of its own.
+ANNOTATED = frozenset({("", "PersistentVolumeClaim"), ("", "Pod"), ("", "Secret"), ("", "Service")})
+# What of a kind is judged again when it changes, where that is not all.
+KEPT_RULES: Mapping[tuple[str, str], Rule] = {
+    ("apps", "StatefulSet"): workloads.check_stateful_set_kept,
+}
 
 # What is asked of the part that a subresource writes: (group, kind, subresource).
 PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
+    ("", "Namespace", "finalize"): core.check_namespace_finalizers,
+    ("", "Namespace", "status"): core.check_namespace_status,
+    ("", "Node", "status"): core.check_node_change,
     ("", "PersistentVolumeClaim", "status"): claims.check_claim_status,
     ("", "Pod", "ephemeralcontainers"): running.check_ephemeral,
     ("", "Pod", "resize"): running.check_resize,
     ("", "Pod", "status"): pod_changes.check_pod_status,
+    ("", "ReplicationController", "status"): status.check_replication_controller,
+    ("", "Service", "status"): services.check_service_status,
+    ("apps", "DaemonSet", "status"): status.check_daemon_set,
+    ("apps", "Deployment", "status"): status.check_deployment,
+    ("apps", "ReplicaSet", "status"): status.check_replica_set,
+    ("apps", "StatefulSet", "status"): status.check_stateful_set,
+    ("autoscaling", "HorizontalPodAutoscaler", "status"): autoscaling.check_autoscaler_status,
+    ("batch", "Job", "status"): status.check_job,
+    ("policy", "PodDisruptionBudget", "status"): status.check_disruption_budget,
     ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
     ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
     ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,

@@ -1,4 +1,4 @@
-"""Rules of the core group: services, config maps, secrets, volumes, nodes, quotas, events."""
+"""Rules of the core group: endpoints, config maps, secrets, namespaces, nodes, bindings."""
 
 import binascii
 from base64 import b64decode
@@ -8,128 +8,57 @@ from typing import Any
 import orjson
 
 from ksql.base.documents import Document
-from ksql.schema import names, quantities
-from ksql.schema.checks import NOT_NEGATIVE, PORT_MAX, PORT_RANGE, one_of, port
+from ksql.schema import names
+from ksql.schema.addresses import endpoint, lax_cidr, lax_ip
+from ksql.schema.checks import PORT_MAX, PORT_RANGE, complain, one_of
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, unsupported, wrong
-from ksql.schema.metadata import check_labels
+from ksql.schema.metadata import STANDARD_FINALIZERS
 from ksql.schema.rules_containers import PROTOCOLS
+from ksql.schema.rules_resources import check_quantity
 from ksql.schema.rules_scheduling import EFFECTS
 
 Structure = Mapping[str, Any]
 
 # The values of one config map or secret together: it must fit a node's memory and an event's payload.
 CONTENT_BYTES_MAX = 1024 * 1024
-AFFINITY_SECONDS_MAX = 86400
 
-# --- services --------------------------------------------------------------------------------------
-
-SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-
-
-def check_service(document: Document, out: list[Cause]) -> None:
-    spec = document.get("spec") or {}
-    kind, headless = spec.get("type"), spec.get("clusterIP") == "None"
-    ports = spec.get("ports") or ()
-    if not ports and not headless and kind != "ExternalName":
-        out.append(required("spec.ports"))
-    if kind == "LoadBalancer" and headless:
-        out.append(wrong("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services"))
-    if kind == "NodePort" and headless:
-        out.append(wrong("spec.clusterIPs[0]", "None", "may not be set to 'None' for NodePort services"))
-    if kind == "ExternalName":
-        if spec.get("clusterIP"):
-            out.append(forbidden("spec.clusterIPs", "may not be set for ExternalName services"))
-        name = (spec.get("externalName") or "").removesuffix(".")
-        if name:
-            out += [wrong("spec.externalName", name, text) for text in names.subdomain(name)]
-        else:
-            out.append(required("spec.externalName"))
-    _check_service_ports(ports, kind, headless, out)
-    if spec.get("selector"):
-        check_labels(spec["selector"], "spec.selector", out)
-    one_of(spec, "spec", "sessionAffinity", ("ClientIP", "None"), out, needed=True)
-    one_of(spec, "spec", "type", SERVICE_TYPES, out, needed=True)
-    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-    if seconds is not None and not 0 < seconds <= AFFINITY_SECONDS_MAX:
-        words = f"must be greater than 0 and less than {AFFINITY_SECONDS_MAX}"
-        out.append(wrong("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, words))
-    _check_traffic(spec, kind, out)
-
-
-def _check_traffic(spec: Structure, kind: Any, out: list[Cause]) -> None:
-    if spec.get("externalTrafficPolicy"):
-        if kind in ("NodePort", "LoadBalancer") or spec.get("externalIPs"):
-            one_of(spec, "spec", "externalTrafficPolicy", ("Cluster", "Local"), out)
-        else:
-            words = "may only be set for externally-accessible services"
-            out.append(wrong("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], words))
-    one_of(spec, "spec", "internalTrafficPolicy", ("Cluster", "Local"), out)
-
-
-def _check_service_ports(ports: Sequence[Structure], kind: Any, headless: bool, out: list[Cause]) -> None:
-    taken: dict[str, None] = {}
-    pairs: dict[tuple[Any, Any], None] = {}
-    for index, item in enumerate(ports):
-        path, name, number = f"spec.ports[{index}]", item.get("name"), item.get("port", 0)
-        if not name:
-            if len(ports) > 1:
-                out.append(required(f"{path}.name"))
-        elif complaints := names.label_name(name):
-            out += [wrong(f"{path}.name", name, text) for text in complaints]
-        elif name in taken:
-            out.append(duplicate(f"{path}.name", name))
-        if name:
-            taken[name] = None
-        if not 1 <= number <= PORT_MAX:
-            out.append(wrong(f"{path}.port", number, PORT_RANGE))
-        one_of(item, path, "protocol", PROTOCOLS, out, needed=True)
-        target = item.get("targetPort")
-        if target is not None and not headless:
-            port(target, f"{path}.targetPort", out)
-        node = item.get("nodePort", 0)
-        if node:
-            if not 1 <= node <= PORT_MAX:
-                out.append(wrong(f"{path}.nodePort", node, PORT_RANGE))
-            if kind == "ClusterIP":
-                out.append(forbidden(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'"))
-        pair = (item.get("protocol"), number)
-        if pair in pairs:
-            shown = {
-                "Name": "",
-                "Protocol": pair[0],
-                "AppProtocol": None,
-                "Port": number,
-                "TargetPort": 0,
-                "NodePort": 0,
-            }
-            out.append(duplicate(path, shown))
-        pairs[pair] = None
-
-
-def check_service_change(document: Document, old: Document, out: list[Cause]) -> None:
-    """An address that was given stays."""
-    spec, before = document.get("spec") or {}, old.get("spec") or {}
-    if "ExternalName" in (spec.get("type"), before.get("type")):
-        return
-    given, now = before.get("clusterIP"), spec.get("clusterIP")
-    if given and now != given:
-        listed = spec.get("clusterIPs") or ([now] if now else [])
-        out.append(wrong("spec.clusterIPs[0]", listed, "may not change once set"))
+# --- endpoints ---------------------------------------------------------------------------------------
 
 
 def check_endpoints(document: Document, out: list[Cause]) -> None:
     for index, subset in enumerate(document.get("subsets") or ()):
-        path = f"subsets[{index}]"
+        path, ports = f"subsets[{index}]", subset.get("ports") or ()
         if not subset.get("addresses") and not subset.get("notReadyAddresses"):
             out.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
-        for place, item in enumerate(subset.get("ports") or ()):
-            where = f"{path}.ports[{place}]"
-            if len(subset["ports"]) > 1 and not item.get("name"):
-                out.append(required(f"{where}.name"))
-            if not 1 <= item.get("port", 0) <= PORT_MAX:
-                out.append(wrong(f"{where}.port", item.get("port", 0), PORT_RANGE))
-            one_of(item, where, "protocol", PROTOCOLS, out, needed=True)
+        for field in ("addresses", "notReadyAddresses"):
+            for place, address in enumerate(subset.get(field) or ()):
+                _check_address(address, f"{path}.{field}[{place}]", out)
+        for place, item in enumerate(ports):
+            _check_endpoint_port(item, len(ports) > 1, f"{path}.ports[{place}]", out)
+
+
+def _check_address(address: Structure, path: str, out: list[Cause]) -> None:
+    text, host, node = address.get("ip") or "", address.get("hostname"), address.get("nodeName")
+    lax_ip(text, f"{path}.ip", out)
+    if host:
+        complain(f"{path}.hostname", host, names.label_name(host), out)
+    if node is not None:
+        complain(f"{path}.nodeName", node, names.subdomain(node), out)
+    endpoint(text, f"{path}.ip", out)
+
+
+def _check_endpoint_port(item: Structure, needs_name: bool, path: str, out: list[Cause]) -> None:
+    name, number, application = item.get("name") or "", item.get("port", 0), item.get("appProtocol")
+    if name:
+        complain(f"{path}.name", name, names.label_name(name), out)
+    elif needs_name:
+        out.append(required(f"{path}.name"))
+    if not 1 <= number <= PORT_MAX:
+        out.append(wrong(f"{path}.port", number, PORT_RANGE))
+    one_of(item, path, "protocol", PROTOCOLS, out, needed=True)
+    if application is not None:
+        complain(f"{path}.appProtocol", application, names.qualified(application), out)
 
 
 # --- config maps and secrets -----------------------------------------------------------------------
@@ -177,7 +106,7 @@ def check_secret(document: Document, out: list[Cause]) -> None:
     if size > CONTENT_BYTES_MAX:
         out.append(too_long("data", CONTENT_BYTES_MAX))
     for key in _SECRET_KEYS.get(kind, ()):
-        if key not in data:
+        if key not in data or (kind == "kubernetes.io/ssh-auth" and not data[key]):
             out.append(required(f"data[{key}]"))
         elif kind in _DOCKER_TYPES and not _is_json(data[key]):
             words = "<secret contents redacted>"
@@ -219,103 +148,99 @@ def _check_sealed(document: Document, old: Document, fields: Sequence[str], out:
             out.append(forbidden(field, words))
 
 
-# --- nodes, quotas, limits, events -----------------------------------------------------------------
+# --- namespaces and nodes ---------------------------------------------------------------------------
+
+
+def check_namespace(document: Document, out: list[Cause]) -> None:
+    """What keeps a namespace is named like what keeps any object."""
+    for finalizer in (document.get("spec") or {}).get("finalizers") or ():
+        _check_finalizer(finalizer, "spec.finalizers", out)
+
+
+def check_namespace_finalizers(document: Document, old: Document, out: list[Cause]) -> None:
+    for index, finalizer in enumerate((document.get("spec") or {}).get("finalizers") or ()):
+        _check_finalizer(finalizer, f"spec.finalizers[{index}]", out)
+
+
+def check_namespace_status(document: Document, old: Document, out: list[Cause]) -> None:
+    phase = (document.get("status") or {}).get("phase") or ""
+    if "deletionTimestamp" not in (document.get("metadata") or {}):
+        if phase != "Active":
+            words = "may only be 'Active' if `deletionTimestamp` is empty"
+            out.append(wrong("status.Phase", phase, words))
+    elif phase != "Terminating":
+        words = "may only be 'Terminating' if `deletionTimestamp` is not empty"
+        out.append(wrong("status.Phase", phase, words))
+
+
+def _check_finalizer(name: str, path: str, out: list[Cause]) -> None:
+    complain(path, name, names.qualified(name), out)
+    if "/" not in name and name not in STANDARD_FINALIZERS:
+        words = "name is neither a standard finalizer name nor is it fully qualified"
+        out.append(wrong(path, name, words))
 
 
 def check_node(document: Document, out: list[Cause]) -> None:
-    taken: dict[tuple[Any, Any], None] = {}
-    for index, taint in enumerate((document.get("spec") or {}).get("taints") or ()):
-        path, key = f"spec.taints[{index}]", taint.get("key", "")
-        out += [wrong(f"{path}.key", key, text) for text in names.qualified(key)]
-        out += [wrong(f"{path}.value", taint["value"], text) for text in names.label_value(taint.get("value", ""))]
-        effect = taint.get("effect")
+    """A node that is made: its taints, what it offers, its addresses for pods."""
+    spec, status = document.get("spec") or {}, document.get("status") or {}
+    _check_taints(spec.get("taints") or (), out)
+    _check_offers(status, out)
+    ranges, path = spec.get("podCIDRs") or (), "spec.podCIDRs"
+    found = [lax_cidr(text, f"{path}[{index}]", out) for index, text in enumerate(ranges)]
+    if len(ranges) > 1:
+        versions = {one.version for one in found if one is not None}
+        if len(versions) != 2 or len(ranges) > 2:
+            words = "may specify no more than one CIDR for each IP family"
+            out.append(wrong(path, list(ranges), words))
+
+
+def check_node_change(document: Document, old: Document, out: list[Cause]) -> None:
+    """A node keeps the addresses its pods have, and the machine that it is."""
+    spec, before, status = document.get("spec") or {}, old.get("spec") or {}, document.get("status") or {}
+    _check_offers(status, out)
+    addresses = status.get("addresses") or ()
+    for index, address in enumerate(addresses):
+        if address in addresses[:index]:
+            shown = {"Type": address.get("type", ""), "Address": address.get("address", "")}
+            out.append(duplicate(f"status.addresses[{index}]", shown))
+    given, now = before.get("podCIDRs") or [], spec.get("podCIDRs") or []
+    words = 'node updates may not change {} except from "" to valid'
+    if given and len(given) != len(now):
+        out.append(forbidden("spec.podCIDRs", words.format("podCIDR")))
+    else:
+        pairs = zip(given, now, strict=False)
+        out += [forbidden("spec.podCIDRs", words.format("podCIDR")) for one, other in pairs if one != other]
+    if before.get("providerID") and before["providerID"] != spec.get("providerID"):
+        out.append(forbidden("spec.providerID", words.format("providerID")))
+    _check_taints(spec.get("taints") or (), out)
+    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+        out.append(forbidden("spec.externalID", "may not be updated"))
+
+
+def _check_offers(status: Structure, out: list[Cause]) -> None:
+    for field in ("capacity", "allocatable"):
+        for name, amount in (status.get(field) or {}).items():
+            check_quantity(name, amount, f"status.{field}.{name}", out)
+
+
+def _check_taints(taints: Sequence[Structure], out: list[Cause]) -> None:
+    taken: set[tuple[str, str]] = set()
+    for index, taint in enumerate(taints):
+        # Taints stand, in messages, in the metadata.
+        path, key, value = f"metadata.taints[{index}]", taint.get("key") or "", taint.get("value") or ""
+        effect = taint.get("effect") or ""
+        complain(f"{path}.key", key, names.qualified(key), out)
+        if complaints := names.label_value(value):
+            out.append(wrong(f"{path}.value", value, ";".join(complaints)))
         if not effect:
             out.append(required(f"{path}.effect"))
         elif effect not in EFFECTS:
             out.append(unsupported(f"{path}.effect", effect, EFFECTS))
-        pair = (key, effect)
-        if pair in taken:
-            cause = duplicate(path, taint)
-            words = "taints must be unique by key and effect pair"
+        if (key, effect) in taken:
+            shown = {"Key": key, "Value": value, "Effect": effect, "TimeAdded": taint.get("timeAdded")}
+            cause, words = duplicate(path, shown), "taints must be unique by key and effect pair"
             out.append(Cause(cause.reason, f"{cause.message}: {words}", cause.field))
-        taken[pair] = None
-
-
-def check_quota(document: Document, out: list[Cause]) -> None:
-    for name, amount in ((document.get("spec") or {}).get("hard") or {}).items():
-        path = f"spec.hard[{name}]"
-        out += [wrong(path, name, text) for text in names.qualified(name)]
-        if isinstance(amount, str) and amount.startswith("-"):
-            out.append(wrong(path, amount, NOT_NEGATIVE))
-        elif (name.startswith("count/") or name in _COUNTED) and quantities.milli(amount) % 1000:
-            out.append(wrong(path, amount, "must be an integer"))
-
-
-_COUNTED = frozenset(
-    {
-        "configmaps",
-        "persistentvolumeclaims",
-        "pods",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "services",
-        "services.loadbalancers",
-        "services.nodeports",
-    }
-)
-
-
-def check_limit_range(document: Document, out: list[Cause]) -> None:
-    taken: dict[str, None] = {}
-    for index, item in enumerate((document.get("spec") or {}).get("limits") or ()):
-        path, kind = f"spec.limits[{index}]", item.get("type", "")
-        out += [wrong(f"{path}.type", kind, text) for text in names.qualified(kind)]
-        if kind in taken:
-            out.append(duplicate(f"{path}.type", kind))
-        taken[kind] = None
-        if kind == "Pod":
-            for field in ("default", "defaultRequest"):
-                if item.get(field):
-                    words = "may not be specified when `type` is 'Pod'"
-                    out.append(forbidden(f"{path}.{field}", words))
-        for low, high, words in _LIMIT_ORDER:
-            _check_order(item, low, high, words, path, out)
-
-
-# lower bound, upper bound, how the former is named in the complaint.
-_LIMIT_ORDER = (
-    ("min", "max", "min value {} is greater than max value {}"),
-    ("min", "defaultRequest", "min value {} is greater than default request value {}"),
-    ("defaultRequest", "max", "default request value {} is greater than max value {}"),
-    ("defaultRequest", "default", "default request value {} is greater than default limit value {}"),
-    ("min", "default", "min value {} is greater than default value {}"),
-    ("default", "max", "default value {} is greater than max value {}"),
-)
-
-
-def _check_order(item: Structure, low: str, high: str, words: str, path: str, out: list[Cause]) -> None:
-    upper = item.get(high) or {}
-    for name, amount in (item.get(low) or {}).items():
-        if name in upper and quantities.compare(amount, upper[name]) > 0:
-            out.append(wrong(f"{path}.{low}[{name}]", amount, words.format(amount, upper[name])))
-
-
-def check_core_event(document: Document, out: list[Cause]) -> None:
-    _check_event_namespace(document, "involvedObject", out)
-
-
-def check_event(document: Document, out: list[Cause]) -> None:
-    _check_event_namespace(document, "regarding", out)
-
-
-def _check_event_namespace(document: Document, field: str, out: list[Cause]) -> None:
-    """An event lives where what it tells of lives; of cluster-scoped things, in default or kube-system."""
-    about = document.get(field) or {}
-    namespace = (document.get("metadata") or {}).get("namespace", "")
-    where = about.get("namespace", "")
-    if (where and where != namespace) or (not where and namespace not in ("default", "kube-system", "")):
-        out.append(wrong(f"{field}.namespace", where, "does not match event.namespace"))
+        taken.add((key, effect))
 
 
 def check_binding(document: Document, out: list[Cause]) -> None:

@@ -1,103 +1,119 @@
-"""Rules of what makes pods: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob and their elders."""
+"""Rules of what makes pods for good: Deployment, ReplicaSet, StatefulSet, DaemonSet and their elders."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ksql.base.documents import Document
-from ksql.schema.checks import (
-    amount_or_percent,
-    is_empty,
-    is_nothing,
-    not_negative,
-    one_of,
-    selector,
-    selects,
-)
+from ksql.schema import names
+from ksql.schema.checks import amount_or_percent, complain, is_empty, not_negative, selector, selects
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, forbidden, required, unsupported, wrong
+from ksql.schema.internal import inside
 from ksql.schema.metadata import check_annotations, check_labels
+from ksql.schema.rules_annotations import check_pod_annotations
+from ksql.schema.rules_claims import check_claim_spec
 from ksql.schema.rules_pods import check_template
 
 Structure = Mapping[str, Any]
 
 _UNMATCHED = "`selector` does not match template `labels`"
 _RUNS_ALWAYS = ("Always",)
+_TEMPLATE_SPEC = "spec.template.spec"
 
 
-def _check_selected_template(spec: Structure, kind: str, out: list[Cause], *, whole: bool = True) -> None:
-    """Selector and template: both there, the one choosing the other, pods that always restart."""
-    chosen, template = spec.get("selector"), spec.get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if "spec" not in template:
-        # What is not there has no defaults either; only the absence itself shall be complained of.
-        template = {**template, "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}}
+# --- selectors and templates -----------------------------------------------------------------------
+
+
+def _check_selector(spec: Structure, kind: str, out: list[Cause], *, fault: str = "") -> bool:
+    """A selector that chooses something. Says whether it can be asked whom it chooses."""
+    chosen, path = spec.get("selector"), "spec.selector"
     if chosen is None:
-        # No selector chooses nothing, and that kube-apiserver says as well.
-        out.append(required("spec.selector"))
+        out.append(required(path))
+        return True
+    before = len(out)
+    selector(chosen, path, out)
+    valid = len(out) == before
+    if is_empty(chosen):
+        out.append(wrong(path, chosen, f"empty selector is invalid for {kind}"))
+    if not valid:
+        out.append(wrong(path, chosen, fault))
+    return valid
+
+
+def _check_selected(chosen: Any, labels: Mapping[str, str], out: list[Cause]) -> None:
+    """No selector chooses nothing; an empty one everything."""
+    if chosen is None or not selects(chosen, labels):
         out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
-    else:
-        before = len(out)
-        selector(chosen, "spec.selector", out)
-        if is_empty(chosen):
-            out.append(wrong("spec.selector", chosen, f"empty selector is invalid for {kind}"))
-        elif len(out) == before and not selects(chosen, labels):
-            out.append(wrong("spec.template.metadata.labels", labels, _UNMATCHED))
-    if whole:
-        check_template(template, "spec.template", out)
-    else:
-        metadata = template.get("metadata") or {}
-        check_labels(labels, "spec.template.labels", out)
-        check_annotations(metadata.get("annotations") or {}, "spec.template.annotations", out)
-    policy = (template.get("spec") or {}).get("restartPolicy", "")
+
+
+def _labels(template: Structure) -> Mapping[str, str]:
+    return (template.get("metadata") or {}).get("labels") or {}
+
+
+def _check_restarts(template: Structure, kind: str, out: list[Cause]) -> None:
+    """Pods that are always started again, and have no end."""
+    spec = template.get("spec") or {}
+    policy = spec.get("restartPolicy") or ""
     if policy != "Always":
-        out.append(unsupported("spec.template.spec.restartPolicy", policy, _RUNS_ALWAYS))
+        out.append(unsupported(f"{_TEMPLATE_SPEC}.restartPolicy", policy, _RUNS_ALWAYS))
+    if "activeDeadlineSeconds" in spec:
+        words = f"activeDeadlineSeconds in {kind} is not Supported"
+        out.append(forbidden(f"{_TEMPLATE_SPEC}.activeDeadlineSeconds", words))
 
 
-def _no_deadline(spec: Structure, words: str, out: list[Cause]) -> None:
-    path = "spec.template.spec.activeDeadlineSeconds"
-    if "activeDeadlineSeconds" in ((spec.get("template") or {}).get("spec") or {}):
-        out.append(forbidden(path, words))
+def _check_replica_template(spec: Structure, out: list[Cause]) -> None:
+    template = spec.get("template") or {}
+    _check_selected(spec.get("selector"), _labels(template), out)
+    check_template(template, "spec.template", out)
+    _check_restarts(template, "ReplicaSet", out)
+
+
+# --- deployments and replica sets ------------------------------------------------------------------
 
 
 def check_deployment(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
-    not_negative(spec, "spec", ("replicas", "minReadySeconds", "revisionHistoryLimit"), out)
-    _check_selected_template(spec, "deployment", out)
-    _no_deadline(spec, "activeDeadlineSeconds in ReplicaSet is not Supported", out)
+    not_negative(spec, "spec", ("replicas",), out)
+    if _check_selector(spec, "deployment", out, fault="invalid label selector"):
+        _check_replica_template(spec, out)
     _check_strategy(spec.get("strategy") or {}, out)
+    not_negative(spec, "spec", ("minReadySeconds", "revisionHistoryLimit"), out)
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds", 0)
     if deadline is not None:
         not_negative(spec, "spec", ("progressDeadlineSeconds",), out)
         if deadline <= ready:
-            out.append(
-                wrong("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-            )
+            words = "must be greater than minReadySeconds"
+            out.append(wrong("spec.progressDeadlineSeconds", deadline, words))
 
 
 def _check_strategy(strategy: Structure, out: list[Cause]) -> None:
-    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    kind, rolling, path = strategy.get("type"), strategy.get("rollingUpdate"), "spec.strategy.rollingUpdate"
     if kind == "Recreate":
         if rolling is not None:
             words = "may not be specified when strategy `type` is 'Recreate'"
-            out.append(forbidden("spec.strategy.rollingUpdate", words))
-    elif kind == "RollingUpdate":
-        if rolling is None:
-            out.append(required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil"))
-        else:
-            _check_rolling(rolling, "spec.strategy.rollingUpdate", out)
-    else:
-        shown = {"Type": kind, "RollingUpdate": rolling}
+            out.append(forbidden(path, words))
+    elif kind != "RollingUpdate":
+        shown = inside("apps.DeploymentStrategy", strategy)
         out.append(unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate")))
+    elif rolling is None:
+        out.append(required(path, "this should be defaulted and never be nil"))
+    else:
+        unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
+        amount_or_percent(unavailable, f"{path}.maxUnavailable", out)
+        amount_or_percent(surge, f"{path}.maxSurge", out)
+        if not _number(unavailable) and not _number(surge):
+            words = "may not be 0 when `maxSurge` is 0"
+            out.append(wrong(f"{path}.maxUnavailable", unavailable, words))
+        _at_most_all(unavailable, f"{path}.maxUnavailable", out)
 
 
-def _check_rolling(rolling: Structure, path: str, out: list[Cause]) -> None:
-    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
-    amount_or_percent(unavailable, f"{path}.maxUnavailable", out)
-    amount_or_percent(surge, f"{path}.maxSurge", out)
-    if is_nothing(unavailable) and is_nothing(surge):
-        out.append(wrong(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
-    _at_most_all(unavailable, f"{path}.maxUnavailable", out)
+def _number(value: Any) -> int:
+    """The number of an amount or a percentage; 0 of a text that is neither."""
+    if isinstance(value, str):
+        bare = value.removesuffix("%") if re.fullmatch("[0-9]+%", value) else value
+        return int(bare) if re.fullmatch("[+-]?[0-9]+", bare) else 0
+    return int(value or 0)
 
 
 def _at_most_all(value: Any, path: str, out: list[Cause]) -> None:
@@ -109,79 +125,153 @@ def check_replica_set(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
     not_negative(spec, "spec", ("replicas", "minReadySeconds"), out)
     # The word is Kubernetes' own: both kinds say deployment.
-    _check_selected_template(spec, "deployment", out)
-    _no_deadline(spec, "activeDeadlineSeconds in ReplicaSet is not Supported", out)
+    if _check_selector(spec, "deployment", out, fault="invalid label selector"):
+        _check_replica_template(spec, out)
 
 
 def check_replication_controller(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
-    not_negative(spec, "spec", ("replicas", "minReadySeconds"), out)
+    not_negative(spec, "spec", ("minReadySeconds",), out)
     chosen, template = spec.get("selector") or {}, spec.get("template")
     if not chosen:
         out.append(required("spec.selector"))
+    not_negative(spec, "spec", ("replicas",), out)
     if template is None:
         out.append(required("spec.template"))
         return
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    labels = _labels(template)
     if chosen and not chosen.items() <= labels.items():
-        out.append(wrong("spec.template.metadata.labels", labels, _UNMATCHED))
+        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
     check_template(template, "spec.template", out)
-    policy = (template.get("spec") or {}).get("restartPolicy", "")
-    if policy != "Always":
-        out.append(unsupported("spec.template.spec.restartPolicy", policy, _RUNS_ALWAYS))
+    _check_restarts(template, "ReplicationController", out)
+
+
+# --- stateful sets ---------------------------------------------------------------------------------
 
 
 def check_stateful_set(document: Document, out: list[Cause]) -> None:
-    spec = document.get("spec") or {}
-    policy = spec.get("podManagementPolicy")
-    if policy not in ("OrderedReady", "Parallel"):
-        out.append(wrong("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'"))
-    strategy = spec.get("updateStrategy") or {}
-    rolling = strategy.get("rollingUpdate")
-    if strategy.get("type") == "OnDelete":
-        if rolling is not None:
-            words = "only allowed for updateStrategy 'RollingUpdate'"
-            out.append(wrong("spec.updateStrategy.rollingUpdate", rolling, words))
-    elif strategy.get("type") == "RollingUpdate":
-        not_negative(rolling or {}, "spec.updateStrategy.rollingUpdate", ("partition",), out)
-    else:
-        out.append(wrong("spec.updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'"))
-    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
-    for field in ("whenDeleted", "whenScaled"):
-        one_of(retention, "spec.persistentVolumeClaimRetentionPolicy", field, ("Delete", "Retain"), out)
-    not_negative(spec, "spec", ("replicas", "minReadySeconds", "revisionHistoryLimit"), out)
+    _check_stateful_spec(document.get("spec") or {}, out, new=True)
+
+
+def check_stateful_set_kept(document: Document, out: list[Cause]) -> None:
+    """As `check_stateful_set`, without what is fixed and was judged when it came."""
+    _check_stateful_spec(document.get("spec") or {}, out, new=False)
+
+
+def _check_stateful_spec(spec: Structure, out: list[Cause], *, new: bool) -> None:
+    policy = spec.get("podManagementPolicy") or ""
+    if not policy:
+        out.append(required("spec.podManagementPolicy"))
+    elif policy not in ("OrderedReady", "Parallel"):
+        words = "must be 'OrderedReady' or 'Parallel'"
+        out.append(wrong("spec.podManagementPolicy", policy, words))
+    _check_stateful_strategy(spec.get("updateStrategy") or {}, out)
+    retention, path = spec.get("persistentVolumeClaimRetentionPolicy"), "spec.persistentVolumeClaimRetentionPolicy"
+    for field in ("whenDeleted", "whenScaled") if retention is not None else ():
+        if (value := (retention or {}).get(field, "")) not in ("Retain", "Delete"):
+            out.append(unsupported(f"{path}.{field}", value, ("Retain", "Delete")))
+    claims: Sequence[Structure] = spec.get("volumeClaimTemplates") or ()
+    if new:
+        for index, claim in enumerate(claims):
+            check_claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec", out)
+    not_negative(spec, "spec", ("replicas", "minReadySeconds"), out)
     not_negative(spec.get("ordinals") or {}, "spec.ordinals", ("start",), out)
-    # Kubernetes leaves the pods of a StatefulSet to the moment they are created: their volumes include
-    # claims that only its controller knows.
-    _check_selected_template(spec, "statefulset", out, whole=False)
-    if "activeDeadlineSeconds" in ((spec.get("template") or {}).get("spec") or {}):
-        path = "spec.template.spec.activeDeadlineSeconds"
-        out.append(forbidden(path, "activeDeadlineSeconds in StatefulSet is not Supported"))
+    if new and (service := spec.get("serviceName")):
+        complain("spec.serviceName", service, names.label_name(service), out)
+    template = spec.get("template") or {}
+    if _check_selector(spec, "statefulset", out):
+        _check_stateful_template(spec, template, claims, out)
+    _check_restarts(template, "StatefulSet", out)
+
+
+def _check_stateful_template(
+    spec: Structure, template: Structure, claims: Sequence[Structure], out: list[Cause]
+) -> None:
+    """The template as its pods will be: with the claims as volumes, and names of their own."""
+    labels, metadata = _labels(template), template.get("metadata") or {}
+    if not is_empty(spec.get("selector") or {"matchLabels": {"": ""}}):
+        _check_selected(spec.get("selector"), labels, out)
+    pod = {key: part for key, part in (template.get("spec") or {}).items() if key not in ("subdomain", "hostname")}
+    if claims:
+        made = {name: None for claim in claims if (name := (claim.get("metadata") or {}).get("name") or "") is not None}
+        own = [volume for volume in pod.get("volumes") or () if (volume.get("name") or "") not in made]
+        pod["volumes"] = [
+            *({"name": name, "persistentVolumeClaim": {"claimName": name}} for name in made), *own,
+        ]  # fmt: skip
+    check_template({**template, "spec": pod}, "spec.template", out)
+    # Said twice, as Kubernetes does.
+    annotations, path = metadata.get("annotations") or {}, "spec.template.annotations"
+    check_labels(labels, "spec.template.labels", out)
+    check_annotations(annotations, path, out)
+    if annotations:
+        check_pod_annotations(annotations, pod, path, out)
+
+
+def _check_stateful_strategy(strategy: Structure, out: list[Cause]) -> None:
+    kind, rolling, path = strategy.get("type") or "", strategy.get("rollingUpdate"), "spec.updateStrategy"
+    if not kind:
+        out.append(required(path))
+    elif kind == "OnDelete":
+        if rolling is not None:
+            shown = inside("apps.RollingUpdateStatefulSetStrategy", rolling)
+            words = "only allowed for updateStrategy 'RollingUpdate'"
+            out.append(wrong(f"{path}.rollingUpdate", shown, words))
+    elif kind != "RollingUpdate":
+        shown = inside("apps.StatefulSetUpdateStrategy", strategy)
+        out.append(wrong(path, shown, "must be 'RollingUpdate' or 'OnDelete'"))
+    elif rolling is not None:
+        not_negative(rolling, f"{path}.rollingUpdate", ("partition",), out)
+        unavailable, where = rolling.get("maxUnavailable"), f"{path}.rollingUpdate.maxUnavailable"
+        if unavailable is not None:
+            amount_or_percent(unavailable, where, out)
+            if not _number(unavailable):
+                out.append(wrong(where, unavailable, "cannot be 0"))
+            _at_most_all(unavailable, where, out)
+
+
+# --- daemon sets -----------------------------------------------------------------------------------
 
 
 def check_daemon_set(document: Document, out: list[Cause]) -> None:
     spec = document.get("spec") or {}
-    _check_selected_template(spec, "daemonset", out)
-    _no_deadline(spec, "activeDeadlineSeconds in DaemonSet is not Supported", out)
-    not_negative(spec, "spec", ("minReadySeconds", "revisionHistoryLimit"), out)
-    strategy = spec.get("updateStrategy") or {}
-    rolling, path = strategy.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate"
-    if strategy.get("type") == "RollingUpdate":
-        if rolling is None:
-            out.append(required(path))
-        else:
-            amount_or_percent(rolling.get("maxUnavailable"), f"{path}.maxUnavailable", out)
-            amount_or_percent(rolling.get("maxSurge"), f"{path}.maxSurge", out)
-            has_unavailable = not is_nothing(rolling.get("maxUnavailable"))
-            has_surge = not is_nothing(rolling.get("maxSurge"))
-            if has_unavailable and has_surge:
-                words = "may not be set when maxUnavailable is non-zero"
-                out.append(wrong(f"{path}.maxSurge", rolling.get("maxSurge"), words))
-            elif not has_unavailable and not has_surge:
-                words = "cannot be 0 when maxSurge is 0"
-                out.append(wrong(f"{path}.maxUnavailable", rolling.get("maxUnavailable"), words))
-    elif strategy.get("type") != "OnDelete":
-        out.append(unsupported("spec.updateStrategy", strategy, ("OnDelete", "RollingUpdate")))
+    chosen, template = spec.get("selector"), spec.get("template") or {}
+    before = len(out)
+    selector(chosen or {}, "spec.selector", out)
+    if len(out) == before and (chosen is None or (not is_empty(chosen) and not selects(chosen, _labels(template)))):
+        out.append(wrong("spec.template.metadata.labels", _labels(template) or None, _UNMATCHED))
+    if chosen is not None and is_empty(chosen):
+        out.append(wrong("spec.selector", chosen, "empty selector is invalid for daemonset"))
+    check_template(template, "spec.template", out)
+    _check_restarts(template, "DaemonSet", out)
+    not_negative(spec, "spec", ("minReadySeconds",), out)
+    _check_daemon_strategy(spec.get("updateStrategy") or {}, out)
+    not_negative(spec, "spec", ("revisionHistoryLimit",), out)
+
+
+def _check_daemon_strategy(strategy: Structure, out: list[Cause]) -> None:
+    kind, rolling, path = strategy.get("type") or "", strategy.get("rollingUpdate"), "spec.updateStrategy"
+    if kind == "OnDelete":
+        return
+    if kind != "RollingUpdate":
+        shown = inside("apps.DaemonSetUpdateStrategy", strategy)
+        out.append(unsupported(path, shown, ("RollingUpdate", "OnDelete")))
+        return
+    where = f"{path}.rollingUpdate"
+    if rolling is None:
+        out.append(required(where))
+        return
+    unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
+    amount_or_percent(unavailable, f"{where}.maxUnavailable", out)
+    amount_or_percent(surge, f"{where}.maxSurge", out)
+    _at_most_all(unavailable, f"{where}.maxUnavailable", out)
+    _at_most_all(surge, f"{where}.maxSurge", out)
+    if _number(unavailable) and _number(surge):
+        out.append(wrong(f"{where}.maxSurge", surge, "may not be set when maxUnavailable is non-zero"))
+    elif not _number(unavailable) and not _number(surge):
+        out.append(required(f"{where}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+
+
+# --- templates and revisions -----------------------------------------------------------------------
 
 
 def check_pod_template(document: Document, out: list[Cause]) -> None:
@@ -189,156 +279,32 @@ def check_pod_template(document: Document, out: list[Cause]) -> None:
 
 
 def check_controller_revision(document: Document, out: list[Cause]) -> None:
-    if document.get("data") is None:
+    not_negative(document, "", ("revision",), out)
+
+
+def check_controller_revision_birth(document: Document, out: list[Cause]) -> None:
+    data = document.get("data")
+    if data is None:
         out.append(required("data", "data is mandatory"))
-    if document.get("revision", 0) < 0:
-        out.append(wrong("revision", document["revision"], "must be greater than or equal to 0"))
-
-
-# --- batch -----------------------------------------------------------------------------------------
-
-_COUNTS = (
-    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
-    "backoffLimitPerIndex", "maxFailedIndexes",
-)  # fmt: skip
-
-
-def check_job(document: Document, out: list[Cause]) -> None:
-    spec = document.get("spec") or {}
-    _check_job_spec(spec, "spec", out)
-    chosen = spec.get("selector")
-    if chosen is not None:
-        selector(chosen, "spec.selector", out)
-        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-        if spec.get("manualSelector") and not selects(chosen, labels):
-            out.append(wrong("spec.template.metadata.labels", labels, _UNMATCHED))
-
-
-def _check_job_spec(spec: Structure, path: str, out: list[Cause]) -> None:
-    not_negative(spec, path, _COUNTS, out)
-    one_of(spec, path, "completionMode", ("Indexed", "NonIndexed"), out)
-    if spec.get("completionMode") == "Indexed" and "completions" not in spec:
-        out.append(required(f"{path}.completions", "when completion mode is Indexed"))
-    if "backoffLimitPerIndex" in spec and spec.get("completionMode") != "Indexed":
-        words = "requires indexed completion mode"
-        out.append(wrong(f"{path}.backoffLimitPerIndex", spec["backoffLimitPerIndex"], words))
-    one_of(spec, path, "podReplacementPolicy", ("Failed", "TerminatingOrFailed"), out)
-    check_template(spec.get("template") or {}, f"{path}.template", out)
-    policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy")
-    if policy in (None, "", "Always"):
-        words = 'valid values: "OnFailure", "Never"'
-        out.append(required(f"{path}.template.spec.restartPolicy", words))
-
-
-def check_cron_job(document: Document, out: list[Cause]) -> None:
-    spec = document.get("spec") or {}
-    schedule = spec.get("schedule", "")
-    if not schedule:
-        out.append(required("spec.schedule"))
-    else:
-        _check_schedule(schedule, out)
-    zone = spec.get("timeZone")
-    if zone is not None:
-        if not zone:
-            out.append(wrong("spec.timeZone", zone, "timeZone must be nil or non-empty string"))
-        elif zone.lower() == "local":
-            out.append(
-                wrong(
-                    "spec.timeZone",
-                    zone,
-                    "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-                )
-            )
-    not_negative(
-        spec,
-        "spec",
-        ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"),
-        out,
-    )
-    one_of(spec, "spec", "concurrencyPolicy", ("Allow", "Forbid", "Replace"), out, needed=True)
-    _check_job_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec", out)
-
-
-_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
-_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-
-
-def _check_schedule(schedule: str, out: list[Cause]) -> None:
-    text = schedule
-    if text.startswith(("TZ=", "CRON_TZ=")):
-        words = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        out.append(wrong("spec.schedule", schedule, words))
-        text = text.partition(" ")[2]
-    if text.startswith("@"):
-        if text not in _MACROS and not re.fullmatch(r"@every ([0-9]+(\.[0-9]+)?(h|m|s|ms|us|ns))+", text):
-            out.append(wrong("spec.schedule", schedule, f"unrecognized descriptor: {text}"))
-        return
-    fields = text.split()
-    if len(fields) != 5:
-        words = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
-        out.append(wrong("spec.schedule", schedule, words))
-        return
-    for field, (low, high), words_of in zip(fields, _RANGES, ((), (), (), _MONTHS, _DAYS), strict=True):
-        fault = _field_fault(field, low, high, words_of)
-        if fault:
-            out.append(wrong("spec.schedule", schedule, fault))
-            return
-
-
-def _field_fault(field: str, low: int, high: int, words: tuple[str, ...]) -> str:
-    """What is wrong with one field of a schedule, as the cron library says it."""
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        if step and not step.isdecimal():
-            return f'failed to parse int from {step}: strconv.Atoi: parsing "{step}": invalid syntax'
-        if step and int(step) == 0:
-            return f"step of range should be a positive number: {part}"
-        if span in ("*", "?"):
-            continue
-        ends = []
-        for end in span.split("-", 1):
-            if end.lower() in words:
-                ends.append(words.index(end.lower()) + low)
-            elif end.isdecimal():
-                ends.append(int(end))
-            else:
-                return f'failed to parse int from {end}: strconv.Atoi: parsing "{end}": invalid syntax'
-        if ends[0] < low:
-            return f"beginning of range ({ends[0]}) below minimum ({low}): {part}"
-        if ends[-1] > high:
-            return f"end of range ({ends[-1]}) above maximum ({high}): {part}"
-        if ends[0] > ends[-1]:
-            return f"beginning of range ({ends[0]}) beyond end of range ({ends[-1]}): {part}"
-    return ""
+    elif not isinstance(data, dict):
+        out.append(required("data", "data must be a valid JSON object"))
 
 
 # --- changes ---------------------------------------------------------------------------------------
 
 
 def selector_is_fixed(document: Document, old: Document, out: list[Cause]) -> None:
-    _fixed(document, old, ("selector",), out)
-
-
-def _fixed(document: Document, old: Document, fields: tuple[str, ...], out: list[Cause]) -> None:
-    spec, before = document.get("spec") or {}, old.get("spec") or {}
-    for field in fields:
-        if spec.get(field) != before.get(field):
-            out.append(wrong(f"spec.{field}", spec.get(field), IMMUTABLE))
+    now, before = (document.get("spec") or {}).get("selector"), (old.get("spec") or {}).get("selector")
+    if now != before:
+        out.append(wrong("spec.selector", now, IMMUTABLE))
 
 
 _STATEFUL_CHANGEABLE = frozenset(
     {
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
+        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
     }
-)
+)  # fmt: skip
 
 
 def check_stateful_set_change(document: Document, old: Document, out: list[Cause]) -> None:
@@ -359,47 +325,6 @@ def _kept(spec: Structure) -> dict[str, Any]:
     if claims:
         kept["volumeClaimTemplates"] = [{k: v for k, v in claim.items() if k != "status"} for claim in claims]
     return kept
-
-
-_SUSPENDED_TEMPLATE = (
-    "nodeSelector",
-    "affinity",
-    "tolerations",
-    "schedulingGates",
-    "containers",
-    "initContainers",
-)
-
-
-def check_job_change(document: Document, old: Document, out: list[Cause]) -> None:
-    spec, before = document.get("spec") or {}, old.get("spec") or {}
-    elastic = (
-        spec.get("completionMode") == "Indexed"
-        and spec.get("completions") == spec.get("parallelism")
-        and before.get("completions") == before.get("parallelism")
-    )
-    fields = (
-        "selector",
-        "podFailurePolicy",
-        "completionMode",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    )
-    _fixed(document, old, fields if elastic else ("completions", *fields), out)
-    template, earlier = spec.get("template"), before.get("template")
-    if template != earlier and not (before.get("suspend") and _only_scheduling(template, earlier)):
-        out.append(wrong("spec.template", template, IMMUTABLE))
-
-
-def _only_scheduling(template: Any, earlier: Any) -> bool:
-    """A Job that has not begun may still be told where to run."""
-
-    def rest(value: Any) -> Any:
-        spec = (value or {}).get("spec") or {}
-        return {key: part for key, part in spec.items() if key not in _SUSPENDED_TEMPLATE}
-
-    return bool(rest(template) == rest(earlier))
 
 
 def check_controller_revision_change(document: Document, old: Document, out: list[Cause]) -> None:

@@ -11,9 +11,11 @@ from ksql.schema.faults import invalid
 from ksql.schema.metadata import validate_metadata
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.schema.rules import (
+    ANNOTATED,
     BIRTH_RULES,
     CHANGE_ALONE,
     CHANGE_FIRST,
+    KEPT_RULES,
     PART_RULES,
     RULES,
     UPDATE_RULES,
@@ -23,22 +25,27 @@ __all__ = ["invalid", "validate", "validate_body"]
 
 
 def validate(
-    type: ResourceType, document: Document, old: Document | None = None, subresource: str = ""
+    type: ResourceType,
+    document: Document,
+    old: Document | None = None,
+    subresource: str = "",
+    group: str | None = None,
 ) -> list[Cause]:
     """What is wrong with the document; nothing is the empty list.
 
     `old` is given for updates. A `subresource` writes its own part of the object (status, binding,
-    resize, …): then what may change in the rest is not asked, and for status neither is the spec.
+    resize, …): then what may change in the rest is not asked, and for status neither is the spec. `group`
+    is the one that was asked for where the object is kept in another (events).
     """
     out: list[Cause] = []
     validate_metadata(type, document, old, out, subresource)
-    key = (type.group, type.kind)
+    key = (type.group if group is None else group, type.kind)
     if old is not None:
         # What stands as it stood was judged when it came; most updates touch metadata or status alone.
         same = subresource == "status" or _same_wish(document, old)
         if subresource:
             _check_part(key, subresource, document, old, same, out)
-        elif not same:
+        elif not same or (key in ANNOTATED and _annotations(document) != _annotations(old)):
             _check_change(key, document, old, out)
         return out
     rule = RULES.get(key)
@@ -60,13 +67,17 @@ def _check_part(
 
 
 def _check_change(key: tuple[str, str], document: Document, old: Document, out: list[Cause]) -> None:
-    rule, change = RULES.get(key), UPDATE_RULES.get(key)
+    rule, change = KEPT_RULES.get(key, RULES.get(key)), UPDATE_RULES.get(key)
     if change is not None and key in CHANGE_FIRST:
         change(document, old, out)
     if rule is not None and key not in CHANGE_ALONE:
         rule(document, out)
     if change is not None and key not in CHANGE_FIRST:
         change(document, old, out)
+
+
+def _annotations(document: Document) -> object:
+    return (document.get("metadata") or {}).get("annotations")
 
 
 def _same_wish(document: Document, old: Document) -> bool:

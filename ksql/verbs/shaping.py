@@ -143,8 +143,9 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     return {**document, "metadata": {**identity, **rest, **kept}}
 
 
-def check(type: ResourceType, document: Document, old: Document | None, subresource: str = "") -> None:
-    """`InvalidError` naming every fault of the document, as written through `subresource`."""
-    causes: Sequence[Cause] = validation.validate(type, document, old, subresource)
+def check(request: Request, type: ResourceType, document: Document, old: Document | None) -> None:
+    """`InvalidError` naming every fault of the document of the stored `type`, as the request writes it."""
+    subresource = request.subresource if old is not None else ""
+    causes: Sequence[Cause] = validation.validate(type, document, old, subresource, request.type.group)
     if causes:
-        raise faults.invalid(type, document["metadata"].get("name", ""), causes)
+        raise faults.invalid(request.type, document["metadata"].get("name", ""), causes)

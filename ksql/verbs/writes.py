@@ -81,7 +81,7 @@ class Create:
         check_namespace(request.type, request.namespace, name, view)
         if name:
             document = admit(Admission(self._type, request.user, view), document)
-        shaping.check(self._type, document, None)
+        shaping.check(request, self._type, document, None)
         self._document = document
         if told := caution(self._type):
             request.warnings.append(told)
@@ -160,7 +160,7 @@ class Change:
             document = admit(Admission(type, request.user, view, current.document), document)
         if request.subresource == "resize":
             limits.resized(document, view)
-        shaping.check(type, document, current.document, request.subresource)
+        shaping.check(request, type, document, current.document)
         return managing.settled(document, current.document)
 
     def _asked(self, current: Current, view: View) -> Document:

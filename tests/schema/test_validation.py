@@ -80,6 +80,14 @@ def test_one_fault_is_told_alone_and_several_in_brackets() -> None:
     )
 
 
+def test_a_selector_that_cannot_be_asked_is_told_once_more_as_a_whole() -> None:
+    wrong = {"matchExpressions": [{"key": "app", "operator": "Is"}]}
+    assert faults("deployments.apps", {"spec": {"selector": wrong, "template": TEMPLATE}}) == [
+        'spec.selector.matchExpressions[0].operator: Invalid value: "Is": not a valid selector operator',
+        'spec.selector: Invalid value: {"matchExpressions":[{"key":"app","operator":"Is"}]}: invalid label selector',
+    ]
+
+
 def test_a_workload_without_a_selector_is_told_that_it_selects_nothing() -> None:
     unmatched = "`selector` does not match template `labels`"
     assert faults("deployments.apps", {"spec": {"template": TEMPLATE}}) == [
@@ -102,8 +110,6 @@ def test_a_workload_without_a_selector_is_told_that_it_selects_nothing() -> None
          "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
         ("deployments.apps", {"selector": {"matchLabels": {"app": "y"}}},
          'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`'),
-        ("deployments.apps", {"selector": {"matchExpressions": [{"key": "app", "operator": "Is"}]}},
-         'spec.selector.matchExpressions[0].operator: Invalid value: "Is": not a valid selector operator'),
         ("deployments.apps", {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}},
          "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0"),
         ("deployments.apps", {"strategy": {"rollingUpdate": {"maxUnavailable": "120%"}}},
@@ -121,7 +127,7 @@ def test_a_workload_without_a_selector_is_told_that_it_selects_nothing() -> None
         ("deployments.apps", {"template": {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}},
          'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'),
         ("daemonsets.apps", {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}},
-         "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0 when maxSurge is 0"),
+         "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"),
         ("statefulsets.apps", {"podManagementPolicy": "Any"},
          'spec.podManagementPolicy: Invalid value: "Any": must be \'OrderedReady\' or \'Parallel\''),
         ("statefulsets.apps", {"updateStrategy": {"rollingUpdate": {"partition": -1}}},
@@ -298,24 +304,28 @@ def test_a_stateful_set_changes_only_in_part() -> None:
     ]
 
 
+# A selector of the author's own, which may be one that chooses all.
+EVERY = {"manualSelector": True, "selector": {}}
+
+
 def test_jobs_end() -> None:
-    always = {"spec": {"template": {"spec": {"containers": [CONTAINER]}}}}
+    always = {"spec": {"template": {"spec": {"containers": [CONTAINER]}}, **EVERY}}
     assert faults("jobs.batch", always) == [
         'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'
     ]
     assert faults(
-        "jobs.batch", {"spec": {"template": JOB_TEMPLATE, "completionMode": "Indexed", "parallelism": 1}}
+        "jobs.batch", {"spec": {"template": JOB_TEMPLATE, "completionMode": "Indexed", "parallelism": 1, **EVERY}}
     ) == ["spec.completions: Required value: when completion mode is Indexed"]
 
 
 def test_a_jobs_template_is_fixed_unless_it_waits() -> None:
-    old = {"spec": {"template": JOB_TEMPLATE, "completions": 1}}
+    old = {"spec": {"template": JOB_TEMPLATE, "completions": 1, **EVERY}}
     moved = {**JOB_TEMPLATE, "spec": {**JOB_TEMPLATE["spec"], "nodeSelector": {"a": "b"}}}
-    (fault,) = faults("jobs.batch", {"spec": {"template": moved, "completions": 1}}, old)
+    (fault,) = faults("jobs.batch", {"spec": {"template": moved, "completions": 1, **EVERY}}, old)
     assert fault.startswith("spec.template: Invalid value: {") and fault.endswith("}: field is immutable")
     waiting = replaced(old, ["spec", "suspend"], True)
     assert (
-        faults("jobs.batch", {"spec": {"template": moved, "completions": 1, "suspend": True}}, waiting) == []
+        faults("jobs.batch", {"spec": {"template": moved, "completions": 1, "suspend": True, **EVERY}}, waiting) == []
     )
     assert faults("jobs.batch", replaced(old, ["spec", "completions"], 2), old) == [
         "spec.completions: Invalid value: 2: field is immutable"
@@ -445,9 +455,10 @@ def test_faults_of_volumes_and_claims() -> None:
     ("key", "document", "expected"),
     [
         ("nodes", {"spec": {"taints": [{"key": "a", "effect": "Never"}]}},
-         ['spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"']),
+         ['metadata.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"']),
         ("nodes", {"spec": {"taints": [{"key": "a", "effect": "NoExecute"}] * 2}},
-         ['spec.taints[1]: Duplicate value: {"key":"a","effect":"NoExecute"}: taints must be unique by key and effect pair']),
+         ['metadata.taints[1]: Duplicate value: {"Key":"a","Value":"","Effect":"NoExecute","TimeAdded":null}: '
+          'taints must be unique by key and effect pair']),
         ("resourcequotas", {"spec": {"hard": {"pods": "1500m", "cpu": "-1"}}},
          ['spec.hard[pods]: Invalid value: "1500m": must be an integer',
           'spec.hard[cpu]: Invalid value: "-1": must be greater than or equal to 0']),
@@ -466,9 +477,11 @@ def test_faults_of_volumes_and_claims() -> None:
           "(e.g. 10.9.8.0/24 or 2001:db8::/64)"]),
         ("horizontalpodautoscalers.autoscaling", {"spec": {"scaleTargetRef": {"kind": "Deployment"}, "maxReplicas": 1, "minReplicas": 2}},
          ["spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`",
-          "spec.scaleTargetRef.name: Required value"]),
+          "spec.scaleTargetRef.name: Required value",
+          'spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group']),
         ("poddisruptionbudgets.policy", {"spec": {"minAvailable": 1, "maxUnavailable": 1}},
-         ['spec: Invalid value: {"minAvailable":1,"maxUnavailable":1}: minAvailable and maxUnavailable cannot be both set']),
+         ['spec: Invalid value: {"MinAvailable":1,"Selector":null,"MaxUnavailable":1,"UnhealthyPodEvictionPolicy":null}: '
+          "minAvailable and maxUnavailable cannot be both set"]),
         ("roles.rbac.authorization.k8s.io", {"rules": [{"resources": ["pods"], "apiGroups": [""]}, {"verbs": ["get"]}]},
          ["rules[0].verbs: Required value: verbs must contain at least one value",
           "rules[1].apiGroups: Required value: resource rules must supply at least one api group",

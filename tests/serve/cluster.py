@@ -42,7 +42,6 @@ class Rooms:
     catalogue: Catalogue
     pipeline: Pipeline
     door: Door
-    aggregator: Any = None
 
     async def make(self, resource: str, document: dict[str, Any]) -> None:
         """Create an object past the door, as the administrator."""
@@ -81,15 +80,12 @@ async def rooms(
     }
     authenticator = Authenticator(clock, known, Tokens(make_key(), clock, objects.document))
     pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
-    # What needs the rooms to be made itself.
-    aggregated = options.pop("aggregated", None)
-    aggregator = aggregated(objects, clock) if aggregated else None
     door = create_app(
         pipeline, objects, log, catalogue, authenticator, clock,
-        limits=options.pop("limits", Limits()), aggregator=aggregator, **options,
+        limits=options.pop("limits", Limits()), **options,
     )  # fmt: skip
     try:
-        found = Rooms(clock, log, objects, catalogue, pipeline, door, aggregator)
+        found = Rooms(clock, log, objects, catalogue, pipeline, door)
         for name in ("default", "kube-system"):
             await found.make("namespaces", {"metadata": {"name": name}})
         yield found

@@ -201,7 +201,7 @@ async def test_objects_are_answered_in_the_version_that_is_asked_for(room: Room)
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {
             "maxReplicas": 3,
-            "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             "targetCPUUtilizationPercentage": 80,
         },
     }
