@@ -92,6 +92,8 @@ def _condition(name: str, fact: Fact, old: Document | None, now: str, generation
         "type": name,
         **({"observedGeneration": generation} if generation else {}),
         "status": status,
+        # Printed though it says nothing: what is compared with the stored must be written as that is.
+        "lastProbeTime": None,
         "lastTransitionTime": since or now,
         **({"reason": reason} if reason else {}),
         **({"message": message} if message else {}),

@@ -55,7 +55,7 @@ def images(kubectl: Kubectl, namespace: str = "shop") -> dict[str, str]:
 
 def manifests(kubectl: Kubectl, *resources: str) -> dict[str, Any]:
     """Every object of these resources in the shop, by name, as kubectl prints it now."""
-    listed = kubectl.json("get", ",".join(resources), "-n", "shop")["items"]
+    listed = kubectl.json("get", ",".join(resources), "-n", "shop", "--show-managed-fields")["items"]
     return {f"{o['kind']}/{o['metadata']['name']}": o for o in listed}
 
 

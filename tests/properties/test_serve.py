@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 from collections.abc import Iterator
+from urllib.parse import quote, urlencode
 
 import orjson
 import pytest
@@ -109,6 +110,7 @@ class Loop:
         scope = {
             "type": "http", "method": method, "path": path, "query_string": query, "client": ("10.0.0.1", 1),
             "headers": [(b"authorization", f"Bearer {TOKEN}".encode()), *sent], "root_path": "",
+            "raw_path": quote(path, errors="replace").encode(),
         }  # fmt: skip
         await self.rooms.door(scope, receive, send)
         if not messages:
@@ -128,8 +130,6 @@ def loop() -> Iterator[Loop]:
 
 
 def encoded(query: list[tuple[str, str]]) -> bytes:
-    from urllib.parse import urlencode
-
     return urlencode(query, errors="replace").encode()
 
 
