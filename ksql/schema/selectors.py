@@ -362,6 +362,11 @@ class FieldSelector:
     def empty(self) -> bool:
         return not self.terms
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The fields that are asked about."""
+        return [term.label for term in self.terms]
+
     def matches(self, document: Document) -> bool:
         """Whether this object is meant; a field it lacks counts with its default."""
         return all(term.matches(document) for term in self.terms)

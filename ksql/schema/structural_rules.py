@@ -120,7 +120,11 @@ def broken(root: Node, document: Any, old: Any = None) -> list[Cause]:
 
 
 class _OutOfBudgetError(Exception):
-    pass
+    """As many evaluations as one object may take."""
+
+
+class _SpentError(Exception):
+    """One evaluation took more steps than it may: no other is begun."""
 
 
 class _Asking:
@@ -131,6 +135,8 @@ class _Asking:
     def walk(self, node: Node, value: Any, path: str, old: Any) -> None:
         try:
             self._walk(node, value, path, old)
+        except _SpentError:
+            return
         except _OutOfBudgetError:
             said = "validation failed due to running out of cost budget, no further validation rules will be run"
             self.causes.append(faults.wrong(path or "<nil>", None, said))
@@ -174,6 +180,11 @@ class _Asking:
             verdict = cel.program(rule.text, rule.optional_old).run(given, before, has_old)
         except (cel.CompilationError, cel.EvaluationError) as error:
             said = str(error)
+            if said.startswith("operation cancelled"):
+                told = "no further validation rules will be run due to call cost exceeds limit for rule"
+                said = f"'{said}': {told}: {rule.words()}"
+                self.causes.append(faults.wrong(path or "<nil>", _type_name(value), said))
+                raise _SpentError from None
             if said == "no such overload":
                 told = "call arguments did not match a supported operator, function or macro signature for rule"
                 said = f"'{said}': {told}: {rule.words()}"

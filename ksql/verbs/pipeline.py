@@ -6,7 +6,7 @@ so concurrent patches all land. A dry run walks the same way against a rehearsal
 `writes.py` holds the plans of the verbs, `paging.py` lists, `watching.py` watches.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from ksql.auth.authenticate import Authenticator
 from ksql.auth.identity import Authorizer, Question
@@ -265,6 +265,8 @@ class Pipeline:
         if type.key == components.KEY:
             return components.page(request, selection, self.components, self.objects.revision)
         matcher = Matcher(type, request.namespace, selection)
+        if matcher.asks_a_webhook:
+            await self._conversions.shown(type, self.objects.list(type.key, matcher.namespace))
         page = await self._pager.page(type.key, matcher, selection)
         if shaping.is_storage(type) and type.custom is None:
             return page
@@ -310,11 +312,14 @@ class Pipeline:
         matcher = Matcher(request.type, request.namespace, selection)
         frames = open_watch(
             self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for,
-            self._is_over(request.type),
+            self._is_over(request.type), self._preparing(request.type) if matcher.asks_a_webhook else None,
         )  # fmt: skip
         if request.type.custom is not None:
             return self._converted(request.type, frames)
         return frames if shaping.is_storage(request.type) else self._converted(request.type, frames)
+
+    def _preparing(self, type: ResourceType) -> Callable[[Sequence[Entry]], Awaitable[object]]:
+        return lambda entries: self._conversions.shown(type, entries)
 
     def _is_over(self, type: ResourceType) -> Callable[[], bool]:
         custom = type.custom

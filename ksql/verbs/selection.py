@@ -11,15 +11,17 @@ from ksql.log.event import Change
 from ksql.schema import selectors
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
+from ksql.verbs.conversion import shown_at_once
 from ksql.verbs.request import Selection
 
 
 class Matcher:
     """The objects of one resource that are meant."""
 
-    __slots__ = ("_fields", "_labels", "everything", "name", "namespace", "part")
+    __slots__ = ("_custom", "_fields", "_labels", "everything", "name", "namespace", "part")
 
     def __init__(self, type: ResourceType, namespace: str, selection: Selection) -> None:
+        self._custom = type.custom
         self._labels = selectors.parse_labels(selection.label_selector)
         self._fields = selectors.parse_fields(type, selection.field_selector)
         exact = self._fields.exact
@@ -35,10 +37,20 @@ class Matcher:
         parts = (named, ("spec.nodeName", node), here)
         return next((part for part in parts if part[1]), None)
 
+    @property
+    def asks_a_webhook(self) -> bool:
+        """Whether objects must be converted by their CRD's webhook before they can be judged."""
+        if self._custom is None or self._custom.conversion is None:
+            return False
+        return not self._labels.empty or any(not label.startswith("metadata.") for label in self._fields.labels)
+
     def selects(self, entry: Entry) -> bool:
         """Whether the selectors mean this object; its namespace is known to be right."""
         if self.name and entry.stream.name != self.name:
             return False
+        if self._custom is not None:
+            # Custom objects are judged in the version that is spoken, defaults included.
+            entry = shown_at_once(self._custom, entry) or entry
         if not self._labels.empty:
             labels = entry.document["metadata"].get("labels")
             if not self._labels.matches(labels):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ksql.base.clock import Clock
 from ksql.log.event import Change
-from ksql.state.entry import Frame
+from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
 from ksql.state.window import Watcher
 from ksql.verbs import freshness
@@ -32,6 +32,7 @@ class Plan:
     after: int | None
     initial: bool
     is_over: Callable[[], bool]  # whether what is watched is served no more, or otherwise
+    prepare: Callable[[Sequence[Entry]], Awaitable[object]] | None  # what must happen before entries are judged
 
 
 def open_watch(
@@ -42,10 +43,11 @@ def open_watch(
     selection: Selection,
     wait_for: Callable[[int], Awaitable[None]],
     is_over: Callable[[], bool] = lambda: False,
+    prepare: Callable[[Sequence[Entry]], Awaitable[object]] | None = None,
 ) -> AsyncIterator[Sequence[Frame]]:
     """The frames a watch sees, in batches that are never empty."""
     after, initial = freshness.of_watch(selection)
-    plan = Plan(resource, matcher, selection, after, initial, is_over)
+    plan = Plan(resource, matcher, selection, after, initial, is_over, prepare)
     watcher = None
     if not initial:
         watcher = objects.window.watch(resource, objects.revision if after is None else after, matcher.part)
@@ -66,6 +68,8 @@ async def _frames(
             # Listing and position are taken in one step: nothing can be folded between them.
             entries = objects.list(plan.resource, plan.matcher.namespace)
             watcher = objects.window.watch(plan.resource, objects.revision, plan.matcher.part)
+            if plan.prepare is not None:
+                await plan.prepare(entries)
             frames = [Frame(entry.revision, Change.ADDED, entry) for entry in plan.matcher.of(entries)]
             if plan.selection.send_initial_events and plan.selection.allow_bookmarks:
                 frames.append(Frame(watcher.revision, None, None, initial_end=True))
@@ -87,6 +91,9 @@ async def _follow(
     while True:
         due = min((instant for instant in (end, bookmark) if instant is not None), default=None)
         frames = await watcher.next(None if due is None else due - clock.monotonic())
+        if frames and plan.prepare is not None:
+            met = [entry for frame in frames for entry in (frame.entry, frame.previous) if entry is not None]
+            await plan.prepare(met)
         seen = plan.matcher.sees(frames) if frames else ()
         if seen:
             yield seen

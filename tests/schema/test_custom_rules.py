@@ -125,6 +125,21 @@ def test_an_object_cannot_have_rules_asked_without_end() -> None:
     assert "running out of cost budget" in fault.message
 
 
+def test_one_evaluation_that_takes_too_long_ends_the_asking() -> None:
+    long = "self.l.all(x, self.l.all(y, self.l.all(z, x + y + z >= 0)))"
+    schema = {
+        "type": "object",
+        "properties": {"l": {"type": "array", "maxItems": 100, "items": {"type": "integer"}}},
+        "x-kubernetes-validations": [{"rule": long}, {"rule": "false"}],
+    }
+    catalogue, type = kind(spec_of(schema))
+    assert type.custom is not None
+    document, _ = custom_bodies.accepted(catalogue, type, val(spec={"l": list(range(100))}), "Ignore")
+    (fault,) = custom_values.validate(type.custom, document)
+    told = "no further validation rules will be run due to call cost exceeds limit for rule"
+    assert fault.message.endswith(f"{told}: {long}")
+
+
 def test_a_rule_that_loops_over_two_variables_is_refused_and_not_ignored() -> None:
     schema = {
         "type": "object",

@@ -144,6 +144,25 @@ async def test_a_list_is_converted_in_one_question_and_then_remembered(place: Pl
     assert len(place.hook.asked) == 1
 
 
+async def test_selectors_judge_the_shape_that_is_spoken(place: Place) -> None:
+    await place.create("v1", "a", hostPort="one:1")
+    await place.create("v1", "b", hostPort="two:2")
+    fields = [{"jsonPath": ".spec.host"}]
+    crd = await place.client.get(DEFINITIONS, "", HOOKS)
+    versions = [crd["spec"]["versions"][0], {**crd["spec"]["versions"][1], "selectableFields": fields}]
+    await place.client.patch(DEFINITIONS, "", HOOKS, {"spec": {"versions": versions}})
+    page = await place.pipeline.page(place.request("list", "v2"), Selection(field_selector="spec.host=two"))
+    assert [entry.stream.name for entry in page.entries] == ["b"]
+    feed = place.pipeline.watch(
+        place.request("watch", "v2"), Selection(field_selector="spec.host=two", timeout_seconds=20)
+    )
+    batches = aiter(feed)
+    assert [frame.entry.stream.name for frame in await anext(batches) if frame.entry] == ["b"]
+    await place.create("v1", "c", hostPort="two:3")
+    (frame,) = await anext(batches)
+    assert frame.entry is not None and frame.entry.document["spec"] == {"host": "two", "port": "3"}
+
+
 async def test_a_change_of_the_stored_version_leaves_what_is_stored_and_tells_it(place: Place) -> None:
     await place.create("v1", "old", hostPort="h:1")
     await place.define(place.hook.config(), storage="v2")
