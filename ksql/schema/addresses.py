@@ -6,6 +6,7 @@ only the one canonical spelling. `ip` and `cidr` judge those, `lax_ip` and `lax_
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 from ksql.schema.errors import Cause
 from ksql.schema.faults import wrong
@@ -132,3 +133,37 @@ def endpoint(text: str, path: str, out: list[Cause]) -> None:
 
 
 _LOCAL_MULTICAST = (ipaddress.ip_network("224.0.0.0/24"), ipaddress.ip_network("ff02::/16"))
+
+
+# --- what is taken and yet to be told ---------------------------------------------------------------
+
+
+def cautions(text: str, path: str) -> Sequence[str]:
+    """What to tell of an address in a lax field: another spelling is the better one."""
+    address = parsed(text)
+    if address is None:
+        return ()
+    if _has_zeros(text) or _is_mapped(text):
+        return (f'{path}: non-standard IP address "{text}" is invalid: use "{address}"',)
+    if address.version == 6 and text != str(address):
+        return (f'{path}: IPv6 address "{text}" should be in RFC 5952 canonical format ("{address}")',)
+    return ()
+
+
+def range_cautions(text: str, path: str) -> Sequence[str]:
+    """What to tell of a range in a lax field."""
+    network = parsed_range(text)
+    if network is None:
+        return ()
+    head, _, length = text.partition("/")
+    address, told = parsed(head), []
+    if address != network.network_address:
+        told.append(
+            f'{path}: CIDR value "{text}" is ambiguous in this context (should be "{network}" or '
+            f'"{address}/{network.max_prefixlen}"?)'
+        )
+    if _has_zeros(head) or _is_mapped(head) or (len(length) > 1 and length[0] == "0"):
+        told.append(f'{path}: non-standard CIDR value "{text}" is invalid: use "{network}"')
+    if not told and network.version == 6 and text != str(network):
+        told.append(f'{path}: IPv6 CIDR value "{text}" should be in RFC 5952 canonical format ("{network}")')
+    return told

@@ -5,13 +5,13 @@ long as the object it was prepared from; when that has moved, `decide` prepares 
 The parts are pure (`shaping`, `admission`, `patching`, `decider`, `deletion`, `subresources`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, lookup
-from ksql.schema import structure
+from ksql.schema import cautions, structure
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
@@ -63,6 +63,12 @@ class Ground:
         return deletion.delete(author, shaping.storage_type(self.catalogue, type), current, options, view)
 
 
+def _tell(request: Request, texts: Sequence[str]) -> None:
+    """Warn the caller, once of each thing however often a plan is prepared."""
+    if texts:
+        request.warnings.extend(text for text in texts if text not in request.warnings)
+
+
 class Create:
     """A new object from a body."""
 
@@ -81,7 +87,12 @@ class Create:
         check_namespace(request.type, request.namespace, name, view)
         if name:
             document = admit(Admission(self._type, request.user, view), document)
+<<<<<<< HEAD
         shaping.check(request, self._type, document, None)
+=======
+        shaping.check(self._type, document, None)
+        _tell(request, cautions.of(self._type, document, None))
+>>>>>>> fc04fcc (Tell of what is allowed and seldom meant: warnings of services, secrets, ingresses, policies, drivers and pods)
         self._document = document
         if told := caution(self._type):
             request.warnings.append(told)
@@ -160,7 +171,13 @@ class Change:
             document = admit(Admission(type, request.user, view, current.document), document)
         if request.subresource == "resize":
             limits.resized(document, view)
+<<<<<<< HEAD
         shaping.check(request, type, document, current.document)
+=======
+        shaping.check(type, document, current.document, request.subresource)
+        if request.subresource == "":
+            _tell(request, cautions.of(type, document, current.document))
+>>>>>>> fc04fcc (Tell of what is allowed and seldom meant: warnings of services, secrets, ingresses, policies, drivers and pods)
         return managing.settled(document, current.document)
 
     def _asked(self, current: Current, view: View) -> Document:
