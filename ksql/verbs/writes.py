@@ -87,12 +87,8 @@ class Create:
         check_namespace(request.type, request.namespace, name, view)
         if name:
             document = admit(Admission(self._type, request.user, view), document)
-<<<<<<< HEAD
         shaping.check(request, self._type, document, None)
-=======
-        shaping.check(self._type, document, None)
         _tell(request, cautions.of(self._type, document, None))
->>>>>>> fc04fcc (Tell of what is allowed and seldom meant: warnings of services, secrets, ingresses, policies, drivers and pods)
         self._document = document
         if told := caution(self._type):
             request.warnings.append(told)
@@ -171,13 +167,9 @@ class Change:
             document = admit(Admission(type, request.user, view, current.document), document)
         if request.subresource == "resize":
             limits.resized(document, view)
-<<<<<<< HEAD
         shaping.check(request, type, document, current.document)
-=======
-        shaping.check(type, document, current.document, request.subresource)
         if request.subresource == "":
             _tell(request, cautions.of(type, document, current.document))
->>>>>>> fc04fcc (Tell of what is allowed and seldom meant: warnings of services, secrets, ingresses, policies, drivers and pods)
         return managing.settled(document, current.document)
 
     def _asked(self, current: Current, view: View) -> Document:
