@@ -495,6 +495,17 @@ def message_name(api_version: str, kind: str) -> str | None:
     return name if package is not None and name in _table() else None
 
 
+def identity(data: bytes) -> tuple[str, str]:
+    """What a body says it is: apiVersion and kind; `BadRequestError` for a broken envelope."""
+    if not data.startswith(MAGIC):
+        return "", ""
+    try:
+        meta = _UNKNOWN(_Reading(data), len(MAGIC), len(data), 0).get("typeMeta") or {}
+    except _Malformed as malformed:
+        raise BadRequestError(str(malformed)) from None
+    return meta.get("apiVersion", ""), meta.get("kind", "")
+
+
 def decode_body(data: bytes, default: GroupVersionKind | None = None) -> Document:
     """The document a protobuf body holds. `default` is the kind where the body names none.
 

@@ -158,6 +158,17 @@ def _cannot_be_handled(
     )
 
 
+def unregistered(gvk: GroupVersionKind, api_version: str, kind: str) -> BadRequestError:
+    """The refusal of a kind that nobody knows, sent where another is expected."""
+    fault = f'no kind "{kind}" is registered for version "{api_version}" in scheme "{_SCHEME}"'
+    return _cannot_be_handled(gvk, fault, kind, api_version.rpartition("/")[2])
+
+
+def undecoded(gvk: GroupVersionKind, fault: str) -> BadRequestError:
+    """The refusal of a body whose kind is known and whose content is broken."""
+    return _cannot_be_handled(gvk, fault)
+
+
 def _identified(catalogue: Catalogue, gvk: GroupVersionKind, document: Document) -> Document:
     """The document with its apiVersion and kind, which must be those of the endpoint."""
     api_version = document.get("apiVersion") or gvk.api_version

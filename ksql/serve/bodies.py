@@ -12,11 +12,12 @@ import orjson
 import yaml
 
 from ksql.schema import protobuf
-from ksql.schema.errors import BadRequestError
+from ksql.schema.errors import BadRequestError, UnsupportedMediaTypeError
 from ksql.schema.gojson import fault
 from ksql.schema.repeats import FAULTS_MAX, Repeats, duplicates, read_pairs
 from ksql.schema.resources import GroupVersionKind
-from ksql.serve.negotiation import JSON, YAML
+from ksql.schema.structure import undecoded, unregistered
+from ksql.serve.negotiation import JSON, PROTOBUF, YAML
 
 # A YAML document of three megabytes can say, by references to itself, more than any machine holds.
 YAML_NODES_MAX = 1_000_000
@@ -107,9 +108,13 @@ for _letter in "yYnN":
 
 
 def _yaml_words(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
+    """As Go's library says it: lines count from nothing but in what the scanner finds, and the first has no number."""
+    marks = (getattr(error, name, None) for name in ("context_mark", "problem_mark"))
+    line: int = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
     problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
-    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
+    return f"line {line}: {problem}" if line else problem
 
 
 class _Plain:
@@ -151,6 +156,8 @@ def _key(key: Any) -> str:
 
 def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
     """The body of a create or update as an object; `BadRequestError` in kube-apiserver's words."""
+    if media == PROTOBUF:
+        return _protobuf(data, gvk)
     try:
         found = parse(data, media, gvk)
     except MalformedError as error:
@@ -168,6 +175,28 @@ def document(data: bytes, media: str, gvk: GroupVersionKind) -> dict[str, Any]:
     if (found.get("apiVersion") or "").count("/") > 1:
         raise _unrecognized(gvk.kind, f"unexpected GroupVersion string: {found['apiVersion']}", data)
     return found
+
+
+def _protobuf(data: bytes, gvk: GroupVersionKind) -> dict[str, Any]:
+    """A protobuf body; what is wrong with it is told as what was known of it by then allows."""
+    if data == protobuf.MAGIC:
+        raise _unrecognized(gvk.kind, "empty body", data)
+    try:
+        return protobuf.decode_body(data, gvk)
+    except (BadRequestError, UnsupportedMediaTypeError) as error:
+        fault = error
+    try:
+        api_version, kind = protobuf.identity(data)
+    except BadRequestError as error:
+        raise _unrecognized(gvk.kind, error.message, data) from None
+    if not kind:
+        raise _unrecognized(gvk.kind, fault.message, data)
+    if isinstance(fault, BadRequestError):
+        raise undecoded(gvk, fault.message)
+    if protobuf.message_name(gvk.api_version, gvk.kind) is None:
+        # A custom resource: its kind takes no protobuf at all.
+        raise fault
+    raise unregistered(gvk, api_version, kind)
 
 
 def options(data: bytes, media: str) -> dict[str, Any] | None:

@@ -91,7 +91,9 @@ def forbidden(field: str, message: str) -> Cause:
 
 
 def quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A text as Go quotes it."""
+    plain = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c >= " " else f"\\x{ord(c):02x}" for c in plain) + '"'
 
 
 def refuse(kind: str, causes: list[Cause]) -> None:

@@ -151,6 +151,8 @@ class Rest:
     async def _serve(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None:
         if verb == "get":
             wished = _wished(exchange, target)
+            if query and (version := parameters.text(query, "resourceVersion")):
+                await self._pipeline.wait_for(version)
             await self._answer(exchange, await self._get(exchange, target), target, query, wished)
         elif verb == "list":
             await self._list(exchange, target, query)

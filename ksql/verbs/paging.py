@@ -99,10 +99,9 @@ class Pager:
         self._kept: OrderedDict[tuple[str, str, int], Sequence[Entry]] = OrderedDict()
 
     async def page(self, resource: str, matcher: Matcher, selection: Selection) -> Page:
-        asked = freshness.of_list(selection)
-        start = ""
+        revision, start = read_token(selection.continue_token) if selection.continue_token else (0, "")
+        asked, limit = freshness.of_list(selection), max(0, selection.limit)
         if selection.continue_token:
-            revision, start = read_token(selection.continue_token)
             if revision == _INCONSISTENT:
                 revision = self._objects.revision
             elif revision < self._objects.window.expired:
@@ -116,7 +115,10 @@ class Pager:
             await self.wait_for(asked.least)
             revision = self._objects.revision
             entries = self._now(resource, matcher)
-        return self._cut(resource, matcher, entries, revision, start, max(0, selection.limit))
+            if selection.resource_version == "0":
+                # Whatever is at hand, which kube-apiserver answers whole: so are the caches of clients filled.
+                limit = 0
+        return self._cut(resource, matcher, entries, revision, start, limit)
 
     async def wait_for(self, revision: int) -> None:
         """Until memory has come that far; 504 when it does not in time."""

@@ -21,7 +21,18 @@ from ksql.schema.errors import NotImplementedYetError, TimedOutError, Unavailabl
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
-from ksql.verbs import components, customwrites, managing, quota, refusals, reviews, shaping, subresources, tokens
+from ksql.verbs import (
+    components,
+    customwrites,
+    freshness,
+    managing,
+    quota,
+    refusals,
+    reviews,
+    shaping,
+    subresources,
+    tokens,
+)
 from ksql.verbs.allocation import SERVICE_RANGE, Allocations
 from ksql.verbs.conversion import Conversions, Converter, NoConverter, UnpreparedError
 from ksql.verbs.decider import Author, Outcome
@@ -252,6 +263,10 @@ class Pipeline:
         revision = outcome.current.revision if outcome.current is not None else 0
         shown = await self._conversions.shown(type, [Entry.of(outcome.stream, revision, outcome.image())])
         return shown[0].document
+
+    async def wait_for(self, version: str) -> None:
+        """Until what is answered is not older than a resourceVersion; 504 when that does not come in time."""
+        await self._pager.wait_for(freshness.parse(version))
 
     # --- many objects
 

@@ -120,6 +120,10 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     metadata, before = document["metadata"], current["metadata"]
     name = before["name"]
     given = metadata.get("name") or name
+    if request.verb == "patch" and not metadata.get("name"):
+        raise BadRequestError(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
     if not metadata.get("name") and request.verb == "update":
         raise BadRequestError(
             f"the name of the object ({name} based on URL) was undeterminable: name must be provided"

@@ -554,3 +554,49 @@ async def test_delete_options_that_are_none_are_refused_in_short(http, body, mes
     assert answer.json()["message"].startswith(message)
     assert (await http.request("DELETE", f"{MAPS}/a", content="null", headers={"content-type": "application/json"})
             ).status_code == 200  # fmt: skip
+
+
+async def test_whatever_is_at_hand_comes_whole(http):
+    for name in ("a", "b", "c"):
+        await make(http, name)
+    whole = (await http.get(f"{MAPS}?limit=1&resourceVersion=0")).json()
+    assert len(whole["items"]) == 3 and "continue" not in whole["metadata"]
+    page = (await http.get(f"{MAPS}?limit=1")).json()
+    assert len(page["items"]) == 1 and page["metadata"]["remainingItemCount"] == 2
+
+
+async def test_a_get_waits_for_the_revision_it_names(http, monkeypatch):
+    monkeypatch.setattr("ksql.verbs.paging.FRESHNESS_SECONDS", 0.05)
+    version = (await make(http))["metadata"]["resourceVersion"]
+    assert (await http.get(f"{MAPS}/a?resourceVersion={version}")).status_code == 200
+    answer = await http.get(f"{MAPS}/a?resourceVersion=99999999")
+    await refused(answer, 504, "Timeout", "Timeout: Too large resource version: 99999999, current: ")
+    await refused(await http.get(f"{MAPS}/a?resourceVersion=x"), 400, "BadRequest", "invalid resource version")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the object provided is unrecognized (must be of type ConfigMap): empty data (<empty>)"),
+        (b"abc", "the object provided is unrecognized (must be of type ConfigMap): provided data does not appear to "
+                 "be a protobuf message, expected prefix [107 56 115 0] (616263)"),
+        (b"k8s\0", "the object provided is unrecognized (must be of type ConfigMap): empty body (6b387300)"),
+        (b"k8s\0\xff", "the object provided is unrecognized (must be of type ConfigMap): unexpected EOF (6b387300ff)"),
+        (b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x04\x0a\x05ab",
+         'ConfigMap in version "v1" cannot be handled as a ConfigMap: unexpected EOF'),
+        (b"k8s\0\x0a\x0a\x0a\x02v1\x12\x04Nope\x12\x00",
+         'Nope in version "v1" cannot be handled as a ConfigMap: no kind "Nope" is registered for version "v1" in '
+         'scheme "pkg/api/legacyscheme/scheme.go:30"'),
+    ],
+)  # fmt: skip
+async def test_broken_protobuf_is_told_as_far_as_it_was_understood(http, data, message):
+    answer = await http.post(MAPS, content=data, headers={"content-type": "application/vnd.kubernetes.protobuf"})
+    assert (answer.status_code, answer.json()["message"]) == (400, message)
+
+
+async def test_a_patch_that_removes_everything_leaves_no_name(http):
+    await make(http)
+    media = {"content-type": "application/strategic-merge-patch+json"}
+    answer = await http.patch(f"{MAPS}/a", content='{"$patch":"delete"}', headers=media)
+    words = "the name of the object (a based on URL) was undeterminable: name must be provided"
+    await refused(answer, 400, "BadRequest", words)
