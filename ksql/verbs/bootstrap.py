@@ -6,6 +6,7 @@ settled cluster appends nothing.
 """
 
 from ksql.auth.identity import ADMIN_GROUP, User
+from ksql.base.clock import rfc3339
 from ksql.base.documents import Document
 from ksql.verbs.pipeline import Pipeline
 from ksql.verbs.request import Request
@@ -30,6 +31,9 @@ _PRIORITY_CLASSES = (
     ),
 )
 
+# Minors that have no such kind have the range all the same.
+_RANGES = ("networking.k8s.io", "v1", "servicecidrs")
+
 # Where clients inside the cluster expect the API server; the door behind it is the server's own port.
 SERVICE_PORT = 443
 
@@ -42,6 +46,30 @@ async def bootstrap(pipeline: Pipeline, *, target_port: int = 6443) -> None:
         document = {"metadata": {"name": name}, "value": value, "description": description}
         await ensure(pipeline, "priorityclasses.scheduling.k8s.io", document)
     await ensure(pipeline, "services", _kubernetes_service(pipeline, target_port))
+    if pipeline.catalogue.find(*_RANGES) is not None:
+        await _ensure_service_range(pipeline)
+
+
+async def _ensure_service_range(pipeline: Pipeline) -> None:
+    """The range of Services as an object, of the name that clients look for, and that it is in use."""
+    key, name = "servicecidrs.networking.k8s.io", "kubernetes"
+    await ensure(pipeline, key, {"metadata": {"name": name}, "spec": {"cidrs": [pipeline.service_range]}})
+    current = pipeline.objects.document(key, "", name)
+    if current is None or (current.get("status") or {}).get("conditions"):
+        return
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": rfc3339(pipeline.clock.now()),
+        "reason": "",
+        "message": "Kubernetes default Service CIDR is ready",
+    }
+    body = {**current, "status": {"conditions": [ready]}}
+    type = pipeline.catalogue.by_key(key)
+    request = Request(
+        APISERVER, "update", type, "", name, "status", body=body, user_agent=APISERVER_AGENT
+    )
+    await pipeline.perform(request)
 
 
 def _kubernetes_service(pipeline: Pipeline, target_port: int) -> Document:

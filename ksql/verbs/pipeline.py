@@ -84,6 +84,11 @@ class Pipeline:
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
     @property
+    def service_range(self) -> str:
+        """The addresses that Services are given."""
+        return str(self._ground.allocations.network)
+
+    @property
     def first_service_address(self) -> str:
         """The first address of the service range: the API server's own."""
         return str(self._ground.allocations.network[1])

@@ -33,6 +33,9 @@ async def test_a_new_cluster_has_its_first_objects_and_a_restart_adds_none(room:
     assert room.log.head == head
     first = await room.log.read(0, 7, EventFilter())
     assert {event.actor.user for event in first} == {"system:apiserver"}
+    range = room.objects.document("servicecidrs.networking.k8s.io", "", "kubernetes")
+    assert range is not None and range["spec"] == {"cidrs": ["10.96.0.0/16"]}
+    assert range["status"]["conditions"][0]["type"] == "Ready"
 
 
 async def test_a_namespace_has_a_label_a_finalizer_and_a_phase(room: Room) -> None:
