@@ -21,6 +21,7 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 # What answers can be, in the order of preference where a client takes anything.
 _ANSWERS = (JSON, YAML, PROTOBUF)
 _BODIES = (JSON, YAML, PROTOBUF)
+_BODIES_CUSTOM = (JSON, YAML)
 _STREAMS = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 PATCHES = {
@@ -229,14 +230,15 @@ def media_type(content_type: bytes) -> str:
 
 
 @lru_cache(HEADERS_REMEMBERED)
-def body_type(content_type: bytes) -> str:
-    """JSON, YAML or PROTOBUF; JSON where the client says nothing."""
+def body_type(content_type: bytes, has_protobuf: bool = True) -> str:
+    """JSON, YAML or PROTOBUF; JSON where the client says nothing. Custom kinds have no protobuf."""
     media = media_type(content_type)
     if media in ("", JSON):
         return JSON
-    if media in _BODIES:
+    bodies = _BODIES if has_protobuf else _BODIES_CUSTOM
+    if media in bodies:
         return media
-    raise unsupported(_BODIES)
+    raise unsupported(bodies)
 
 
 @lru_cache(HEADERS_REMEMBERED)

@@ -285,7 +285,9 @@ class Rest:
     async def _body(
         self, exchange: Exchange, target: Target, verb: str, query: parameters.Query
     ) -> Request:
-        media = body_type(exchange.headers.get(b"content-type", b""))
+        # The Scale of a custom kind is a kind like any other.
+        has_protobuf = target.type.custom is None or target.subresource == "scale"
+        media = body_type(exchange.headers.get(b"content-type", b""), has_protobuf)
         kind = "CreateOptions" if verb == "create" else "UpdateOptions"
         options = parameters.writing(exchange.scope["query_string"], kind, exchange.user_agent)
         data = await exchange.body(self._limits.body_bytes)
