@@ -10,8 +10,7 @@ import binascii
 import ssl
 from collections.abc import Sequence
 from functools import lru_cache
-
-import httpx
+from typing import TYPE_CHECKING
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document, DocumentError, decode, encode
@@ -20,6 +19,9 @@ from ksql.schema.custom import CustomVersion
 from ksql.schema.errors import ApiError
 from ksql.serve.destinations import Backend, backend_of
 from ksql.state.objects import Objects
+
+if TYPE_CHECKING:
+    import httpx
 
 # kube-apiserver's own bound on a conversion.
 TIMEOUT_SECONDS = 30.0
@@ -64,6 +66,9 @@ class Webhooks:
 
     async def call(self, config: Document, question: Document, seconds: float) -> object:
         """What the webhook answers; `CallError` when it does not."""
+        # Few servers ever call one, and the import takes a tenth of a start.
+        import httpx
+
         url, server = self._address(config)
         shown = f"{self._shown(config)}?timeout={seconds:g}s"
         client = await self._client(config.get("caBundle") or "")
@@ -127,7 +132,9 @@ class Webhooks:
         except ApiError as error:
             raise CallError(error.message) from None
 
-    async def _client(self, authorities: str) -> httpx.AsyncClient:
+    async def _client(self, authorities: str) -> "httpx.AsyncClient":
+        import httpx
+
         client = self._clients.get(authorities)
         if client is None:
             client = httpx.AsyncClient(verify=_trust(authorities), trust_env=False, follow_redirects=False)
