@@ -10,7 +10,7 @@ that say less), generic JSON Schema complaints (clients match on Go's words), va
 How a document passes: `structure.check` (types, unknown fields, canonical amounts and instants),
 `defaults.apply_defaults`, `validation.validate`; `versions.convert` on the way in and out where a kind is
 served in two shapes; `strategic` and `jsonpatch` before, for patches; `tables`, `discovery`, `openapi` for
-answers.
+answers. Protobuf is read by `protobuf` and written by `protobuf_write`, over one table of fields.
 
 Invariants
 1. Nothing here knows time, chance, users or other objects: same document, same answer.

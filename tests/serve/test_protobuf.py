@@ -57,6 +57,15 @@ async def test_a_list_is_the_same_in_either_form(http):
     assert named == plain["items"]
 
 
+@pytest.mark.parametrize("accept", [MEDIA, "application/json;as=Table;v=v1;g=meta.k8s.io"])
+async def test_a_long_list_is_made_piece_by_piece(http, monkeypatch, accept):
+    for name in "abcde":
+        await make(http, name, x="1")
+    whole = (await http.get(MAPS, headers={"accept": accept})).content
+    monkeypatch.setattr("ksql.serve.rest.ITEMS_AT_ONCE", 2)
+    assert (await http.get(MAPS, headers={"accept": accept})).content == whole
+
+
 async def test_metadata_alone_comes_as_protobuf_too(http):
     await make(http, "a", x="1")
     form = f"{MEDIA};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
