@@ -124,10 +124,9 @@ _FIELDS: dict[tuple[str, str], SelectableFields] = {
         },
         hidden=frozenset([*(f"involvedObject.{p}" for p in _REFERENCE), "reportingComponent", "source"]),
     ),
-    ("apps", "ReplicaSet"): SelectableFields(_getters("status.replicas|0")),
     ("batch", "Job"): SelectableFields(
         {**_getters(), "status.successful": _at("status.succeeded", "0")},
-        "field label {quoted} not supported for batchv1.Job",
+        "field label {quoted} not supported for Job",
     ),
     ("certificates.k8s.io", "CertificateSigningRequest"): SelectableFields(
         _getters("spec.signerName"), KIND_REFUSAL, hidden=_CLUSTER_WIDE
