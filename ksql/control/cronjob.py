@@ -28,8 +28,8 @@ from ksql.control.plan import (
     with_status,
 )  # fmt: skip
 from ksql.control.pods import is_terminating
-from ksql.control.schedule import Schedule, ScheduleError, parse
 from ksql.recorder import NORMAL, WARNING
+from ksql.schema.schedule import Schedule, ScheduleError, parse
 
 NAME_OF_COMPONENT = "cronjob-controller"
 RESOURCE, JOBS = "cronjobs.batch", "jobs.batch"

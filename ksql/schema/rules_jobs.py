@@ -6,7 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ksql.base.documents import Document
-from ksql.schema import cron, names
+from ksql.schema import names
+from ksql.schema import schedule as schedules
 from ksql.schema.checks import complain, not_negative, one_of, selector, selects
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, required, too_long, too_many, unsupported, wrong
@@ -343,7 +344,7 @@ def _check_schedule(schedule: str, zone_allowed: bool, out: list[Cause]) -> None
     if not schedule:
         out.append(required(path))
         return
-    if why := cron.complaint(schedule):
+    if why := schedules.complaint(schedule):
         out.append(wrong(path, schedule, why))
     if not zone_allowed and "TZ" in schedule:
         words = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"

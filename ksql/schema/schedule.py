@@ -26,6 +26,7 @@ _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
+_ZONED = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)", re.DOTALL)
 # A schedule that is not due within five years (the 30th of February) never is.
 YEARS_MAX = 5
 # Schedules kept read: a cluster has some hundreds.
@@ -144,19 +145,36 @@ def parse(text: str, zone: str) -> Schedule:
     try:
         info = ZoneInfo(zone or "UTC")
     except (KeyError, ValueError, OSError) as error:
-        raise ScheduleError(f"unknown time zone {zone}") from error
+        raise ScheduleError(f"provided bad location {zone}: unknown time zone {zone}") from error
     if text.startswith("@every "):
         # Below a second nothing is scheduled, and parts of one are dropped, as Kubernetes rounds.
         seconds = max(1.0, float(int(_seconds(text.removeprefix("@every ").strip()))))
         return Schedule((), timedelta(seconds=seconds), info)
     if text.startswith("@") and text not in WORDS:
         raise ScheduleError(f"unrecognized descriptor: {text}")
+    if not text:
+        raise ScheduleError("empty spec string")
     parts = WORDS.get(text, text).split()
     if len(parts) != 5:
         raise ScheduleError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
     bounds = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 6, _DAYS))
     fields = tuple(_field(part, *bound) for part, bound in zip(parts, bounds, strict=True))
     return Schedule(fields, None, info)
+
+
+def complaint(text: str) -> str:
+    """What is wrong with a schedule, in the words of the library that kube-apiserver asks; empty when nothing is.
+
+    A zone may stand before it (`TZ=Europe/Berlin 0 2 * * *`), which is a rule's to refuse.
+    """
+    zone = ""
+    if match := _ZONED.fullmatch(text):
+        zone, text = match.groups()
+    try:
+        parse(text, zone)
+    except ScheduleError as error:
+        return str(error)
+    return ""
 
 
 def _field(text: str, least: int, most: int, names: Sequence[str]) -> Field:
@@ -174,6 +192,10 @@ def _field(text: str, least: int, most: int, names: Sequence[str]) -> Field:
 
 def _range(text: str, least: int, most: int, names: Sequence[str]) -> tuple[range, bool]:
     span, slash, step_text = text.partition("/")
+    if text.count("/") > 1:
+        raise ScheduleError(f"too many slashes: {text}")
+    if span.count("-") > 1:
+        raise ScheduleError(f"too many hyphens: {text}")
     first_text, dash, last_text = span.partition("-")
     star = first_text in ("*", "?")
     if star:
@@ -202,13 +224,15 @@ def _number(text: str, least: int, names: Sequence[str]) -> int:
     word = text.lower()
     if word in names:
         return list(names).index(word) + least
+    if re.fullmatch(r"-[0-9]+", text) and int(text) < 0:
+        raise ScheduleError(f"negative number ({int(text)}) not allowed: {text}")
     if not (text.isascii() and text.isdigit()):
-        raise ScheduleError(f"failed to parse int from {text}")
+        raise ScheduleError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
     return int(text)
 
 
 def _seconds(text: str) -> float:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ScheduleError(f"@every {text}: not a duration such as 1h30m")
+        raise ScheduleError(f'failed to parse duration @every {text}: time: invalid duration "{text}"')
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
