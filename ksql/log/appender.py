@@ -164,9 +164,9 @@ class Appender:
         self._retry_seconds = min(RETRY_SECONDS_MAX, self._retry_seconds * 2 or RETRY_SECONDS)
         self._retry_at = self.clock.monotonic() + self._retry_seconds
 
-    @staticmethod
-    def _refuse(requests: Iterable[_Request], reason: str) -> None:
+    def _refuse(self, requests: Iterable[_Request], reason: str) -> None:
         for request in requests:
+            self.session.figures.unavailable += 1
             request.refuse(LogUnavailableError(reason))
 
     async def _write(self, requests: list[_Request]) -> None:
@@ -215,8 +215,13 @@ class Appender:
         return transaction
 
     async def _commit(self, transaction: Transaction, held: bool, requests: Sequence[_Request]) -> bool:
+        start = self.clock.monotonic()
         try:
-            return await self.worker.run(self.session.write, transaction, held)
+            written = await self.worker.run(self.session.write, transaction, held)
+            if written:
+                self.session.figures.batches.add(len(transaction.drafts))
+                self.session.figures.commits.add(self.clock.monotonic() - start)
+            return written
         except UnsureError as error:
             return await self._settle(transaction, requests, str(error))
 
@@ -260,12 +265,12 @@ class Appender:
         except Exception as error:
             raise FoldError(f"folding r{events[0].revision}..r{events[-1].revision} failed: {error!r}") from error
 
-    @staticmethod
-    def _answer(requests: Sequence[_Request], events: Sequence[Event]) -> None:
+    def _answer(self, requests: Sequence[_Request], events: Sequence[Event]) -> None:
         for request in requests:
             if request.future.done():
                 continue
             if request.error is not None:
+                self.session.figures.refused += 1
                 request.future.set_exception(request.error)
             else:
                 request.future.set_result(events[request.start : request.start + len(request.drafts)])

@@ -8,7 +8,7 @@ rows there are. One instance belongs to one thread, as its codec does.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from ksql.log.schema import events
 
 # Numbers in one statement: old builds of SQLite take 999 variables, and a statement has others too.
 PORTION = 500
+# So few are asked for one by one, each in one statement instead of two.
+_ALONE = 2
 # Unpacked pages that a thread keeps: a follower's read or two, some megabytes.
 PAGES_KEPT = 128
 # Whole images that a thread keeps as bases: a history goes on from the same one for long.
@@ -106,9 +108,16 @@ class Images:
         return found
 
     def _loaded(self, connection: sa.Connection, revisions: Sequence[int]) -> dict[int, Page]:
+        if len(revisions) <= _ALONE:
+            return self._read(
+                row for revision in revisions for row in connection.execute(_CARRIER, {"revision": revision})
+            )
         # First which, then their rows: joined in one statement, PostgreSQL may read all of a table.
         carriers = connection.execute(_CARRIERS, {"revisions": revisions}).scalars().all()
         rows = connection.execute(_ROWS, {"revisions": [c for c in carriers if c is not None]})
+        return self._read(rows)
+
+    def _read(self, rows: Iterable[Any]) -> dict[int, Page]:
         found: dict[int, Page] = {}
         for revision, time, payload in rows:
             page = self.page(revision, time, payload)
@@ -172,6 +181,12 @@ def _carriers() -> sa.Select[int | None]:
 
 
 _CARRIERS = _carriers()
+_CARRIER = (
+    sa.select(events.c.revision, events.c.time, events.c.payload)
+    .where(events.c.revision <= sa.bindparam("revision"), events.c.payload.is_not(None))
+    .order_by(events.c.revision.desc())
+    .limit(1)
+)
 _ROWS = sa.select(events.c.revision, events.c.time, events.c.payload).where(
     events.c.revision.in_(sa.bindparam("revisions", expanding=True))
 )

@@ -143,16 +143,17 @@ class Pager:
         self.codec = codec
         self._bases = Shelf(BASE_BYTES_MAX)
 
-    def pages(self, transaction: Transaction) -> tuple[list[bytes | None], dict[int, tuple[int, bytes] | None]]:
-        """For each row its payload column (None: it stands on the page of an earlier row), and the bases
-        to `keep` once all is committed."""
+    def pages(self, transaction: Transaction) -> tuple[list[bytes | None], dict[int, tuple[int, bytes] | None], int]:
+        """For each row its payload column (None: it stands on the page of an earlier row), the bases
+        to `keep` once all is committed, and how many images are whole."""
         out: list[bytes | None] = []
         fresh: dict[int, tuple[int, bytes] | None] = {}
         page: list[tuple[int, bytes]] = []
-        opened = size = skipped = 0
+        opened = size = skipped = whole = 0
         for row, draft in zip(transaction.rows, transaction.drafts, strict=True):
             revision, stream, *_, gap, spelled = row
             data = self._fragment(stream, revision, draft, spelled, fresh)
+            whole += data[0] & ~_SPELLED in (_WHOLE, _VERBATIM)
             if draft.transient:
                 out.append(self.codec.encode(text_of(revision, 0, [(revision, data)])))
                 continue
@@ -166,7 +167,7 @@ class Pager:
             out.append(None)
         if page:
             out[opened] = self.codec.encode(text_of(page[0][0], skipped, page))
-        return out, fresh
+        return out, fresh, whole
 
     def _fragment(
         self, stream: int, revision: int, draft: Draft, spelled: str,

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ksql.log.event import Draft, Event
+from ksql.log.figures import Figures
 
 
 class LogUnavailableError(Exception):
@@ -106,6 +107,10 @@ class EventLog(Protocol):
     @property
     def horizon(self) -> int:
         """Oldest revision whose state can still be read."""
+
+    @property
+    def figures(self) -> Figures:
+        """What this process has appended, counted."""
 
     async def open(self) -> None:
         """Check the schema, read the head, start appending and following."""

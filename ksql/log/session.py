@@ -7,14 +7,15 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
 from ksql.log import queries
-from ksql.log.codec import Codec
+from ksql.log.codec import RAW, Codec
 from ksql.log.database import Dialect, is_outage, sentence
 from ksql.log.event import Change, Event
+from ksql.log.figures import Figures
 from ksql.log.images import Images
 from ksql.log.pages import Pager
 from ksql.log.protocol import EventFilter
@@ -56,8 +57,7 @@ class Session:
         self._probe = probe or _silent
         self._connection: sa.Connection | None = None
         self._heartbeats = 0
-        # Bytes given and bytes stored since the process began: how well the dictionary still does.
-        self.plain_bytes = self.packed_bytes = 0
+        self.figures = Figures()
 
     def rows(self) -> queries.Rows:
         """Reads through the appender's connection, within whatever transaction it holds."""
@@ -146,7 +146,7 @@ class Session:
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
-        payloads, bases = self._pager.pages(transaction)
+        payloads, bases, whole = self._pager.pages(transaction)
         self._opening = payloads[0]
         committing, begun = False, True
         try:
@@ -166,8 +166,7 @@ class Session:
                 connection.commit()
             self._probe("committed")
             self._pager.keep(bases)
-            self.plain_bytes += transaction.payload_bytes
-            self.packed_bytes += sum([len(page) for page in payloads if page is not None])
+            self._count(transaction, payloads, whole)
             return True
         except Exception as error:
             # A lone statement that the server itself refused was certainly not committed.
@@ -186,6 +185,18 @@ class Session:
         except Exception as lost:  # a rollback may fail in any way on a dead connection
             self._abandon(lost)
         return error
+
+    def _count(self, transaction: Transaction, payloads: Sequence[bytes | None], whole: int) -> None:
+        figures, drafts = self.figures, len(transaction.drafts)
+        figures.heartbeats += transaction.beats
+        figures.events += drafts - transaction.beats
+        figures.payload_bytes += transaction.payload_bytes
+        pages = [page for page in payloads if page is not None]
+        raw = sum([len(page) for page in pages if page[0] == RAW])
+        figures.stored_bytes["raw"] += raw
+        figures.stored_bytes["zstd"] += sum([len(page) for page in pages]) - raw
+        figures.whole += whole
+        figures.differences += drafts - whole
 
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
         if transaction.actors:

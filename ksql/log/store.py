@@ -21,6 +21,7 @@ from ksql.log.appender import Appender
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
 from ksql.log.event import Event
+from ksql.log.figures import Figures
 from ksql.log.images import Images
 from ksql.log.protocol import (
     EVERYTHING,
@@ -80,6 +81,10 @@ class SqlEventLog:
     @property
     def head(self) -> int:
         return self._appender.head.revision
+
+    @property
+    def figures(self) -> Figures:
+        return self._session.figures
 
     @property
     def horizon(self) -> int:

@@ -83,8 +83,8 @@ class Upkeep:
         try:
             while True:
                 await self.clock.sleep(TRAINING_SECONDS)
-                session = self.session
-                if not schedule.is_due(self.appender.head.durable, session.plain_bytes, session.packed_bytes):
+                session, figures = self.session, self.session.figures
+                if not schedule.is_due(self.appender.head.durable, figures.payload_bytes, figures.packed_bytes):
                     continue
                 try:
                     found = await own.run(training.retrain, self.engine, to_microseconds(self.clock.now()))

@@ -26,7 +26,7 @@ from ksql.flow.objects import LEVELS, SCHEMAS
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
-from ksql.serve import flowfigures, health, parameters, sockets
+from ksql.serve import flowfigures, health, logfigures, parameters, sockets
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import (
     NOT_ALLOWED,
@@ -314,6 +314,7 @@ def create_app(
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
     door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))
+    door.metrics.add(lambda: logfigures.figures(log.figures))
     door.metrics.add(lambda: flowfigures.figures(admission))
     door.router.routes.extend(_routes(door, catalogue.minor, graphql))
     return door

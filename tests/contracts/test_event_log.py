@@ -128,6 +128,7 @@ async def test_a_refused_request_uses_no_revision_and_spoils_no_other(log: Event
     assert not isinstance(first, BaseException) and not isinstance(second, BaseException)
     assert revisions([*first, *second]) == [1, 2]
     assert revisions(await log.read(0, 10)) == [1, 2]
+    assert (log.figures.refused, log.figures.events) == (1, 2)
 
 
 async def test_a_decision_for_no_change_answers_without_an_event(log: EventLog) -> None:

@@ -134,7 +134,7 @@ def fragments(made: Sequence[Draft], keep: bool = True) -> list[tuple[object, by
     for one in made:
         transaction = Transaction(head, registry, 1)
         transaction.take([one])
-        [payload], bases = pager.pages(transaction)
+        [payload], bases, _ = pager.pages(transaction)
         assert payload is not None
         fragment = pages.Page(codec.decode(payload), transaction.after.revision, 1).fragment(transaction.after.revision)
         out.append((fragment.base or "whole", fragment.data))

@@ -70,13 +70,13 @@ async def test_a_dictionary_trained_from_the_log_is_taken_into_use(
     log = await opened(tmp_path)
     made = list(objects(1000))
     await asyncio.gather(*[log.append(deciding(one)) for one in made[:900]])
-    before = log._session.packed_bytes / log._session.plain_bytes
+    before = log.figures.packed_bytes / log.figures.payload_bytes
     found = training.retrain(log.engine, 0)
     assert found is not None and found[0] == 2
     await log._writing.run(log._session.codec.use, *found)
-    plain, packed = log._session.plain_bytes, log._session.packed_bytes
+    plain, packed = log.figures.payload_bytes, log.figures.packed_bytes
     await asyncio.gather(*[log.append(deciding(one)) for one in made[900:]])
-    assert (log._session.packed_bytes - packed) / (log._session.plain_bytes - plain) < 0.8 * before
+    assert (log.figures.packed_bytes - packed) / (log.figures.payload_bytes - plain) < 0.8 * before
     # A second training on the same objects would gain nothing.
     assert training.retrain(log.engine, 0) is None
     assert [event.payload for event in await log.read(0, 2000)] == [one.payload for one in made]

@@ -160,6 +160,36 @@ async def test_metrics_count_what_was_asked(http):
         assert line in text
 
 
+async def test_metrics_count_what_the_log_did(http):
+    def told(text: str) -> dict[str, float]:
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("ksql_log_")]
+        return {name: float(value) for name, value in lines}
+
+    before = told((await http.get("/metrics")).text)
+    maps = "/api/v1/namespaces/default/configmaps"
+    long = "x" * 500
+    await http.post(maps, json={"metadata": {"name": "a"}, "data": {"k": long}})
+    await http.put(f"{maps}/a", json={"metadata": {"name": "a"}, "data": {"k": long + "y"}})
+    lease = {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}
+    await http.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", json=lease)
+    after = told((await http.get("/metrics")).text)
+    grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    for name, value in {
+        'ksql_log_appended_events_total{retention="full"}': 2,
+        'ksql_log_appended_events_total{retention="latest"}': 1,
+        'ksql_log_batch_events_bucket{le="1.0"}': 3,
+        "ksql_log_batch_events_count": 3,
+        "ksql_log_batch_events_sum": 3,
+        "ksql_log_commit_duration_seconds_count": 3,
+        'ksql_log_images_total{form="whole"}': 2,
+        'ksql_log_images_total{form="difference"}': 1,
+    }.items():
+        assert grown.get(name) == value, name
+    given = grown["ksql_log_payload_bytes_total"]
+    stored = sum(value for name, value in grown.items() if name.startswith("ksql_log_stored_bytes_total"))
+    assert given > 1000 and 0 < stored < given / 2
+
+
 async def test_what_clients_make_up_makes_no_labels(http):
     for n in range(50):
         await http.get(f"/made-up-{n}")
