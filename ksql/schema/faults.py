@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from ksql.schema import gotext
 from ksql.schema.errors import Cause, InvalidError
 from ksql.schema.resources import GroupVersionKind, ResourceType
 
@@ -66,12 +67,14 @@ def invalid(type: ResourceType | GroupVersionKind, name: str, causes: Sequence[C
     )
 
 
-def invalid_patch(patch: Any, fault: str) -> InvalidError:
+def invalid_patch(patch: Any, fault: str, *, is_strategic: bool = False) -> InvalidError:
     """The refusal of a patch that does not leave an object of its kind: 422, and the one field is the patch.
 
-    kube-apiserver shows the whole object after a JSON or merge patch; the patch alone says more in less.
+    kube-apiserver shows the whole object after a JSON or merge patch; the patch alone says more in less, and
+    nothing to who may write an object and not read it.
     """
-    return invalid(GroupVersionKind("", "", ""), "", [wrong("patch", orjson.dumps(patch).decode(), fault)])
+    text = gotext.plain(patch) if is_strategic else orjson.dumps(patch).decode()
+    return invalid(GroupVersionKind("", "", ""), "", [wrong("patch", text, fault)])
 
 
 def shown(value: Any) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from ksql.schema import gotext
+
 FieldSet = dict[str, Any]
 FieldPath = tuple[str, ...]
 
@@ -295,26 +297,8 @@ def _shown(value: Any) -> str:
     if value is None:
         return "null"
     if value.__class__ is str:
-        return go_quoted(value)
+        return gotext.quoted(value)
     return go_json(value)
-
-
-def go_quoted(text: str) -> str:
-    """Text as Go's %q prints it."""
-    if _PLAIN.fullmatch(text) or (text.isprintable() and '"' not in text and "\\" not in text):
-        return f'"{text}"'
-    printed = []
-    for character in text:
-        if character in '"\\':
-            printed.append("\\" + character)
-        elif character.isprintable():
-            printed.append(character)
-        else:
-            short = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
-            code = ord(character)
-            wide = f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-            printed.append(short.get(character) or (f"\\x{code:02x}" if code < 0x80 else wide))
-    return '"' + "".join(printed) + '"'
 
 
 def canonical(given: Any, depth: int = 0) -> FieldSet:

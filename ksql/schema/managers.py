@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ksql.base.documents import Document
-from ksql.schema import fieldsets
-from ksql.schema.fieldsets import EMPTY, FieldSet, FieldSetError, canonical, go_quoted, union
+from ksql.schema import fieldsets, gotext
+from ksql.schema.fieldsets import EMPTY, FieldSet, FieldSetError, canonical, union
 
 APPLY, UPDATE = "Apply", "Update"
 FIELDS_TYPE = "FieldsV1"
@@ -41,9 +41,9 @@ class Manager(NamedTuple):
 
     def __str__(self) -> str:
         """As conflicts name it."""
-        text = go_quoted(self.name)
+        text = gotext.quoted(self.name)
         if self.subresource:
-            text += f" with subresource {go_quoted(self.subresource)}"
+            text += f" with subresource {gotext.quoted(self.subresource)}"
         return f"{text} using {self.api_version}" if self.operation == UPDATE else text
 
 
@@ -144,7 +144,7 @@ def sent(entries: Any) -> Managed:
             raise FieldSetError("apiVersion must not be empty")
         kind = entry.get("fieldsType")
         if kind != FIELDS_TYPE:
-            words = f"invalid fieldsType {go_quoted(kind)}" if kind else "missing fieldsType"
+            words = f"invalid fieldsType {gotext.quoted(kind)}" if kind else "missing fieldsType"
             raise FieldSetError(f"{words} in managed fields entry {index}")
         _take(managed, entry, canonical(entry.get("fieldsV1") or {}))
     return managed

@@ -11,11 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ksql.base.documents import Document
+from ksql.schema import gotext
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError
 from ksql.schema.resources import GroupVersionKind, ResourceType
+from ksql.schema.strategic_order import (
+    DIRECTIVE,
+    arranged,
+    check_object,
+    element_kind,
+    no_merge_key,
+    parted,
+    type_name,
+    unique,
+    value_key,
+)
 
-DIRECTIVE = "$patch"
 RETAIN_KEYS = "$retainKeys"
 ELEMENT_ORDER = "$setElementOrder"
 DELETE_PRIMITIVES = "$deleteFromPrimitiveList"
@@ -55,7 +66,7 @@ class Plan:
             return self.inner_field(key)
         if key not in self._properties:
             raise BadRequestError(
-                f"unable to find api field in struct {self.name} for the json field {_quoted(key)}"
+                f"unable to find api field in struct {self.name} for the json field {gotext.quoted(key)}"
             )
         found = self.field(key)
         if not found.is_list:
@@ -149,7 +160,7 @@ def _merged(original: Document, patch: Document, plan: Plan) -> Document:
         if value is None:
             result.pop(key, None)
             continue
-        if key not in result or _go_kind(result[key]) != _go_kind(value):
+        if key not in result or result[key].__class__ is not value.__class__:
             if not deletes:
                 _set(result, key, _without_directives(_without_nulls(value)))
             continue
@@ -265,12 +276,12 @@ def _apply_orders(result: Document, patch: Document, plan: Plan) -> set[str]:
             continue
         done.add(directive)
         if not isinstance(order, list):
-            raise BadRequestError(f"expected a []interface {{}}, but received a {_go_type(order)}")
+            raise BadRequestError(f"expected a []interface {{}}, but received a {type_name(order)}")
         name = _directed_key(directive, ELEMENT_ORDER, _BAD_ORDER)
         old, new = result.get(name, _MISSING), patch.get(name, _MISSING)
         for found in (old, new):
             if found is not _MISSING and not isinstance(found, list):
-                raise BadRequestError(f"expected a []interface {{}}, but received a {_go_type(found)}")
+                raise BadRequestError(f"expected a []interface {{}}, but received a {type_name(found)}")
         field = plan.list_field(name)
         if new is not _MISSING:
             _check_order(new, order, field.merge_key)
@@ -292,9 +303,9 @@ def _ordered(old: Any, new: Any, order: list[Any], field: Field) -> list[Any]:
     else:
         merge = _Merge(new, old)
     key = field.merge_key
-    named, others = _parted(merge.items, order, key)
-    kind = _element_kind([] if old is _MISSING else old, [] if new is _MISSING else new)
-    return _arranged(named, others, order, merge.before, key, kind)
+    named, others = parted(merge.items, order, key)
+    kind = element_kind([] if old is _MISSING else old, [] if new is _MISSING else new)
+    return arranged(named, others, order, merge.before, key, kind)
 
 
 def _check_order(new: list[Any], order: list[Any], key: str) -> None:
@@ -304,7 +315,7 @@ def _check_order(new: list[Any], order: list[Any], key: str) -> None:
     kept = new
     if key:
         for item in new:
-            _of_object(item)
+            check_object(item)
         kept = [item for item in new if item.get(DIRECTIVE) != "delete"]
     at, to = 0, 0
     while at < len(kept) and to < len(order):
@@ -316,33 +327,34 @@ def _check_order(new: list[Any], order: list[Any], key: str) -> None:
         to += 1
     if at < len(kept) and to >= len(order):
         raise BadRequestError(
-            f"The order in patch list:\n{_go(new)}\n doesn't match {ELEMENT_ORDER} list:\n{_go(order)}\n"
+            f"The order in patch list:\n{gotext.plain(new)}\n"
+            f" doesn't match {ELEMENT_ORDER} list:\n{gotext.plain(order)}\n"
         )
 
 
 def _is_same(left: Any, right: Any, key: str) -> bool:
     if key:
         for item in (left, right):
-            _of_object(item)
+            check_object(item)
         for item in (left, right):
             if key not in item:
-                raise _no_merge_key(item, key)
+                raise no_merge_key(item, key)
         left, right = left[key], right[key]
-    return left.__class__ is right.__class__ and _value_key(left) == _value_key(right)
+    return left.__class__ is right.__class__ and value_key(left) == value_key(right)
 
 
 def _merged_list(old: list[Any], new: list[Any], field: Field, *, deletes: bool = False) -> _Merge:
     """Two lists of a field with strategy merge, or what is left of one by a list of what is to go."""
     if not old and not new:
         return _Merge(old, old)
-    kind = _element_kind(old, new)
+    kind = element_kind(old, new)
     if kind is not dict:
         if deletes:
-            gone = {_value_key(item) for item in new}
-            return _Merge([item for item in old if _value_key(item) not in gone], old)
-        merged = _unique([*old, *new])
-        named, others = _parted(merged, new, "")
-        return _Merge(_arranged(named, others, new, old, "", kind), old)
+            gone = {value_key(item) for item in new}
+            return _Merge([item for item in old if value_key(item) not in gone], old)
+        merged = unique([*old, *new])
+        named, others = parted(merged, new, "")
+        return _Merge(arranged(named, others, new, old, "", kind), old)
     key = field.merge_key
     if not key:
         raise BadRequestError(f"cannot merge lists without merge key for {field.plan.go_kind}")
@@ -355,12 +367,15 @@ def _merged_objects(old: list[Any], new: list[Any], field: Field) -> _Merge:
     if replaced:
         live, plain = plain, []
     merged = list(live)
+    places: dict[Any, int] = {}
+    for at, one in enumerate(live):
+        if key in one:
+            places.setdefault(value_key(one[key]), at)
     for item in plain:
         if key not in item:
-            raise _no_merge_key(item, key)
-        own = _value_key(item[key])
-        at = next((i for i, one in enumerate(merged) if key in one and _value_key(one[key]) == own), -1)
-        if at >= 0:
+            raise no_merge_key(item, key)
+        at = places.setdefault(value_key(item[key]), len(merged))
+        if at < len(merged):
             merged[at] = _merged(merged[at], item, field.plan)
         else:
             merged.append(item)
@@ -368,8 +383,8 @@ def _merged_objects(old: list[Any], new: list[Any], field: Field) -> _Merge:
         # What grows into the room of what was deleted counts as if it had stood there.
         room = len(before) - len(live)
         before = [*live, *merged[len(live) : len(live) + room], *before[len(merged) :]]
-    named, others = _parted(merged, plain, key)
-    return _Merge(_arranged(named, others, plain, live, key, dict), before)
+    named, others = parted(merged, plain, key)
+    return _Merge(arranged(named, others, plain, live, key, dict), before)
 
 
 def _without_special(
@@ -378,7 +393,7 @@ def _without_special(
     """The live list with what was deleted moved out of its front, what is left of it, the patch's plain
     elements, and whether these replace all."""
     plain, replaced = [], False
-    live = old
+    gone = set()
     for item in new:
         if DIRECTIVE not in item:
             plain.append(item)
@@ -386,198 +401,18 @@ def _without_special(
         directive = item[DIRECTIVE]
         if directive == "delete":
             if key not in item:
-                raise _no_merge_key(item, key)
-            own = _value_key(item[key])
-            live = [one for one in live if key not in one or _value_key(one[key]) != own]
+                raise no_merge_key(item, key)
+            gone.add(value_key(item[key]))
         elif directive == "replace":
             replaced = True
         elif directive == "merge":
             raise BadRequestError("merging lists cannot yet be specified in the patch")
         else:
             raise _unknown_directive(directive, item)
+    live = [one for one in old if key not in one or value_key(one[key]) not in gone] if gone else old
     return [*live, *old[len(live) :]], live, plain, replaced
-
-
-def _parted(items: list[Any], order: list[Any], key: str) -> tuple[list[Any], list[Any]]:
-    """The elements that the order names, and the others."""
-    named: list[Any] = []
-    others: list[Any] = []
-    if not key:
-        wanted = {_value_key(item) for item in order}
-        for item in items:
-            (named if _value_key(item) in wanted else others).append(item)
-        return named, others
-    for item in items:
-        _of_object(item)
-        if key not in item:
-            raise _no_merge_key(item, key)
-        own = _value_key(item[key])
-        found = False
-        for index, one in enumerate(order):
-            if one.__class__ is not dict:
-                raise BadRequestError(f"value for key {index} is not a map")
-            if key in one and _value_key(one[key]) == own:
-                found = True
-                break
-        (named if found else others).append(item)
-    return named, others
-
-
-def _arranged(
-    named: list[Any], others: list[Any], order: list[Any], before: list[Any], key: str, kind: Any
-) -> list[Any]:
-    """Named elements in the order given, the others as they stood, each before the first named one that stood
-    behind it, as far as the two orders allow."""
-    named = _sorted(named, order, key, kind)
-    others = _sorted(others, before, key, kind)
-    place = _places(before, key, kind)
-    arranged: list[Any] = []
-    left = 0
-    for item in named:
-        own = place.get(_own(item, key, kind))
-        while own is not None and left < len(others):
-            other = place.get(_own(others[left], key, kind))
-            if other is None or other >= own:
-                break
-            arranged.append(others[left])
-            left += 1
-        arranged.append(item)
-    return arranged + others[left:]
-
-
-def _sorted(items: list[Any], order: list[Any], key: str, kind: Any) -> list[Any]:
-    """Elements by their place in an order; upstream's own sorting where the order does not know them all."""
-    gone: list[Any] = []
-    if kind is dict:
-        for one in (*items, *order):
-            _of_object(one)
-            if key not in one:
-                raise _no_merge_key(one, key)
-        gone = [item for item in items if item.get(DIRECTIVE) == "delete"]
-        items = [item for item in items if item.get(DIRECTIVE) != "delete"]
-    place = _places(order, key, kind)
-    places = [place.get(_own(item, key, kind), -1) for item in items]
-    if -1 not in places:
-        ranked = sorted(zip(places, range(len(items)), strict=True))
-        return [items[index] for _, index in ranked] + gone
-    # An element that is not found counts as less than any: the comparison is no order, so only the same
-    # steps (insertion, from the left) lead to the same result.
-    pairs = list(zip(places, items, strict=True))
-    for index in range(1, len(pairs)):
-        at = index
-        while at > 0 and _is_less(pairs[at][0], pairs[at - 1][0]):
-            pairs[at], pairs[at - 1] = pairs[at - 1], pairs[at]
-            at -= 1
-    return [item for _, item in pairs] + gone
-
-
-def _is_less(left: int, right: int) -> bool:
-    return left < right if left >= 0 and right >= 0 else True
-
-
-def _places(items: list[Any], key: str, kind: Any) -> dict[Any, int]:
-    found: dict[Any, int] = {}
-    for index, item in enumerate(items):
-        found.setdefault(_own(item, key, kind), index)
-    return found
-
-
-# --- elements
-
-
-def _own(item: Any, key: str, kind: Any) -> Any:
-    """What tells an element from others: its merge key, or itself."""
-    if kind is dict:
-        return _value_key(item.get(key)) if item.__class__ is dict else _value_key(None)
-    return _value_key(item)
-
-
-def _value_key(value: Any) -> Any:
-    """A value to look up by: 1, 1.0 and true are three."""
-    if value.__class__ is str:
-        return value
-    if value.__class__ in (dict, list):
-        raise BadRequestError(f"expected a string, but received a {_go_type(value)}")
-    return (value.__class__, value)
-
-
-def _of_object(item: Any) -> None:
-    if item.__class__ is not dict:
-        raise BadRequestError(f"expected a map[string]interface {{}}, but received a {_go_type(item)}")
-
-
-def _element_kind(old: list[Any], new: list[Any]) -> Any:
-    """The one type of all elements; none may be a list."""
-    kind: Any = None
-    for item in (*old, *new):
-        own = _go_kind(item)
-        if kind is None:
-            kind = own
-            if own is list:
-                raise BadRequestError("lists of lists are not supported")
-        elif own is not kind:
-            raise BadRequestError(f"list element types are not identical: {_go([old, new])}")
-    if kind is None:
-        raise BadRequestError("no elements in any of the given slices")
-    return kind
-
-
-def _go_kind(value: Any) -> Any:
-    return value.__class__
-
-
-def _unique(items: list[Any]) -> list[Any]:
-    """Without repetitions; the last one moves to the place of what goes, as upstream does it."""
-    kept = list(items)
-    at = 0
-    while at < len(kept) - 1:
-        to = at + 1
-        own = _value_key(kept[at])
-        while to < len(kept):
-            if _value_key(kept[to]) == own:
-                kept[to] = kept[-1]
-                kept.pop()
-            else:
-                to += 1
-        at += 1
-    return kept
-
-
-def _no_merge_key(item: Any, key: str) -> BadRequestError:
-    return BadRequestError(f"map: {_go(item)} does not contain declared merge key: {key}")
 
 
 def _unknown_directive(directive: Any, patch: Document) -> BadRequestError:
     # kube-apiserver answers 500 to what it has no words for; the mistake is the client's all the same.
-    return BadRequestError(f"unknown patch type: {_go_text(directive)} in map: {_go(patch)}")
-
-
-def _go_text(value: Any) -> str:
-    """A value as Go's %s prints it, which is meant for text."""
-    if isinstance(value, str):
-        return value
-    return f"%!s({_go_type(value)}={_go(value)})" if value is not None else "%!s(<nil>)"
-
-
-def _go(value: Any) -> str:
-    """A value as Go's %v prints it, for messages."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(_go, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "<nil>", True: "true", False: "false"}[value]
-    return str(value)
-
-
-def _go_type(value: Any) -> str:
-    if value is None:
-        return "%!s(<nil>)"
-    containers = {dict: "map[string]interface {}", list: "[]interface {}"}
-    return containers.get(value.__class__) or {str: "string", bool: "bool", int: "int64"}.get(
-        value.__class__, "float64"
-    )
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return BadRequestError(f"unknown patch type: {gotext.as_text(directive)} in map: {gotext.plain(patch)}")

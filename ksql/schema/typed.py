@@ -9,12 +9,10 @@ values live: `typed_walks.py`; the words of complaints are those of Kubernetes' 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from ksql.schema import printing
+from ksql.schema import gotext, printing
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF
-from ksql.schema.fieldsets import go_quoted, key_step, shown_step, value_step
+from ksql.schema.fieldsets import key_step, shown_step, value_step
 from ksql.schema.resources import GroupVersionKind
 
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -100,7 +98,7 @@ class ListType:
             elif key in self.defaults:
                 found.append((key, self.defaults[key]))
         if not found:
-            names = " ".join(go_quoted(key) for key in self.keys)
+            names = " ".join(gotext.quoted(key) for key in self.keys)
             raise ItemError(
                 f"associative list with keys has an element that omits all key fields [{names}] "
                 "(and doesn't have default values for any key fields)"
@@ -318,11 +316,11 @@ def _validate(type: Type, value: Any, duplicates: bool, path: str, out: list[Com
         _validate_scalar(type.scalar, value, path, out)
         return
     if type.map is not None:
-        out.append((path, f"expected map, got &{{{_go(value)}}}"))
+        out.append((path, f"expected map, got &{{{gotext.plain(value)}}}"))
     elif type.scalar:
         _validate_scalar(type.scalar, value, path, out)
     elif type.list is not None:
-        out.append((path, f"expected list, got &{{{_go(value)}}}"))
+        out.append((path, f"expected list, got &{{{gotext.plain(value)}}}"))
 
 
 def _validate_map(
@@ -364,38 +362,10 @@ def _validate_list(listed: ListType, value: Sequence[Any], duplicates: bool, pat
 def _validate_scalar(kind: str, value: Any, path: str, out: list[Complaint]) -> None:
     plain = value.__class__
     if kind == NUMBER and plain not in (int, float):
-        out.append((path, f"expected numeric (int or float), got {_go_type(value)}"))
+        out.append((path, f"expected numeric (int or float), got {gotext.type_name(value)}"))
     elif kind == TEXT and plain is not str:
-        out.append((path, f"expected string, got &value.valueUnstructured{{Value:{_go_syntax(value)}}}"))
+        out.append((path, f"expected string, got &value.valueUnstructured{{Value:{gotext.syntax(value)}}}"))
     elif kind == FLAG and plain is not bool:
-        out.append((path, f"expected boolean, got &{{{_go(value)}}}"))
+        out.append((path, f"expected boolean, got &{{{gotext.plain(value)}}}"))
     elif kind == ANY and plain in (dict, list):
-        out.append((path, f"expected any scalar, got &{{{_go(value)}}}"))
-
-
-def _go(value: Any) -> str:
-    """A value as Go's %v prints it."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(_go, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "<nil>", True: "true", False: "false"}[value]
-    return str(value)
-
-
-def _go_syntax(value: Any) -> str:
-    """A value as Go's %#v prints it."""
-    if isinstance(value, dict):
-        inner = ", ".join(f"{go_quoted(key)}:{_go_syntax(value[key])}" for key in sorted(value))
-        return f"map[string]interface {{}}{{{inner}}}"
-    if isinstance(value, list):
-        return f"[]interface {{}}{{{', '.join(map(_go_syntax, value))}}}"
-    if value is None:
-        return "interface {}(nil)"
-    return go_quoted(value) if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _go_type(value: Any) -> str:
-    containers = {dict: "map[string]interface {}", list: "[]interface {}", str: "string", bool: "bool"}
-    return containers.get(value.__class__, "<nil>")
+        out.append((path, f"expected any scalar, got &{{{gotext.plain(value)}}}"))

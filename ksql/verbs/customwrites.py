@@ -19,7 +19,7 @@ from ksql.verbs.conversion import Table, UnpreparedError
 from ksql.verbs.decider import Author, Outcome, with_metadata
 from ksql.verbs.request import Request
 from ksql.verbs.view import Current, View
-from ksql.verbs.writes import Apply, Change, Create, Ground, Plan, check_applied_name
+from ksql.verbs.writes import Apply, Change, Create, Ground, Plan, check_name
 from ksql.verbs.writes import plan_of as builtin_plan_of
 
 # How often a write that finds its object moved is prepared anew outside the lock; after that it is done
@@ -119,7 +119,7 @@ class CustomApplyNew(CustomCreate):
         if uid := lookup(request.body, "metadata", "uid"):
             raise refusals.uid_without_object(request.type, request.name, uid)
         document = managing.applied(self._domain(), request, None, view).document
-        check_applied_name(request, document)
+        check_name(request, document)
         document = with_metadata(document, resourceVersion=None)
         return _accepted(self._ground, request, document, "Ignore")
 
@@ -213,7 +213,7 @@ class CustomApplyOver(CustomChange):
         if result.unchanged:
             # Who manages what may have changed all the same.
             return managing.with_managers(old, result.document["metadata"].get("managedFields"))
-        check_applied_name(request, result.document)
+        check_name(request, result.document)
         return _accepted(self._ground, request, result.document, "Ignore")
 
 

@@ -75,7 +75,9 @@ def stored(type: ResourceType, document: Document) -> Document:
 
 def undecodable(request: Request, error: structure.UndecodableError) -> ApiError:
     """The refusal of a body that is not of its kind; when a patch made it so, the patch is at fault."""
-    return faults.invalid_patch(request.body, error.fault) if request.verb == "patch" else error
+    if request.verb != "patch":
+        return error
+    return faults.invalid_patch(request.body, error.fault, is_strategic=request.patch_type == "strategic")
 
 
 def newborn(request: Request, document: Document, clock: Clock) -> Document:

@@ -186,7 +186,9 @@ class Change:
             return request.body
         # A patch is written against what a client sees, resourceVersion included.
         base = self._base(current)
-        return patched(self._ground.catalogue, request.type, base, request.body, request.patch_type)
+        document = patched(self._ground.catalogue, request.type, base, request.body, request.patch_type)
+        check_name(request, document)
+        return document
 
     def _base(self, current: Current) -> Document:
         base = current.document if current.entry is None else current.entry.document
@@ -221,6 +223,7 @@ class Change:
             body, validation = managing.applied(domain, request, live, view).document, "Ignore"
         elif request.verb == "patch":
             body = patched(catalogue, request.type, live, body, _scale_patch(request.patch_type))
+            check_name(request, body)
         try:
             scale, _ = structure.check_kind(catalogue, subresources.SCALE, body, validation, request.repeats)
         except structure.UndecodableError as error:
@@ -243,7 +246,7 @@ class ApplyNew(Create):
             raise refusals.uid_without_object(request.type, request.name, uid)
         domain = managing.domain_of(catalogue, request.type)
         document = managing.applied(domain, request, None, view).document
-        check_applied_name(request, document)
+        check_name(request, document)
         # Kubernetes takes a resourceVersion here and means nothing by it.
         document = decider.with_metadata(document, resourceVersion=None)
         return shaping.accepted(catalogue, request, document, "Ignore")
@@ -264,7 +267,7 @@ class ApplyOver(Change):
             entries = result.document["metadata"].get("managedFields")
             document = managing.with_managers(current.document, entries)
             return managing.settled(document, current.document)
-        check_applied_name(request, result.document)
+        check_name(request, result.document)
         self._applied = result.document
         return super()._wanted(current, view)
 
@@ -272,7 +275,8 @@ class ApplyOver(Change):
         return shaping.accepted(self._ground.catalogue, self._request, self._applied, "Ignore")
 
 
-def check_applied_name(request: Request, document: Document) -> None:
+def check_name(request: Request, document: Document) -> None:
+    """Refuses what a patch made of an object when it has lost its name or taken another."""
     given = lookup(document, "metadata", "name")
     if not given:
         raise BadRequestError(
