@@ -135,6 +135,16 @@ async def test_a_patch_cannot_rename(room: Room) -> None:
         await room.patch("configmaps", "shop", "settings", {"metadata": {"name": "other"}})
 
 
+async def test_a_patch_cannot_take_the_name_away(room: Room) -> None:
+    await room.create("configmaps", config())
+    await room.create("deployments.apps", deployment())
+    said = r"the name of the object \({} based on URL\) was undeterminable: name must be provided"
+    with pytest.raises(BadRequestError, match=said.format("settings")):
+        await room.patch("configmaps", "shop", "settings", {"metadata": {"name": None}})
+    with pytest.raises(BadRequestError, match=said.format("web")):
+        await room.patch("deployments.apps", "shop", "web", {"metadata": None}, kind="merge", subresource="scale")
+
+
 async def test_concurrent_patches_all_land(room: Room) -> None:
     await room.create("configmaps", config(start="0"))
     await asyncio.gather(
