@@ -27,7 +27,8 @@ from ksql.node import machine
 from ksql.node.fleet import Fleet
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.serve import flowkeeping
+from ksql.serve import aggregationkeeping, flowkeeping
+from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.gql import graphql_app
 from ksql.serve.listen import Listener
@@ -77,9 +78,11 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         )
         graphql = graphql_app(pipeline, objects, log, catalogue, clock)
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
+        aggregator = Aggregator(objects, clock, keys.proxy_context)
         door = create_app(
-            pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet
-        )
+            pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,
+            aggregator=aggregator,
+        )  # fmt: skip
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
         listener = Listener(door, *settings.address, keys.server_context(), on_stop=door.close)
@@ -87,9 +90,13 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
         await bootstrap.bootstrap(pipeline, target_port=listener.port)
-        flows = flowkeeping.keeper(pipeline, clock)
-        await flows.start()
-        stack.push_async_callback(flows.aclose)
+        for keeper in (
+            flowkeeping.keeper(pipeline, clock), aggregationkeeping.keeper(pipeline, clock, aggregator, keys)
+        ):  # fmt: skip
+            await keeper.start()
+            stack.push_async_callback(keeper.aclose)
+        await aggregator.start()
+        stack.push_async_callback(aggregator.aclose)
         if settings.dns:
             await addons.add_dns(pipeline)
         controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)

@@ -29,6 +29,8 @@ from ksql.base.clock import Clock, secret_token
 from ksql.base.documents import Document
 
 ADMIN_USER = "kubernetes-admin"
+# The name in the certificate by which other API servers believe what this one says of its callers.
+PROXY_USER = "front-proxy-client"
 
 # The authority outlives every certificate it signs; a new one would lock out each kubeconfig handed on.
 AUTHORITY_DAYS = 3650
@@ -81,6 +83,9 @@ class Pki:
     admin: Pair
     token: str
     accounts_key: bytes  # signs the tokens of service accounts
+    # An authority of its own: what it signs says "believe my headers", which no client's certificate may.
+    proxy_authority: Pair
+    proxy: Pair
 
     @property
     def authority_file(self) -> Path:
@@ -94,6 +99,13 @@ class Pki:
         context.load_verify_locations(self.authority_file)
         context.verify_mode = ssl.CERT_OPTIONAL
         context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def proxy_context(self) -> ssl.SSLContext:
+        """TLS towards other API servers, showing the front proxy's certificate; whom to trust is the caller's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.directory / "front-proxy-client.crt", self.directory / "front-proxy-client.key")
         return context
 
 
@@ -112,7 +124,15 @@ def establish(directory: Path, host: str, clock: Clock) -> Pki:
     admin = _kept(directory, "admin", lambda pair: _is_good(pair, authority, now))
     if admin is None:
         admin = _written(directory, "admin", issue_client(authority, ADMIN_USER, (ADMIN_GROUP,), clock))
-    return Pki(directory, authority, server, admin, _token(directory), _accounts_key(directory))
+    proxy_authority = _kept(directory, "front-proxy-ca", lambda pair: _is_authority(pair, now))
+    if proxy_authority is None:
+        proxy_authority = _written(directory, "front-proxy-ca", make_authority(clock, "front-proxy-ca"))
+    proxy = _kept(directory, "front-proxy-client", lambda pair: _is_good(pair, proxy_authority, now))
+    if proxy is None:
+        proxy = _written(directory, "front-proxy-client", issue_client(proxy_authority, PROXY_USER, (), clock))
+    return Pki(
+        directory, authority, server, admin, _token(directory), _accounts_key(directory), proxy_authority, proxy
+    )
 
 
 def server_names(host: str) -> tuple[str, ...]:
@@ -122,11 +142,11 @@ def server_names(host: str) -> tuple[str, ...]:
     return (*SERVER_NAMES, *given)
 
 
-def make_authority(clock: Clock) -> Pair:
+def make_authority(clock: Clock, name: str = "ksql-ca") -> Pair:
     """A new authority, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("ksql-ca")
-    builder = _builder(name, name, key.public_key(), AUTHORITY_DAYS, clock)
+    subject = _name(name)
+    builder = _builder(subject, subject, key.public_key(), AUTHORITY_DAYS, clock)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
     return _pair(builder.sign(key, hashes.SHA256()), key)

@@ -14,7 +14,7 @@ PIPE_BYTES_MAX = 64 * 1024
 
 
 class Pipe:
-    """One direction. One task reads and one writes at a time."""
+    """One direction. One task reads and one writes at a time; a third may wait for the reader to leave."""
 
     __slots__ = ("_changed", "_limit", "_parts", "_size", "is_ended", "is_refused")
 
@@ -74,6 +74,10 @@ class Pipe:
         self._parts.clear()
         self._size = 0
         self._changed.set()
+
+    async def refused(self) -> None:
+        """Return once nobody will read any more."""
+        await self._until(lambda: self.is_refused)
 
     async def _until(self, claim: Callable[[], bool]) -> None:
         while not claim():

@@ -26,7 +26,9 @@ from ksql.flow.objects import LEVELS, SCHEMAS
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
+from ksql.schema.resources import group_resource
 from ksql.serve import flowfigures, health, logfigures, parameters, sockets
+from ksql.serve.aggregation import Aggregator, asked, remote_of
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import (
     NOT_ALLOWED,
@@ -38,7 +40,7 @@ from ksql.serve.exchange import (
 )
 from ksql.serve.listen import CERTIFICATE, CONNECTION
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
-from ksql.serve.paths import Target, parse
+from ksql.serve.paths import Page, Target, parse
 from ksql.serve.reach import Caller, Reach
 from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
 from ksql.serve.streams import Streams
@@ -73,13 +75,18 @@ class Door(Starlette):
     """The app. `close` ends the watches; `add_check` and `metrics` are for the roof."""
 
     def __init__(
-        self, rest: Rest, discovery: Discovery, authenticator: Authenticator, clock: Clock, pipeline: Pipeline
-    ) -> None:
+        self, rest: Rest, discovery: Discovery, authenticator: Authenticator, clock: Clock, pipeline: Pipeline,
+        aggregator: Aggregator | None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.router.redirect_slashes = False
         self.router.default = _missing
         self.rest, self.admission, self.metrics = rest, rest.admission, Metrics()
         self._discovery, self._authenticator, self._clock = discovery, authenticator, clock
+        self._aggregator = aggregator
+        if aggregator is not None:
+            discovery.remotes = lambda: aggregator.remotes
+            aggregator.listen(discovery.forget)
         self._authorizer, self._catalogue = pipeline.authorizer, pipeline.catalogue
         self.live: dict[str, health.Check] = {"ping": lambda: ""}
         self.ready: dict[str, health.Check] = {"ping": lambda: ""}
@@ -146,6 +153,8 @@ class Door(Starlette):
         await in_turn(self.admission, flow, 1, exchange, work)
 
     async def _kubernetes(self, exchange: Exchange, path: str) -> None:
+        if self._aggregator is not None and self._aggregator.remotes and await self._handed_on(exchange, path):
+            return
         target = parse(self._catalogue, path)
         if isinstance(target, Target):
             await self.rest.serve(exchange, target)
@@ -159,6 +168,26 @@ class Door(Starlette):
             exchange.verb, exchange.label = "get", "discovery"
             await self._in_turn(exchange, partial(self._discovery.page, exchange, target))
 
+    async def _handed_on(self, exchange: Exchange, path: str) -> bool:
+        """Whether another server answers for this path, and has."""
+        assert self._aggregator is not None and exchange.user is not None
+        remote = remote_of(self._aggregator, path)
+        if remote is None:
+            group = path.removeprefix("/apis/").rstrip("/")
+            if exchange.method == "GET" and any(group == one for one, _ in self._aggregator.remotes):
+                exchange.verb, exchange.label = "get", "discovery"
+                await self._in_turn(exchange, partial(self._discovery.page, exchange, Page(False, group)))
+                return True
+            return False
+        question = asked(exchange, remote)
+        verdict = self._authorizer.authorize(question)
+        if not verdict.allowed:
+            raise refusal(question, verdict)
+        exchange.verb, exchange.label = question.verb, group_resource(question.group, question.resource)
+        aggregator = self._aggregator
+        await self._in_turn(exchange, partial(aggregator.serve, exchange, remote))
+        return True
+
     def _is_served(self, path: str) -> bool:
         """Whether the path lies in a group that is there: then an API says that it has no such thing."""
         steps = path.split("/")
@@ -167,6 +196,11 @@ class Door(Starlette):
     async def openapi(self, exchange: Exchange) -> None:
         """/openapi/v3 and below."""
         query = parameters.parse(exchange.scope["query_string"])
+        if self._aggregator is not None:
+            remote = remote_of(self._aggregator, exchange.path.removeprefix("/openapi/v3"))
+            if remote is not None:
+                await self._aggregator.serve(exchange, remote)
+                return
         if not await self._discovery.openapi(exchange, query):
             await exchange.answer(404, NOT_FOUND)
 
@@ -304,13 +338,14 @@ def create_app(
     graphql: ASGIApp | None = None,
     limits: Limits = DEFAULT_LIMITS,
     nodes: Nodes | None = None,
+    aggregator: Aggregator | None = None,
 ) -> Door:
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
     streams = Streams(Reach(pipeline, nodes or Nowhere(), clock), clock)
     admission = _admission(objects, clock)
     rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams, admission)
-    door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline)
+    door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline, aggregator)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
     door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))

@@ -35,13 +35,13 @@ async def _carry(wire: Wire, reader: asyncio.StreamReader, writer: asyncio.Strea
         wire.inward.end()
 
     sending, receiving = asyncio.ensure_future(outward()), asyncio.ensure_future(inward())
+    left = asyncio.ensure_future(wire.inward.refused())
     try:
-        with contextlib.suppress(OSError):
-            await receiving
+        await asyncio.wait((receiving, left), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        sending.cancel()
-        receiving.cancel()
-        await asyncio.gather(sending, receiving, return_exceptions=True)
+        for task in (sending, receiving, left):
+            task.cancel()
+        await asyncio.gather(sending, receiving, left, return_exceptions=True)
         wire.inward.end()
         wire.outward.refuse()
         writer.close()

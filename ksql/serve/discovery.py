@@ -13,7 +13,9 @@ from ksql.schema import discovery as documents
 from ksql.schema import gnostic, openapi, openapi_v2
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.protobuf_write import encode_body
+from ksql.serve import mergedgroups
 from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header, yaml_of
+from ksql.serve.mergedgroups import Remotes
 from ksql.serve.negotiation import JSON, PROTOBUF, YAML, discovery_wish, error_media, openapi_v2_wish
 from ksql.serve.parameters import Query, text
 from ksql.serve.paths import Page
@@ -29,10 +31,12 @@ class Discovery:
         self._catalogue, self._compressor = catalogue, compressor
         self._kept: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
         self._packed: dict[bytes, bytes] = {}
-        catalogue.listen(self._forget)
+        # The APIs that other servers answer, told beside our own.
+        self.remotes: Callable[[], Remotes] = dict
+        catalogue.listen(self.forget)
 
-    def _forget(self) -> None:
-        """Other custom kinds are served: all that was printed is told anew."""
+    def forget(self) -> None:
+        """Other kinds are served, here or by others: all that was printed is told anew."""
         self._kept.clear()
         self._packed.clear()
 
@@ -43,7 +47,7 @@ class Discovery:
             media = f"application/json;g=apidiscovery.k8s.io;v={wished};as=APIGroupDiscoveryList".encode()
             data, tag = self._document(
                 ("aggregated", page.core, wished),
-                lambda: documents.aggregated(self._catalogue, page.core, wished),
+                lambda: self._aggregated(page.core, wished),
             )
             await self._send(exchange, data, tag, media, [(b"vary", b"Accept")], b"public")
             return
@@ -72,15 +76,32 @@ class Discovery:
             return documents.api_resource_list(self._catalogue, page.group, page.version)
         if page.core:
             return documents.api_versions(address)
-        if page.group:
-            return documents.api_group(self._catalogue, page.group)
-        return documents.api_group_list(self._catalogue)
+        groups = mergedgroups.with_groups(documents.api_group_list(self._catalogue), self.remotes())
+        if not page.group:
+            return groups
+        found = next(one for one in groups["groups"] if one["name"] == page.group)
+        return {"kind": "APIGroup", "apiVersion": "v1", **found}
+
+    def _aggregated(self, core: bool, wished: str) -> Document:
+        document = documents.aggregated(self._catalogue, core, wished)
+        return document if core else mergedgroups.with_discovery(document, self.remotes())
+
+    def _openapi_index(self) -> Document:
+        index = openapi.index(self._catalogue)
+        others = {
+            f"apis/{group}/{version}": {
+                "serverRelativeURL": f"/openapi/v3/apis/{group}/{version}?hash={remote.openapi_hash}"
+            }
+            for (group, version), remote in self.remotes().items()
+            if remote.is_available and remote.openapi_hash is not None
+        }
+        return {**index, "paths": {**index["paths"], **others}}
 
     async def openapi(self, exchange: Exchange, query: Query) -> bool:
         """/openapi/v3 and below; whether there is such a document."""
         path = exchange.path.strip("/").removeprefix("openapi/v3").strip("/")
         if not path:
-            data, tag = self._document(("openapi",), lambda: openapi.index(self._catalogue))
+            data, tag = self._document(("openapi",), self._openapi_index)
             await self._send(exchange, data, tag, JSON_TYPE, [])
             return True
         index = self._index()
@@ -111,7 +132,7 @@ class Discovery:
 
     def _index(self) -> dict[str, str]:
         """Each document's path with its address."""
-        data, _ = self._document(("openapi",), lambda: openapi.index(self._catalogue))
+        data, _ = self._document(("openapi",), self._openapi_index)
         return {path: found["serverRelativeURL"] for path, found in decode(data)["paths"].items()}
 
     def _document(self, key: tuple[object, ...], make: Callable[[], Document]) -> tuple[bytes, bytes]:

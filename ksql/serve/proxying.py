@@ -26,6 +26,9 @@ ANSWER_SECONDS = 60.0
 # The head of an answer.
 HEAD_BYTES_MAX = 128 * 1024
 
+# What is taken of an answer to a question of our own: discovery of some hundred kinds.
+ASKED_BYTES_MAX = 4 * 1024 * 1024
+
 
 class _Answer:
     """The other side's answer, as the parser tells it."""
@@ -147,3 +150,24 @@ async def _read(wire: Wire, parser: httptools.HttpResponseParser) -> None:
     if not data:
         raise EOFError("the connection ended before the answer did")
     parser.feed_data(data)
+
+
+async def ask(wire: Wire, path: str, host: str, headers: Sequence[Header]) -> tuple[int, bytes]:
+    """One small question of our own: the code and the body of its answer."""
+    lines = [f"GET {path} HTTP/1.1", f"host: {host}", "accept: application/json", "connection: close"]
+    head = "\r\n".join(lines).encode() + b"".join(b"\r\n%b: %b" % header for header in headers)
+    await wire.outward.write(head + b"\r\n\r\n")
+    found = _Answer()
+    parser = httptools.HttpResponseParser(found)
+    try:
+        while not found.is_complete:
+            await _read(wire, parser)
+            if sum(map(len, found.parts)) > ASKED_BYTES_MAX:
+                raise UnreachableError("the answer is too large")
+    except (httptools.HttpParserError, ValueError) as error:
+        raise UnreachableError(f"the answer cannot be read: {error}") from None
+    except EOFError as error:
+        # Some say no length and close.
+        if not found.has_head or any(name == b"content-length" for name, _ in found.headers):
+            raise UnreachableError(str(error)) from None
+    return parser.get_status_code(), found.taken()

@@ -75,8 +75,8 @@ class Keeper:
             wishes = self._plan()
             if not wishes:
                 return is_done
-            for wish in wishes:
-                is_done = await self._carry_out(wish) and is_done
+            # Side by side: one commit carries many.
+            is_done = all(await asyncio.gather(*map(self._carry_out, wishes)))
             if not is_done:
                 return False
         return is_done

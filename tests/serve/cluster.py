@@ -42,6 +42,7 @@ class Rooms:
     catalogue: Catalogue
     pipeline: Pipeline
     door: Door
+    aggregator: Any = None
 
     async def make(self, resource: str, document: dict[str, Any]) -> None:
         """Create an object past the door, as the administrator."""
@@ -80,12 +81,15 @@ async def rooms(
     }
     authenticator = Authenticator(clock, known, Tokens(make_key(), clock, objects.document))
     pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
+    # What needs the rooms to be made itself.
+    aggregated = options.pop("aggregated", None)
+    aggregator = aggregated(objects, clock) if aggregated else None
     door = create_app(
         pipeline, objects, log, catalogue, authenticator, clock,
-        limits=options.pop("limits", Limits()), **options,
+        limits=options.pop("limits", Limits()), aggregator=aggregator, **options,
     )  # fmt: skip
     try:
-        found = Rooms(clock, log, objects, catalogue, pipeline, door)
+        found = Rooms(clock, log, objects, catalogue, pipeline, door, aggregator)
         for name in ("default", "kube-system"):
             await found.make("namespaces", {"metadata": {"name": name}})
         yield found
