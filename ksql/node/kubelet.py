@@ -69,6 +69,9 @@ class AgentKubelet:
             pods = [w.pod for w in self._agent.workers.values() if not is_wanted or not w.is_terminal]
             listing = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
             return Reply(200, encode(listing), "application/json")
+        if path == "/logs":
+            # Nothing on a simulated machine writes files of its own.
+            return Reply(200, b"<pre>\n</pre>\n", "text/html; charset=utf-8")
         return Reply(404, b"404 page not found\n")
 
     def _running(self, pod: Document, container: str) -> Life:

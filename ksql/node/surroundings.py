@@ -17,6 +17,7 @@ from ksql.schema.errors import ApiError
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FOLDERS = ("/bin", "/dev", "/etc", "/home", "/proc", "/root", "/tmp", "/usr/bin", "/var/log", "/var/run")
+_DOMAIN = "cluster.local"
 _RELEASE = 'NAME="ksql simulated container"\nID=simulated\n'
 
 _SOURCES = {"configMap": "configmaps", "secret": "secrets"}
@@ -99,6 +100,7 @@ async def files_of(client: Client, pod: Document, container: Document, clock: Cl
     metadata, address = pod["metadata"], (pod.get("status") or {}).get("podIP", "")
     files.write("/etc/hostname", f"{metadata['name']}\n".encode(), now)
     files.write("/etc/hosts", f"127.0.0.1\tlocalhost\n{address}\t{metadata['name']}\n".encode(), now)
+    files.write("/etc/resolv.conf", (await _resolver(client, metadata["namespace"])).encode(), now)
     files.write("/etc/os-release", _RELEASE.encode(), now)
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
     for mount in container.get("volumeMounts") or ():
@@ -115,6 +117,16 @@ async def files_of(client: Client, pod: Document, container: Document, clock: Cl
             files.make_directory(posixpath.dirname(inner), now, parents=True)
             files.write(inner, data, now)
     return files
+
+
+async def _resolver(client: Client, namespace: str) -> str:
+    """How names are looked up: by the cluster's DNS where there is one."""
+    try:
+        service = await client.get("services", "kube-system", "kube-dns")
+    except ApiError:
+        return ""
+    search = " ".join((f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN))
+    return f"search {search}\nnameserver {service['spec']['clusterIP']}\noptions ndots:5\n"
 
 
 async def _volume(client: Client, pod: Document, volume: Document) -> list[tuple[str, bytes]]:

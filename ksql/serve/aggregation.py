@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from starlette.types import Receive, Scope, Send
+
 from ksql.auth.identity import Question, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, DocumentError, decode
@@ -24,6 +26,7 @@ from ksql.serve.apiservices import KEY, PASSED, SLICES, Address, Finding, addres
 from ksql.serve.dialling import dial
 from ksql.serve.exchange import Exchange, Header
 from ksql.serve.proxying import ask, forward
+from ksql.serve.tunnels import hand_on
 from ksql.state.objects import Objects
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 # Between two looks at an API that is there, and how long one of them may take (kube-apiserver's figures).
 CHECK_SECONDS = 30.0
 ANSWER_SECONDS = 5.0
+# Whatever changes around them, they are not asked more often than this.
+CHECK_SECONDS_MIN = 0.5
 
 # Makes a context that shows who we are, from what the other side must be signed by (None: the system's).
 Contexts = Callable[[], ssl.SSLContext]
@@ -107,6 +112,7 @@ class Aggregator:
             self._changed.clear()
             remotes = list(self.remotes.values())
             await asyncio.gather(*(self._check(remote) for remote in remotes))
+            await self._clock.sleep(CHECK_SECONDS_MIN)
             try:
                 async with asyncio.timeout(CHECK_SECONDS if self.remotes else None):
                     await self._changed.wait()
@@ -174,6 +180,18 @@ class Aggregator:
         path = exchange.scope["raw_path"] + (b"?" + query if query else b"")
         await forward(exchange, wire, path, f"{address.host}:{address.port}", _identity(exchange.user))
 
+    async def socket(
+        self, scope: Scope, receive: Receive, send: Send, remote: Remote, user: User, correlation: str
+    ) -> None:
+        """One WebSocket to a remote API."""
+        if not remote.is_available:
+            raise UnreachableError("service unavailable")
+        wire, address = await self.connected(remote)
+        query = scope["query_string"]
+        path = (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+        host = f"{address.host}:{address.port}"
+        await hand_on(scope, receive, send, wire, path, host, _identity(user), correlation)
+
     async def connected(self, remote: Remote) -> tuple[Wire, Address]:
         """A connection to whoever answers; `UnreachableError` when nobody does."""
         found = addresses_of(remote.document, self._objects)
@@ -211,21 +229,20 @@ _BELOW = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELET
 _ALL = {**_BELOW, "GET": "list", "HEAD": "list", "DELETE": "deletecollection"}
 
 
-def asked(exchange: Exchange, remote: Remote) -> Question:
+def asked(user: User, method: str, path: str, query_string: bytes, remote: Remote) -> Question:
     """What a request to a remote API is about, read from its path as every API's paths are built."""
-    assert exchange.user is not None
-    steps = [step for step in exchange.path.split("/") if step][3:]
+    steps = [step for step in path.split("/") if step][3:]
     if not steps:
-        return Question(exchange.user, exchange.method.lower(), path=exchange.path)
+        return Question(user, method.lower(), path=path)
     namespace = ""
     if steps[0] == "namespaces" and len(steps) > 2:
         namespace, steps = steps[1], steps[2:]
     resource, name, sub = (*steps, "", "")[:3]
-    verb = (_BELOW if name else _ALL).get(exchange.method, exchange.method.lower())
-    query = parameters.parse(exchange.scope["query_string"])
+    verb = (_BELOW if name else _ALL).get(method, method.lower())
+    query = parameters.parse(query_string)
     if verb in ("list", "get") and parameters.flag(query, "watch"):
         verb = "watch"
-    return Question(exchange.user, verb, remote.group, resource, sub, namespace, name)
+    return Question(user, verb, remote.group, resource, sub, namespace, name)
 
 
 _AGGREGATOR = User("system:kube-aggregator", ("system:masters",))

@@ -179,14 +179,18 @@ class Door(Starlette):
                 await self._in_turn(exchange, partial(self._discovery.page, exchange, Page(False, group)))
                 return True
             return False
-        question = asked(exchange, remote)
-        verdict = self._authorizer.authorize(question)
-        if not verdict.allowed:
-            raise refusal(question, verdict)
+        question = asked(exchange.user, exchange.method, path, exchange.scope["query_string"], remote)
+        self._allow(question)
         exchange.verb, exchange.label = question.verb, group_resource(question.group, question.resource)
         aggregator = self._aggregator
         await self._in_turn(exchange, partial(aggregator.serve, exchange, remote))
         return True
+
+    def _allow(self, question: Question) -> None:
+        """`ForbiddenError` unless it may be done."""
+        verdict = self._authorizer.authorize(question)
+        if not verdict.allowed:
+            raise refusal(question, verdict)
 
     def _is_served(self, path: str) -> bool:
         """Whether the path lies in a group that is there: then an API says that it has no such thing."""
@@ -214,9 +218,7 @@ class Door(Starlette):
         tokens, user, path = self._authenticator.accounts, exchange.user, exchange.path.rstrip("/")
         assert user is not None
         question = Question(user, "get", path=path)
-        verdict = self._authorizer.authorize(question)
-        if not verdict.allowed:
-            raise refusal(question, verdict)
+        self._allow(question)
         if tokens is None:
             await exchange.answer(404, NOT_FOUND)
             return
@@ -231,9 +233,7 @@ class Door(Starlette):
         """What priority and fairness is doing, as a table."""
         assert exchange.user is not None
         question = Question(exchange.user, "get", path=exchange.path.rstrip("/"))
-        verdict = self._authorizer.authorize(question)
-        if not verdict.allowed:
-            raise refusal(question, verdict)
+        self._allow(question)
         dump = flowfigures.dump_levels if question.path == _DUMPS[0] else flowfigures.dump_queues
         await exchange.answer(200, dump(self.admission).encode(), b"text/plain; charset=utf-8")
 
@@ -271,6 +271,12 @@ class Door(Starlette):
         correlation, path = new_uid(self._clock), scope["path"]
         try:
             user = self._user(scope, headers.get(b"authorization", b""), path)
+            aggregator = self._aggregator
+            remote = remote_of(aggregator, path) if aggregator is not None else None
+            if aggregator is not None and remote is not None:
+                self._allow(asked(user, "GET", path, scope["query_string"], remote))
+                await aggregator.socket(scope, receive, send, remote, user, correlation)
+                return
             target = parse(self._catalogue, path)
             if not isinstance(target, Target):
                 raise NotFoundError("the server could not find the requested resource")

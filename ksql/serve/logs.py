@@ -5,6 +5,7 @@ stops holds up its own node's side and nothing else.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from ksql.base.clock import parse_rfc3339
@@ -13,8 +14,10 @@ from ksql.conversations import LogOptions
 from ksql.schema.errors import BadRequestError, Cause, InvalidError
 from ksql.serve import parameters
 from ksql.serve.exchange import Exchange
+from ksql.serve.sockets import Socket
 
 TEXT = b"text/plain"
+SOCKET_PROTOCOLS = ("binary.k8s.io", "base64.binary.k8s.io")
 
 
 def options_of(query: parameters.Query, pod: str) -> LogOptions:
@@ -106,3 +109,31 @@ async def _pump(exchange: Exchange, pieces: AsyncIterator[bytes]) -> None:
     async for piece in pieces:
         if piece:
             await exchange.write(piece, True)
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """The log of what has not begun."""
+    yield b""
+
+
+async def over_socket(socket: Socket, first: bytes, pieces: AsyncIterator[bytes]) -> None:
+    """The pieces as messages until they end or the client leaves."""
+
+    async def pump() -> None:
+        await socket.say(first)
+        async for piece in pieces:
+            await socket.say(piece)
+
+    loop = asyncio.get_running_loop()
+    pumping = loop.create_task(pump(), name="log")
+    reading = loop.create_task(socket.left(), name="log client")
+    try:
+        await asyncio.wait((pumping, reading), return_when=asyncio.FIRST_COMPLETED)
+        if pumping.done():
+            with contextlib.suppress(BrokenPipeError):
+                pumping.result()
+    finally:
+        pumping.cancel()
+        reading.cancel()
+        await asyncio.gather(pumping, reading, return_exceptions=True)
+        await socket.close()

@@ -60,6 +60,11 @@ class _Answer:
         return data
 
 
+def is_handed_on(name: bytes) -> bool:
+    """Whether a client's header is for whoever answers: neither the connection's own nor a proof or a claim."""
+    return name not in _HOP and name != b"host" and not name.startswith(_SECRET)
+
+
 async def forward(
     exchange: Exchange, wire: Wire, path: bytes, host: str, added: Sequence[Header] = ()
 ) -> None:
@@ -79,9 +84,8 @@ async def forward(
 async def _ask(exchange: Exchange, wire: Wire, path: bytes, host: str, added: Sequence[Header]) -> None:
     """The request, then nothing until the client leaves."""
     headers = [
-        (name, value) for name, value in exchange.scope["headers"]
-        if name not in _HOP and name != b"host" and not name.startswith(_SECRET)
-    ]  # fmt: skip
+        (name, value) for name, value in exchange.scope["headers"] if is_handed_on(name)
+    ]
     is_chunked = exchange.headers.get(b"transfer-encoding", b"").lower() == b"chunked"
     lines = [
         b"%b %b HTTP/1.1\r\n" % (exchange.method.encode(), path),

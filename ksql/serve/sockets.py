@@ -59,6 +59,16 @@ class Socket:
         else:
             await self._put({"bytes": bytes((channel,)) + data})
 
+    async def say(self, data: bytes) -> None:
+        """A message without a channel, none for nothing."""
+        if data:
+            await self._put({"text": base64.b64encode(data).decode()} if self._is_base64 else {"bytes": data})
+
+    async def left(self) -> None:
+        """Return once the client has left; what it sends is of no interest."""
+        while not self._is_closed:
+            self._is_closed = (await self._receive())["type"] != "websocket.receive"
+
     async def receive(self) -> bytes:
         """The bytes of the next message; empty once the client has left."""
         while not self._is_closed:

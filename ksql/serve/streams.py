@@ -7,7 +7,7 @@ server's own log: who, in which container, what, and for how long.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
-from ksql.conversations import Kubelet, Stdio
+from ksql.conversations import Kubelet, LogOptions, Stdio
 from ksql.schema.errors import ApiError, BadRequestError, ForbiddenError
 from ksql.serve import forwarding, logs, parameters, remote, sockets
 from ksql.serve.exchange import Exchange
@@ -73,6 +73,9 @@ class Streams:
         """One conversation over a WebSocket."""
         query = parameters.parse(scope["query_string"])
         try:
+            if target.subresource == "log":
+                await self._log_socket(scope, receive, send, target, caller, query)
+                return
             if target.subresource not in _TALKS:
                 raise BadRequestError(f"{target.type.resource}/{target.subresource} is not served over a WebSocket")
             # A WebSocket always begins with GET: who may only look must not come in by it.
@@ -137,16 +140,33 @@ class Streams:
     async def _log(
         self, exchange: Exchange, target: Target, caller: Caller, query: parameters.Query
     ) -> None:
+        container, options, pieces = self._asked(target, caller, query)
+        with self._reach.held(target, caller, container, is_told=options.follow):
+            await logs.stream(exchange, pieces)
+
+    def _asked(
+        self, target: Target, caller: Caller, query: parameters.Query
+    ) -> tuple[str, LogOptions, AsyncIterator[bytes]]:
+        """The container, the options and the pieces of the log that is asked for."""
         self._reach.authorize(target, caller, "get")
         pod = self._reach.pod(target)
         options = logs.options_of(query, target.name)
         container = logs.container_of(pod, parameters.text(query, "container"))
         if not pod["spec"].get("nodeName"):
             # Nothing runs yet that could have said anything.
-            await exchange.answer(200, b"", logs.TEXT)
-            return
+            return container, options, logs.nothing()
+        return container, options, self._reach.kubelet(pod).logs(pod, container, options)
+
+    async def _log_socket(
+        self, scope: Scope, receive: Receive, send: Send, target: Target, caller: Caller, query: parameters.Query
+    ) -> None:
+        """A log as messages: what browsers read, who cannot read a body as it comes."""
+        container, options, pieces = self._asked(target, caller, query)
+        subprotocol = sockets.chosen(scope, logs.SOCKET_PROTOCOLS)
+        first = await anext(pieces, b"")
         with self._reach.held(target, caller, container, is_told=options.follow):
-            await logs.stream(exchange, self._reach.kubelet(pod).logs(pod, container, options))
+            socket = await sockets.accept(receive, send, subprotocol, caller.correlation)
+            await logs.over_socket(socket, first, pieces)
 
 
 def _attached(kubelet: Kubelet, pod: Document, container: str) -> remote.Work:

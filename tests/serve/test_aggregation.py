@@ -2,15 +2,20 @@
 
 import asyncio
 import base64
+import json
+import ssl
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+from websockets.exceptions import InvalidStatus
 
 from ksql.auth import pki
 from ksql.serve import aggregationkeeping
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.apiservices import KEY
-from tests.serve.cluster import BOB, in_process, rooms
-from tests.serve.extension import API, GROUP, OPENAPI, VERSION, extension
+from tests.serve.cluster import BOB, TOKEN, client_context, in_process, listening, rooms
+from tests.serve.extension import API, GROUP, OPENAPI, RESOURCES, VERSION, extension
 
 NAME = f"{VERSION}.{GROUP}"
 THINGS = f"{API}/namespaces/default/things"
@@ -23,7 +28,7 @@ class Site:
         self.rooms, self.aggregator, self.ext = rooms, aggregator, ext
 
     async def register(self, *, port: int | None = None, **spec) -> None:
-        """The Service that leads there, and the APIService that names it."""
+        """The Service that leads there, and the APIService that names it, with or without whom to trust."""
         service = {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port or self.ext.port}]}
         if self.rooms.objects.get("services", "default", "ext") is None:
             await self.rooms.make("services", {"metadata": {"name": "ext", "namespace": "default"}, "spec": service})
@@ -83,13 +88,14 @@ async def test_a_remote_api_answers_as_if_it_were_here(site):
     async with in_process(site.rooms.door) as http:
         listed = (await http.get(f"{THINGS}?limit=5&labelSelector=a%3Db")).json()
         assert [one["metadata"]["name"] for one in listed["items"]] == ["one"]
-        line, headers, _ = site.ext.asked[-1]
-        assert line == f"GET {THINGS}?limit=5&labelSelector=a%3Db HTTP/1.1"
+        wanted = f"GET {THINGS}?limit=5&labelSelector=a%3Db HTTP/1.1"
+        [headers] = [headers for line, headers, _ in site.ext.asked if line == wanted]
         assert headers["x-remote-user"] == ["kubernetes-admin"] and "system:masters" in headers["x-remote-group"]
         assert "authorization" not in headers
         posted = await http.post(THINGS, json={"a": 1}, headers={"x-remote-user": "somebody-else"})
         assert posted.json() == {"a": 1} and posted.headers["ksql-correlation"]
-        assert site.ext.asked[-1][1]["x-remote-user"] == ["kubernetes-admin"]
+        [headers] = [headers for line, headers, _ in site.ext.asked if line.startswith("POST")]
+        assert headers["x-remote-user"] == ["kubernetes-admin"]
         assert (await http.get(f"{API}/nothing")).status_code == 404
 
 
@@ -200,9 +206,49 @@ async def test_why_it_cannot_be_reached_is_said_in_kubernetes_words(site):
 async def test_who_may_not_is_not_handed_on(site):
     await site.register()
     await site.until(lambda: site.condition().get("reason") == "Passed")
-    before = len(site.ext.asked)
     async with in_process(site.rooms.door, BOB) as http:
         refused = (await http.get(f"{THINGS}/one")).json()
         assert refused["code"] == 403
         assert f'things.{GROUP} "one" is forbidden: User "bob" cannot get' in refused["message"]
-    assert len(site.ext.asked) == before
+    assert not any(f"{THINGS}/one" in line for line, _, _ in site.ext.asked)
+
+
+async def test_a_websocket_passes_through_with_its_subprotocol(site, tmp_path):
+    seen = {}
+
+    def discovery(connection, request):
+        """Plain questions beside WebSockets."""
+        if "upgrade" in request.headers.get("connection", "").lower():
+            return None
+        answer = connection.respond(200, json.dumps(RESOURCES))
+        answer.headers["content-type"] = "application/json"
+        return answer
+
+    async def echo(socket):
+        seen["user"] = socket.request.headers["x-remote-user"]
+        seen["authorization"] = socket.request.headers.get("authorization")
+        async for message in socket:
+            await socket.send(message)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ext.crt", tmp_path / "ext.key")
+    async with (
+        serve(echo, "localhost", 0, ssl=context, process_request=discovery, subprotocols=["v2.things"]) as server,
+        listening(site.rooms, tmp_path) as (listener, made),
+    ):
+        await site.register(port=server.sockets[0].getsockname()[1])
+        await site.until(lambda: site.condition().get("reason") == "Passed")
+        url = listener.url.replace("https", "wss") + f"{THINGS}/one/connect?a=b"
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with connect(
+            url, ssl=client_context(made), subprotocols=["v1.things", "v2.things"], additional_headers=headers
+        ) as socket, asyncio.timeout(10):
+            assert socket.subprotocol == "v2.things"
+            for message in ("text", b"bytes", b"x" * 300_000, "ü"):
+                await socket.send(message)
+                assert await socket.recv() == message
+        assert seen == {"user": "kubernetes-admin", "authorization": None}
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url, ssl=client_context(made), additional_headers={"authorization": f"Bearer {BOB}"}):
+                pass
+        assert refused.value.response.status_code == 403

@@ -281,6 +281,19 @@ async def test_a_containers_own_shell_is_held_by_whoever_attaches_and_its_end_is
         assert (await http.get(f"{PODS}/talk/log")).text.startswith("talk\n")
 
 
+async def test_a_log_is_read_over_a_websocket_too(line):
+    await line.talk.pod("says", annotations={"log": "one\ntwo", "log-seconds": "never"})
+    async with line.socket("says/log") as socket:
+        assert await socket.recv() == b"one\ntwo\n"
+        assert await gathered(socket) == {} and socket.close_code == 1000
+    async with line.socket("says/log?follow=true", "base64.binary.k8s.io") as socket:
+        assert base64.b64decode(await socket.recv()) == b"one\ntwo\n"
+    await line.talk.until(lambda: line.held == 0)
+    assert (await line.refused("says/log?container=x", "binary.k8s.io"))["message"] == (
+        "container x is not valid for pod says"
+    )
+
+
 # Port-forward.
 
 
