@@ -25,7 +25,17 @@ def _apply(key: tuple[str, str, str], document: Document) -> Document:
     if fill is None:
         return document
     filled = fill.apply(document)
+    if key == ("", "v1", "Service"):
+        return _without_affinity(filled)
     if "stringData" in filled and key == ("", "v1", "Secret"):
         # Written, never read: it has gone into data.
         filled = {name: value for name, value in filled.items() if name != "stringData"}
     return filled
+
+
+def _without_affinity(service: Document) -> Document:
+    """What no affinity needs no configuration for."""
+    spec = service.get("spec") or {}
+    if spec.get("sessionAffinity") != "None" or "sessionAffinityConfig" not in spec:
+        return service
+    return {**service, "spec": {key: part for key, part in spec.items() if key != "sessionAffinityConfig"}}

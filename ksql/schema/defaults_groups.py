@@ -333,7 +333,7 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
     ("batch", "v1", "Job"): Fill(
         parts={
             "spec": Fill(
-                absent={"completionMode": "NonIndexed", "suspend": False},
+                absent={"completionMode": "NonIndexed", "manualSelector": False, "suspend": False},
                 parts={"template": TEMPLATE, "podFailurePolicy": Fill(every={"rules": _POLICY_RULES})},
                 steps=[_job],
             )

@@ -1,5 +1,7 @@
 """Defaults of pods and of everything that carries a pod template."""
 
+import re
+from functools import lru_cache
 from typing import Any
 
 from ksql.schema.filling import Fill, Structure, combined
@@ -9,8 +11,22 @@ FILE_MODE = 0o644
 TOKEN_SECONDS = 3600
 
 
+# The name of an image as registries read it: a host perhaps, a path, a tag, a digest.
+_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:{_HOST}/)?{_PATH}(?:/{_PATH})*(?::[\w][\w.-]{{0,127}})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+
+
+@lru_cache(maxsize=2048)
 def image_tag(image: str) -> str:
-    """The tag an image name asks for; "latest" where it names neither tag nor digest."""
+    """The tag an image name asks for; "latest" where it names neither tag nor digest, nothing where it is no name."""
+    if not _IMAGE.fullmatch(image):
+        return ""
     name, _, digest = image.partition("@")
     _, colon, tag = name.rpartition("/")[2].partition(":")
     if colon:
@@ -70,6 +86,14 @@ def _opened(container: Structure) -> Structure:
         port if port.get("hostPort") else {**port, "hostPort": port.get("containerPort", 0)} for port in ports
     ]
     return {**container, "ports": opened}
+
+
+def _account(spec: Structure) -> Structure:
+    """The account has an older name, and both are always told."""
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if not name or (spec.get("serviceAccountName") == name and spec.get("serviceAccount") == name):
+        return {}
+    return {"serviceAccountName": name, "serviceAccount": name}
 
 
 HTTP_GET = Fill(empty={"path": "/", "scheme": "HTTP"})
@@ -141,7 +165,7 @@ POD_SPEC = Fill(
         "ephemeralContainers": CONTAINER,
         "volumes": _VOLUME,
     },
-    steps=[_host_ports],
+    steps=[_account, _host_ports],
 )
 TEMPLATE = Fill(parts={"spec": POD_SPEC})
 

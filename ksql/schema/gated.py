@@ -25,7 +25,25 @@ def _claim(before: str = "") -> dict[str, str]:
     }
 
 
+def _pod(before: str) -> dict[str, str]:
+    """What a pod may not say yet, or the template of one."""
+    sources = f"{before}volumes.[].projected.sources.[]"
+    return {f"{sources}.podCertificate": _NEVER, f"{sources}.clusterTrustBundle": _NEVER}
+
+
 _PATHS: Mapping[str, Mapping[str, str]] = {
+    "nodes": {"spec.configSource": _NEVER, "status.config": _NEVER, "status.declaredFeatures": "1.36"},
+    "pods": _pod("spec."),
+    "podtemplates": _pod("template.spec."),
+    "cronjobs.batch": _pod("spec.jobTemplate.spec.template.spec."),
+    "statefulsets.apps": {
+        "spec.updateStrategy.rollingUpdate.maxUnavailable": _NEVER,
+        **_pod("spec.template.spec."),
+    },
+    **{
+        key: _pod("spec.template.spec.")
+        for key in ("daemonsets.apps", "deployments.apps", "jobs.batch", "replicasets.apps", "replicationcontrollers")
+    },
     "leases.coordination.k8s.io": {"spec.strategy": _NEVER, "spec.preferredHolder": _NEVER},
     "deviceclasses.resource.k8s.io": {"spec.extendedResourceName": "1.36"},
     "resourceclaims.resource.k8s.io": _claim(),
@@ -60,16 +78,19 @@ def _number(minor: str) -> tuple[int, ...]:
 
 
 def _dropped(value: Any, path: Sequence[str]) -> Any:
+    """The value without what the path names; the same object when it does not have it."""
     step, rest = path[0], path[1:]
     if step == "[]":
-        changed = [_dropped(item, rest) for item in value] if isinstance(value, list) else value
-        return changed if changed != value else value
+        if not isinstance(value, list):
+            return value
+        items = [_dropped(item, rest) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     if not isinstance(value, dict):
         return value
     keys = list(value) if step == "*" else [step] if step in value else []
     for key in keys:
-        if rest:
-            value = {**value, key: _dropped(value[key], rest)}
-        else:
+        if not rest:
             value = {name: item for name, item in value.items() if name != key}
+        elif (inner := _dropped(value[key], rest)) is not value[key]:
+            value = {**value, key: inner}
     return value

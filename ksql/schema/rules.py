@@ -183,6 +183,7 @@ PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
     ("", "Pod", "resize"): running.check_resize,
     ("", "Pod", "status"): pod_changes.check_pod_status,
     ("", "ReplicationController", "status"): status.check_replication_controller,
+    ("", "ResourceQuota", "status"): quotas.check_quota_status,
     ("", "Service", "status"): services.check_service_status,
     ("apps", "DaemonSet", "status"): status.check_daemon_set,
     ("apps", "Deployment", "status"): status.check_deployment,

@@ -194,12 +194,24 @@ def check_pod_status(pod: Document, old: Document, out: list[Cause]) -> None:
         out.append(wrong("status.qosClass", status.get("qosClass", ""), IMMUTABLE))
     for field in _STATUSES:
         _check_states(status.get(field) or (), before.get(field) or (), spec, field, out)
+    claims = {one.get("name") for one in spec.get("resourceClaims") or ()}
+    for index, one in enumerate(status.get("resourceClaimStatuses") or ()):
+        _check_claim_status(one, claims, f"status.resourceClaimStatuses[{index}]", out)
     _check_ips(status, "podIPs", out)
     if status.get("hostIPs"):
         first = status["hostIPs"][0].get("ip", "")
         if status.get("hostIP", "") != first:
             out.append(wrong("status.hostIPs[0].ip", first, "must be equal to `hostIP`"))
         _check_ips(status, "hostIPs", out)
+
+
+def _check_claim_status(status: Structure, claims: set[Any], path: str, out: list[Cause]) -> None:
+    name, made = status.get("name", ""), status.get("resourceClaimName")
+    if name not in claims:
+        words = "must match the name of an entry in `spec.resourceClaims`"
+        out.append(wrong(f"{path}.name", name, words))
+    if made is not None:
+        complain(f"{path}.name", made, names.subdomain(made), out)
 
 
 def _check_nomination(status: Structure, before: Structure, spec: Structure, out: list[Cause]) -> None:

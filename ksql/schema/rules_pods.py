@@ -165,7 +165,8 @@ def _check_host_network(given: Sequence[Structure], path: str, is_pod: bool, out
 
 def _require_image_references(spec: Structure, path: str, out: list[Cause]) -> None:
     for index, volume in enumerate(spec.get("volumes") or ()):
-        if "image" in volume and not volume["image"].get("reference"):
+        alone = "image" in volume and len(volume) == 2
+        if alone and not volume["image"].get("reference"):
             out.append(required(f"{path}[{index}].image.reference"))
 
 

@@ -42,15 +42,13 @@ def check_quota(document: Document, out: list[Cause]) -> None:
     _check_scopes(spec, out)
     if "scopeSelector" in spec:
         _check_selector(spec, spec["scopeSelector"], "spec.scopeSelector.matchExpressions", out)
-    status = document.get("status") or {}
-    _check_amounts(status.get("hard") or {}, "status.hard", out)
-    _check_amounts(status.get("used") or {}, "status.used", out)
 
 
 def _check_amounts(amounts: Structure, path: str, out: list[Cause]) -> None:
     for name, amount in amounts.items():
         where = f"{path}[{name}]"
-        if check_name(name, where, out) and "/" not in name and not _is_quota_resource(name):
+        check_name(name, where, out)
+        if "/" not in name and not _is_quota_resource(name):
             out.append(wrong(where, name, "must be a standard resource for quota"))
         check_quantity(name, amount, where, out)
 
@@ -123,6 +121,12 @@ def _shown(expressions: Sequence[Structure]) -> Structure:
             for one in expressions
         ]
     }  # fmt: skip
+
+
+def check_quota_status(document: Document, old: Document, out: list[Cause]) -> None:
+    status = document.get("status") or {}
+    _check_amounts(status.get("hard") or {}, "status.hard", out)
+    _check_amounts(status.get("used") or {}, "status.used", out)
 
 
 def check_quota_change(document: Document, old: Document, out: list[Cause]) -> None:

@@ -299,10 +299,12 @@ def base64_text(value: Any) -> Any:
         return base64.b64encode(base64.b64decode(text, validate=True)).decode()
     except (binascii.Error, ValueError):
         good = _BASE64_GROUPS.match(text)
-        at = good.end() if good else 0
-        # Go counts to the byte that does not fit.
+        at = start = good.end() if good else 0
+        # Go counts to the byte that does not fit; where bytes are missing, to the group that lacks them.
         while at < len(text) and (text[at].isascii() and (text[at].isalnum() or text[at] in "+/")):
             at += 1
+        if at == len(text):
+            at = start
         raise DecodingError(f"illegal base64 data at input byte {at}") from None
 
 

@@ -129,7 +129,9 @@ def _namespace(admission: Admission, document: Document) -> Document:
     if labels.get("kubernetes.io/metadata.name") != name:
         document = with_metadata(document, labels={**labels, "kubernetes.io/metadata.name": name})
     if admission.old is None:
-        return replaced(document, ("spec", "finalizers"), ["kubernetes"])
+        given = lookup(document, "spec", "finalizers", default=None) or []
+        kept = given if "kubernetes" in given else [*given, "kubernetes"]
+        return replaced(document, ("spec", "finalizers"), kept)
     # Only /finalize changes these.
     return replaced(document, ("spec", "finalizers"), lookup(admission.old, "spec", "finalizers", default=[]))
 
@@ -157,7 +159,10 @@ def _job(admission: Admission, document: Document) -> Document:
         "job-name": name,
     }
     ours = lookup(document, "spec", "template", "metadata", "labels", default=None) or {}
-    document = replaced(document, ("spec", "template", "metadata", "labels"), {**ours, **labels})
+    labels = {**ours, **labels}
+    document = replaced(document, ("spec", "template", "metadata", "labels"), labels)
+    if not metadata.get("labels"):
+        document = with_metadata(document, labels=labels)
     selector = lookup(document, "spec", "selector", default=None) or {}
     matched = {**(selector.get("matchLabels") or {}), "batch.kubernetes.io/controller-uid": uid}
     return replaced(document, ("spec", "selector"), {**selector, "matchLabels": matched})

@@ -58,6 +58,13 @@ def priority(pod: Document, old: Document | None, view: View) -> Document:
             f"the integer value of priority ({given}) must not be provided in pod spec; priority admission "
             f"controller computed {value} from the given PriorityClass name",
         )  # fmt: skip
+    wanted = spec.get("preemptionPolicy")
+    if wanted is not None and wanted != policy:
+        raise refusals.forbidden(
+            _PODS, name,
+            f"the string value of PreemptionPolicy ({wanted}) must not be provided in pod spec; priority admission "
+            f"controller computed {policy} from the given PriorityClass name",
+        )  # fmt: skip
     resolved: dict[str, Any] = {"priority": value, "preemptionPolicy": policy}
     if chosen:
         resolved["priorityClassName"] = chosen["metadata"]["name"]
@@ -78,8 +85,6 @@ def _priority_class(spec: Document, pod: str, view: View) -> Document | None:
 
 def tolerate_short_outages(pod: Document, old: Document | None, view: View) -> Document:
     """A pod outlives an outage of its node for a while, unless it says otherwise."""
-    if old is not None:
-        return pod
     tolerations: list[Document] = lookup(pod, "spec", "tolerations", default=None) or []
     missing = [key for key in _OUTAGES if not any(_covers(one, key) for one in tolerations)]
     added = [

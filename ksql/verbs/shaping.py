@@ -44,7 +44,9 @@ def is_storage(type: ResourceType) -> bool:
 
 def served(type: ResourceType, document: Document) -> Document:
     """A stored document in the version that was asked for."""
-    return document if is_storage(type) else versions.convert(document, type.api_version)
+    if is_storage(type):
+        return document
+    return printing.printed(type.gvk, versions.convert(document, type.api_version))
 
 
 def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str = "") -> Document:
@@ -154,4 +156,4 @@ def check(request: Request, type: ResourceType, document: Document, old: Documen
     subresource = request.subresource if old is not None else ""
     causes: Sequence[Cause] = validation.validate(type, document, old, subresource, request.type.group)
     if causes:
-        raise faults.invalid(request.type, document["metadata"].get("name", ""), causes)
+        raise faults.invalid(type, document["metadata"].get("name", ""), causes)

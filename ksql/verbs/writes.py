@@ -16,7 +16,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
-from ksql.verbs import decider, deletion, limits, managing, quota, refusals, shaping, subresources
+from ksql.verbs import decider, deletion, limits, managing, quota, refusals, shaping, strategies, subresources
 from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
@@ -87,6 +87,7 @@ class Create:
         check_namespace(request.type, request.namespace, name, view)
         if name:
             document = admit(Admission(self._type, request.user, view), document)
+        document = strategies.made(self._type, document, view.time)
         shaping.check(request, self._type, document, None)
         _tell(request, cautions.of(self._type, document, None))
         self._document = document
@@ -167,6 +168,7 @@ class Change:
             document = admit(Admission(type, request.user, view, current.document), document)
         if request.subresource == "resize":
             limits.resized(document, view)
+        document = strategies.changed(type, request.subresource, document, current.document, view.time)
         shaping.check(request, type, document, current.document)
         if request.subresource == "":
             _tell(request, cautions.of(type, document, current.document))

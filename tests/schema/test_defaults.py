@@ -197,7 +197,7 @@ def test_a_stateful_set_is_filled_in() -> None:
 def test_a_job_is_filled_in(spec: dict[str, Any], expected: dict[str, Any]) -> None:
     out = filled("jobs.batch", {"metadata": {"name": "a"}, "spec": {**spec, "template": TEMPLATE}})
     rest = {key: value for key, value in out["spec"].items() if key != "template"}
-    assert rest == {**expected, "completionMode": "NonIndexed", "suspend": False}
+    assert rest == {**expected, "completionMode": "NonIndexed", "manualSelector": False, "suspend": False}
     assert out["metadata"]["labels"] == {"a": "b"}
 
 

@@ -33,6 +33,7 @@ CATALOGUE = catalogue.load()
 _NAMESPACES = ("default", "gold")
 _QUERY = "?dryRun=All&fieldValidation=Strict&fieldManager=m"
 _INSTANT = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z$")
+_UID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What the server fills in, of an object's metadata.
 _OWN = ("uid", "creationTimestamp", "managedFields", "resourceVersion")
 
@@ -97,6 +98,9 @@ def masked(answer: Any, sent: Document) -> Any:
     if not isinstance(answer, dict):
         return answer
     answer = _without_instants(copy.deepcopy(answer), _instants(sent))
+    if sent.get("kind") == "Job":
+        # Its pods carry its uid, wherever they are shown.
+        answer = json.loads(_UID.sub("a uid", json.dumps(answer)))
     if answer.get("kind") == "Status" and "status" in answer:
         return {key: value for key, value in answer.items() if key not in ("metadata", "apiVersion", "kind")}
     metadata = answer.get("metadata")
@@ -183,6 +187,11 @@ def transplanted(recorded: Any, own: Document) -> Any:
                 port["nodePort"] = mine["nodePort"]
     if result.get("kind") == "Job" and isinstance(spec, dict):
         _transplant_job(spec, own)
+    if result.get("kind") == "Pod" and isinstance(spec, dict):
+        # The reference gives its pods no account.
+        for key in ("serviceAccountName", "serviceAccount"):
+            if key in own["spec"]:
+                spec.setdefault(key, own["spec"][key])
     return result
 
 
