@@ -24,8 +24,9 @@ class Entry:
         self._stored: Document | None = event._document
         self._body: bytes | None = None
         self._document: Document | None = None
-        # The same object as another version of its kind shows it, beside that version: the last one asked for.
-        self.shown: tuple[object, Entry] | None = None
+        # The same object as another version of its kind shows it, beside that version (the last one asked for);
+        # None where it shows it as it is.
+        self.shown: tuple[object, Entry | None] | None = None
 
     @classmethod
     def of(cls, stream: Stream, revision: int, document: Document) -> "Entry":
@@ -76,7 +77,13 @@ class Entry:
         self._stored = None
         if self._body is not None or self._payload is not None:
             self._document = None
-        self.shown = None
+        if self.shown is not None and self.shown[1] is not None:
+            self.shown = None
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the parsed form is in memory."""
+        return self._document is not None or self._stored is not None
 
     @property
     def key(self) -> tuple[str, str, str]:
