@@ -18,6 +18,7 @@ from ksql.schema import addresses, names
 from ksql.schema.checks import each
 from ksql.schema.faults import quoted
 from ksql.schema.resources import ResourceType
+from ksql.schema.value_formats import KNOWN_FORMATS
 
 Caution = Callable[[Document, Document | None], Iterator[str]]
 
@@ -31,6 +32,35 @@ def of(type: ResourceType, document: Document, old: Document | None) -> Sequence
 def _spec(document: Document) -> Mapping[str, Any]:
     spec: Mapping[str, Any] = document.get("spec") or {}
     return spec
+
+
+# --- custom kinds ----------------------------------------------------------------------------------
+
+
+def _definition(document: Document, old: Document | None) -> Iterator[str]:
+    """Formats that mean nothing to the server: values are not held to them."""
+    if old is not None and old.get("spec") == document.get("spec"):
+        return
+    told: dict[str, None] = {}
+    for version in _spec(document).get("versions") or ():
+        _formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, told)
+    yield from (f"unrecognized format {quoted(name)}" for name in told)
+
+
+def _formats(schema: Any, told: dict[str, None]) -> None:
+    """Collect the unknown formats of a schema and of all in it; other properties may have the same names."""
+    if not isinstance(schema, Mapping):
+        return
+    name = schema.get("format")
+    if isinstance(name, str) and name and name not in KNOWN_FORMATS:
+        told[name] = None
+    for inner in (schema.get("properties") or {}).values():
+        _formats(inner, told)
+    for word in ("items", "additionalProperties", "not"):
+        _formats(schema.get(word), told)
+    for word in ("allOf", "anyOf", "oneOf"):
+        for inner in schema.get(word) or ():
+            _formats(inner, told)
 
 
 # --- networks --------------------------------------------------------------------------------------
@@ -189,6 +219,7 @@ def _pod_cautions(spec: Mapping[str, Any], path: str) -> Iterator[str]:
 _HOSTNAMES = _named("Pod names and hostnames")
 
 CAUTIONS: Mapping[str, Sequence[Caution]] = {
+    "customresourcedefinitions.apiextensions.k8s.io": (_definition,),
     "cronjobs.batch": (_HOSTNAMES, _pod("spec", "jobTemplate", "spec", "template")),
     "csidrivers.storage.k8s.io": (_csi_driver,),
     "daemonsets.apps": (_pod("spec", "template"),),

@@ -45,7 +45,10 @@ def check_definition(document: Document, out: list[Cause]) -> None:
         _columns(part.get("additionalPrinterColumns") or [], f"{path}.additionalPrinterColumns", out)
         _subresources(part.get("subresources") or {}, f"{path}.subresources", out)
         _selectable(part.get("selectableFields") or [], schema, f"{path}.selectableFields", out)
+    has_status = any("status" in (version.get("subresources") or {}) for version in versions)
     for whole, path in _schemas(versions):
+        if whole is not None and has_status:
+            _root_beside_status(whole, path, out)
         check_schema(whole, path, out)
     _stored(document, versions, out)
     _approval(document, out)
@@ -178,6 +181,26 @@ def _schemas(versions: list[Document]) -> Iterator[tuple[Document | None, str]]:
         return
     for index, schema in enumerate(given):
         yield schema, f"spec.versions[{index}].schema.openAPIV3Schema"
+
+
+# What the root of a schema may say where the status is written by itself: the rest might need to see both.
+_ROOT_WORDS = frozenset(
+    {
+        "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
+        "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items",
+        "properties", "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+    }
+)  # fmt: skip
+_ROOT_WORDS_SAID = (
+    "only [Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern "
+    "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields "
+    "XValidations] fields are allowed at the root of the schema if the status subresource is enabled"
+)
+
+
+def _root_beside_status(schema: Document, path: str, out: list[Cause]) -> None:
+    if any(value not in (None, False, "", [], {}) for word, value in schema.items() if word not in _ROOT_WORDS):
+        out.append(wrong(path, schema, _ROOT_WORDS_SAID))
 
 
 def _columns(columns: list[Document], path: str, out: list[Cause]) -> None:

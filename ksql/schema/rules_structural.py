@@ -20,9 +20,8 @@ Schema = Mapping[str, Any]
 # template inside a custom resource, the deepest in use, takes some fifty.
 SCHEMA_DEPTH_MAX = 150
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_SCALARS = ("boolean", "integer", "number", "string")
 _NOT_SUPPORTED = (
-    "$ref", "id", "$schema", "dependencies", "patternProperties", "definitions", "additionalItems",
+    "$ref", "id", "dependencies", "patternProperties", "definitions", "additionalItems",
 )  # fmt: skip
 _LIST_TYPES, _MAP_TYPES = ("atomic", "set", "map"), ("atomic", "granular")
 
@@ -124,6 +123,10 @@ def _well_formed(schema: Schema, path: str, out: list[Cause]) -> None:
 
 
 def _supported(schema: Schema, path: str, out: list[Cause]) -> None:
+    if schema.get("$schema"):
+        # Said of the whole, wherever it stands.
+        whole = path.partition("openAPIV3Schema")[0] + "openAPIV3Schema"
+        out.append(wrong(whole, "", "OpenAPIV3Schema 'schema' is not supported"))
     for word in _NOT_SUPPORTED:
         if schema.get(word):
             out.append(forbidden(f"{path}.{word}", f"{word} is not supported"))
@@ -167,7 +170,7 @@ def _extensions(schema: Schema, path: str, out: list[Cause]) -> None:
     if list_type is not None:
         if kind != "array":
             _type(kind, f"{path}.type", "must be array if x-kubernetes-list-type is specified", out)
-        elif list_type not in _LIST_TYPES:
+        if list_type not in _LIST_TYPES:
             out.append(unsupported(f"{path}.x-kubernetes-list-type", list_type, _LIST_TYPES))
     if keys and list_type != "map":
         said = "must be map if x-kubernetes-list-map-keys is non-empty"
@@ -201,7 +204,7 @@ def _keyed(items: Schema | None, keys: list[str], path: str, out: list[Cause]) -
         out.append(required(where, "must not be empty if x-kubernetes-list-type is map"))
     if items is None:
         return
-    if items.get("type") != "object":
+    if items.get("type") != "object" and items.get("type") in (*_TYPES, None, ""):
         said = "must be object if parent array's x-kubernetes-list-type is map"
         _type(items.get("type"), f"{path}.items.type", said, out)
         return
@@ -217,7 +220,7 @@ def _keyed(items: Schema | None, keys: list[str], path: str, out: list[Cause]) -
             out.append(wrong(where, keys, "entries must all be names of item properties"))
             continue
         at = f"{path}.items.properties[{key}]"
-        if named.get("type") not in _SCALARS:
+        if named.get("type") in ("array", "object", None, ""):
             said = "must be a scalar type if parent array's x-kubernetes-list-type is map"
             _type(named.get("type"), f"{at}.type", said, out)
         if named.get("nullable"):
@@ -253,6 +256,9 @@ def _structural(schema: Schema, path: str, out: list[Cause], *, is_root: bool = 
         _structural(inner, where, out, place=tail.lstrip("."))
     for inner, where in _junctors(schema, path):
         _narrowing(inner, where, out)
+        if is_root:
+            # kube-apiserver asks this of the alternatives at the root alone.
+            _named(inner, where, schema, path, out)
 
 
 def _is_open(schema: Schema) -> bool:
@@ -341,13 +347,35 @@ _NARROWING_EMPTY = {
 
 
 def _narrowing(schema: Schema, path: str, out: list[Cause]) -> None:
+    for inner, where in _inner(schema, path):
+        if not where.endswith(".additionalProperties"):
+            _narrowing(inner, where, out)
     for word, said in _NARROWING_EMPTY.items():
         given = schema.get(word)
         if given not in (None, False, "", []) or (word == "default" and given is not None):
             out.append(forbidden(f"{path}.{word}", said))
-    for inner, where in _inner(schema, path):
-        if not where.endswith(".additionalProperties"):
-            _narrowing(inner, where, out)
+
+
+def _named(schema: Schema, path: str, outside: Schema, home: str, out: list[Cause]) -> None:
+    """What an alternative narrows must be named outside of all alternatives."""
+    for name, inner in (schema.get("properties") or {}).items():
+        where = f"{path}.properties[{name}]"
+        found = (outside.get("properties") or {}).get(name)
+        if found is not None:
+            _named(inner, where, found, f"{home}.properties[{name}]", out)
+        elif not isinstance(outside.get("additionalProperties"), Mapping):
+            out.append(required(f"{home}.properties[{name}]", f"because it is defined in {where}"))
+    items = schema.get("items")
+    if isinstance(items, Mapping):
+        if isinstance(outside.get("items"), Mapping):
+            _named(items, f"{path}.items", outside["items"], f"{home}.items", out)
+        else:
+            out.append(required(f"{home}.items", f"because it is defined in {path}.items"))
+    for junctor in ("allOf", "anyOf", "oneOf"):
+        for index, inner in enumerate(schema.get(junctor) or ()):
+            _named(inner, f"{path}.{junctor}[{index}]", outside, home, out)
+    if isinstance(schema.get("not"), Mapping):
+        _named(schema["not"], f"{path}.not", outside, home, out)
 
 
 # --- defaults --------------------------------------------------------------------------------------

@@ -67,6 +67,11 @@ class Node:
         )
 
     @cached_property
+    def has_unique(self) -> bool:
+        """Whether a list at or below this place may hold nothing twice."""
+        return self.list_type in ("set", "map") or any(node.has_unique for _, node in self.children())
+
+    @cached_property
     def has_embedded(self) -> bool:
         """Whether an object is embedded at or below this place."""
         return self.is_embedded or any(node.has_embedded for _, node in self.children())

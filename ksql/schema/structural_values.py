@@ -80,6 +80,11 @@ class _Judgement:
 
     def judge(self, node: Node, value: Any, path: str, old: Any) -> None:
         """A place of the structure, and all below it."""
+        kind = _plain_kind(node)
+        if kind is not None and type(value) is kind:
+            # Nothing is asked of it but its type: most fields are such.
+            self.looked += 1
+            return
         if _unchanged(value, old):
             return
         self.looked += 1
@@ -292,6 +297,23 @@ class _Judgement:
             self.required(raw, value, path)
 
 
+_KINDS: Mapping[str, type] = {"string": str, "boolean": bool, "integer": int}
+# What may stand in a schema without anything being asked of the value but its type.
+_SAYS_NOTHING = frozenset(
+    {"type", "description", "title", "default", "example", "externalDocs", "nullable", "x-kubernetes-validations"}
+)
+
+
+def _plain_kind(node: Node) -> type | None:
+    """The Python type that is all a place wants; None where it wants more. Integers also have a range."""
+    known: type | None = node.__dict__.get("_plain_kind", _NONE)
+    if known is _NONE:
+        known = _KINDS.get(node.type) if _SAYS_NOTHING.issuperset(node.raw) else None
+        # Beyond 64 bits an integer is none.
+        known = node.__dict__["_plain_kind"] = None if known is int else known
+    return known
+
+
 def type_of(value: Any) -> str:
     """What JSON calls it; numbers without a fraction are integers."""
     if isinstance(value, bool):
@@ -342,7 +364,7 @@ def duplicates(node: Node, value: Any, path: str = "") -> Iterator[Cause]:
     if isinstance(value, dict):
         for key, item in value.items():
             inner = node.below(key)
-            if inner is not None and isinstance(item, dict | list):
+            if inner is not None and inner.has_unique and isinstance(item, dict | list):
                 yield from duplicates(inner, item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         if node.list_type == "set":
@@ -354,7 +376,7 @@ def duplicates(node: Node, value: Any, path: str = "") -> Iterator[Cause]:
                     said = "must be an object for an array of list-type map"
                     yield faults.wrong(f"{path}[{index}]", item, said)
             yield from _twice(path, keyed, keyed)
-        if node.items is not None:
+        if node.items is not None and node.items.has_unique:
             for index, item in enumerate(value):
                 if isinstance(item, dict | list):
                     yield from duplicates(node.items, item, f"{path}[{index}]")

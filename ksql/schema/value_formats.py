@@ -173,3 +173,6 @@ FORMATS: Mapping[str, Format] = {
     "uuid4": _uuid("4"),
     "uuid5": _uuid("5"),
 }
+
+# Those, and what numbers and texts that nobody checks may call themselves.
+KNOWN_FORMATS = frozenset({*FORMATS, "int32", "int64", "float", "double", "password"})
