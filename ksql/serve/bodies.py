@@ -6,6 +6,7 @@ them. YAML is read as Kubernetes reads it: what would not be JSON is not there.
 """
 
 import re
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import orjson
@@ -68,8 +69,10 @@ def parse_yaml(data: bytes) -> Any:
             pass
     try:
         _bounded(data)
-        found = yaml.load(data, Loader=_Loader)
-        return _Plain().plain(found)
+        loader = _Loader(data)
+        # Of several documents the first is meant, as for Kubernetes.
+        node = loader.get_node() if loader.check_node() else None
+        return _Plain().plain(None if node is None else loader.construct_document(node))
     except yaml.YAMLError as error:
         raise MalformedError(f"yaml: {_yaml_words(error)}") from None
     except (RecursionError, ValueError, OverflowError) as error:
@@ -78,20 +81,32 @@ def parse_yaml(data: bytes) -> Any:
 
 def _bounded(data: bytes) -> None:
     """Look at depth and size before anything is built; the events come from a loop, not from recursion."""
-    depth = 0
+    within: list[str | None] = []
     for count, event in enumerate(yaml.parse(data, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+            within.append(event.anchor)
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > YAML_DEPTH_MAX or count > YAML_NODES_MAX:
-            raise ValueError("exceeded max depth" if depth > YAML_DEPTH_MAX else "document is too large")
+            within.pop()
+        elif isinstance(event, yaml.AliasEvent) and event.anchor in within:
+            raise ValueError(f"anchor '{event.anchor}' value contains itself")
+        elif isinstance(event, yaml.DocumentEndEvent):
+            return
+        if len(within) > YAML_DEPTH_MAX or count > YAML_NODES_MAX:
+            raise ValueError("exceeded max depth" if len(within) > YAML_DEPTH_MAX else "document is too large")
 
 
 class _Loader(yaml.CSafeLoader):
     """Kubernetes' reading of YAML: dates stay text, since JSON has none."""
 
     bool_values: ClassVar[dict[str, bool]] = {**yaml.CSafeLoader.bool_values, "y": True, "n": False}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Keys as JSON has them, from the start: in Python 1 and true would be one key."""
+        self.flatten_mapping(node)
+        return {
+            _key(self.construct_object(key, deep=True)): self.construct_object(value, deep=deep)
+            for key, value in node.value
+        }
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -128,7 +143,7 @@ class _Plain:
         if self._nodes > YAML_NODES_MAX:
             raise ValueError("document contains excessive aliasing")
         if isinstance(value, dict):
-            return {_key(key): self.plain(item) for key, item in value.items()}
+            return {key: self.plain(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.plain(item) for item in value]
         if value is None or isinstance(value, bool | str):
@@ -147,8 +162,6 @@ def _key(key: Any) -> str:
         return key
     if isinstance(key, bool):
         return "true" if key else "false"
-    if key is None:
-        return "null"
     if isinstance(key, int | float):
         return str(key)
     raise ValueError("a key that is neither text nor number")
@@ -369,5 +382,6 @@ def _yaml_duplicates(data: bytes) -> list[str]:
             for value in node.value:
                 walk(value)
 
-    walk(yaml.compose(data, Loader=_Loader))
+    loader = _Loader(data)
+    walk(loader.get_node() if loader.check_node() else None)
     return found

@@ -166,6 +166,37 @@ async def test_a_single_letter_of_yaml_says_yes(http):
     assert answer.json()["data"] == {"x": "y"}
 
 
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("{1: a, true: b, 1.5: c}", {"1": "a", "true": "b", "1.5": "c"}),
+        ("{x: a}\n---\nmetadata: {name: other}", {"x": "a"}),
+        ("&a {x: b}\nbinaryData: {}", {"x": "b"}),
+    ],
+)
+async def test_yaml_is_read_as_the_json_it_means(http, text, data):
+    body = f"metadata: {{name: a}}\ndata: {text}\n"
+    answer = await http.post(MAPS, content=body, headers={"content-type": "application/yaml"})
+    assert (answer.status_code, answer.json().get("data")) == (201, data)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x: &a [*a]", "yaml: anchor 'a' value contains itself"),
+        ("? [a]\n: b", "yaml: a key that is neither text nor number"),
+        ("null: b", "yaml: a key that is neither text nor number"),
+        ("a: [", "yaml: line 1: did not find expected node content"),
+        ("a: b: c", "yaml: mapping values are not allowed in this context"),
+        ("x: y\nb: c: d", "yaml: line 2: mapping values are not allowed in this context"),
+    ],
+)
+async def test_yaml_that_is_none_is_refused_in_the_words_of_its_reader(http, text, words):
+    answer = await http.post(MAPS, content=text, headers={"content-type": "application/yaml"})
+    said = f"the object provided is unrecognized (must be of type ConfigMap): {words} ("
+    assert answer.status_code == 400 and answer.json()["message"].startswith(said), answer.json()
+
+
 @pytest.mark.parametrize("media", ["application/json", "application/cbor", "text/plain", ""])
 async def test_a_patch_of_no_known_kind_is_refused(http, media):
     answer = await http.patch(f"{MAPS}/a", content="{}", headers={"content-type": media})
