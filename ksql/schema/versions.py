@@ -61,6 +61,9 @@ def _hpa_to_v1(document: Document) -> Document:
         spec["targetCPUUtilizationPercentage"] = target
     if current is not None:
         status["currentCPUUtilizationPercentage"] = current
+    if "status" in document:
+        # The older version prints what nobody has counted.
+        status = {"currentReplicas": 0, "desiredReplicas": 0, **status}
     return _with(
         document, spec, status, {key: orjson.dumps(value).decode() for key, value in carried.items()}
     )
@@ -81,6 +84,8 @@ def _hpa_to_v2(document: Document) -> Document:
         spec["behavior"] = behavior
     measured = _structures(carried.get(CURRENT_METRICS_ANNOTATION))
     current = status.pop("currentCPUUtilizationPercentage", None)
+    if status.get("currentReplicas") == 0:
+        del status["currentReplicas"]
     if current is not None:
         measured = [_cpu_metric("current", {"averageUtilization": current}), *measured]
     if measured:

@@ -52,6 +52,7 @@ INITIAL_STATUS: Mapping[str, Document] = {
         "conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": [],
     },
     "horizontalpodautoscalers.autoscaling": {"desiredReplicas": 0, "currentMetrics": None},
+    "volumeattachments.storage.k8s.io": {"attached": False},
 }  # fmt: skip
 
 # What this server keeps without doing what it stands for. Whoever creates one is told: a rule that is not
@@ -150,6 +151,7 @@ def _job(admission: Admission, document: Document) -> Document:
     """A Job that names no selector finds its pods by its own uid."""
     if admission.old is not None or lookup(document, "spec", "manualSelector"):
         return document
+    document = replaced(document, ("spec", "manualSelector"), False)
     metadata = document["metadata"]
     uid, name = metadata["uid"], metadata["name"]
     labels = {
@@ -166,6 +168,34 @@ def _job(admission: Admission, document: Document) -> Document:
     selector = lookup(document, "spec", "selector", default=None) or {}
     matched = {**(selector.get("matchLabels") or {}), "batch.kubernetes.io/controller-uid": uid}
     return replaced(document, ("spec", "selector"), {**selector, "matchLabels": matched})
+
+
+# How many templates a DaemonSet has had, from the time when its revisions were told by it.
+_TEMPLATES = "deprecated.daemonset.template.generation"
+
+
+def _daemon_set(admission: Admission, document: Document) -> Document:
+    """The count of templates is the server's, whatever the document says."""
+    annotations = document["metadata"].get("annotations") or {}
+    if admission.old is None:
+        count = max(_count(annotations), 1)
+    else:
+        old = admission.old
+        count = _count(old["metadata"].get("annotations") or {})
+        before, after = (lookup(one, "spec", "template", default=None) for one in (old, document))
+        count += before != after
+    if annotations.get(_TEMPLATES) == str(count):
+        return document
+    return with_metadata(document, annotations={**annotations, _TEMPLATES: str(count)})
+
+
+def _count(annotations: Document) -> int:
+    text = annotations.get(_TEMPLATES) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _COUNT_DIGITS_MAX else 0
+
+
+# No DaemonSet has had a billion templates; longer texts are no counts.
+_COUNT_DIGITS_MAX = 10
 
 
 def _signing_request(admission: Admission, document: Document) -> Document:
@@ -210,12 +240,13 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
     "namespaces": (_namespace,),
     "secrets": (_secret,),
     "jobs.batch": (_job,),
+    "daemonsets.apps": (_daemon_set,),
     "customresourcedefinitions.apiextensions.k8s.io": (_definition,),
     "certificatesigningrequests.certificates.k8s.io": (_signing_request,),
     "pods": tuple(
         _pod(mutate)
         for mutate in (
-            pods.service_account, pods.priority, pods.tolerate_short_outages, limits.limited,
+            pods.service_account, pods.priority, pods.tolerate_short_outages, pods.runtime_class, limits.limited,
             pods.initial_status,
         )
     ),

@@ -1,7 +1,7 @@
 """What admission does to pods: service account, priority, tolerations, first status.
 
 Pure functions of the pod, the pod before (None for a create) and the `View`. The rules are those of
-Kubernetes' ServiceAccount, Priority and DefaultTolerationSeconds plugins and of its quality-of-service
+Kubernetes' ServiceAccount, Priority, DefaultTolerationSeconds and RuntimeClass plugins and of its quality-of-service
 classes (KEP-independent, documented under "Pod Quality of Service Classes").
 """
 
@@ -96,6 +96,48 @@ def tolerate_short_outages(pod: Document, old: Document | None, view: View) -> D
 
 def _covers(toleration: Document, key: str) -> bool:
     return toleration.get("key") in (key, None, "") and toleration.get("effect") in ("NoExecute", None, "")
+
+
+def runtime_class(pod: Document, old: Document | None, view: View) -> Document:
+    """What a pod's RuntimeClass costs, and where it may run: the class must be there and nobody may contradict it."""
+    if old is not None:
+        return pod
+    spec, name = pod.get("spec") or {}, pod["metadata"]["name"]
+    named, overhead = spec.get("runtimeClassName"), spec.get("overhead")
+    chosen: Document = {}
+    if named:
+        found = view.look("runtimeclasses.node.k8s.io", "", named)
+        if found is None:
+            raise refusals.forbidden(_PODS, name, f'pod rejected: RuntimeClass "{named}" not found')
+        chosen = found
+    fixed = lookup(chosen, "overhead", "podFixed", default=None)
+    if overhead and not fixed:
+        words = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+        raise refusals.forbidden(_PODS, name, words)
+    if overhead and overhead != fixed:
+        words = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
+        raise refusals.forbidden(_PODS, name, words)
+    if fixed:
+        spec = {**spec, "overhead": fixed}
+    scheduling = chosen.get("scheduling") or {}
+    if wanted := scheduling.get("nodeSelector"):
+        spec = {**spec, "nodeSelector": _joined(name, spec.get("nodeSelector") or {}, wanted)}
+    tolerated = spec.get("tolerations") or []
+    if added := [one for one in scheduling.get("tolerations") or () if one not in tolerated]:
+        spec = {**spec, "tolerations": [*tolerated, *added]}
+    return {**pod, "spec": spec}
+
+
+def _joined(pod: str, own: Document, wanted: Document) -> Document:
+    """Both selectors in one, where they do not contradict each other."""
+    for key, value in wanted.items():
+        if own.get(key, value) != value:
+            raise refusals.forbidden(
+                _PODS, pod,
+                f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "
+                f"pod.spec.nodeSelector[{key}] = {own[key]}",
+            )  # fmt: skip
+    return {**own, **wanted}
 
 
 def initial_status(pod: Document, old: Document | None, view: View) -> Document:

@@ -40,7 +40,7 @@ def test_the_older_autoscaler_carries_what_it_cannot_say() -> None:
     older = convert(HPA, "autoscaling/v1")
     assert older["apiVersion"] == "autoscaling/v1"
     assert older["spec"] == {"maxReplicas": 5, "targetCPUUtilizationPercentage": 60}
-    assert older["status"] == {"desiredReplicas": 2, "currentCPUUtilizationPercentage": 41}
+    assert older["status"] == {"currentReplicas": 0, "desiredReplicas": 2, "currentCPUUtilizationPercentage": 41}
     assert sorted(older["metadata"]["annotations"]) == [
         "autoscaling.alpha.kubernetes.io/behavior",
         "autoscaling.alpha.kubernetes.io/conditions",

@@ -2,6 +2,7 @@
 
 import base64
 import ipaddress
+import re
 from typing import Any
 
 import pytest
@@ -256,3 +257,50 @@ async def test_whoever_creates_what_is_only_kept_is_told(room: Room) -> None:
     assert made.warnings == ("roles.rbac.authorization.k8s.io are kept, but ksql does not grant by roles yet",)
     settings = {"metadata": {"name": "c", "namespace": "shop"}}
     assert (await room.perform("create", "configmaps", "shop", body=settings)).warnings == ()
+
+
+async def test_a_runtime_class_costs_and_chooses_and_must_be_there(room: Room) -> None:
+    scheduling = {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "fast", "operator": "Exists"}]}
+    await room.create(
+        "runtimeclasses.node.k8s.io",
+        {
+            "metadata": {"name": "light"}, "handler": "x", "scheduling": scheduling,
+            "overhead": {"podFixed": {"cpu": "10m"}},
+        },
+    )  # fmt: skip
+
+    def asking(name: str, **spec: Any) -> Document:
+        made = pod(name)
+        return {**made, "spec": {**made["spec"], **spec}}
+
+    spec = (await room.create("pods", asking("a", runtimeClassName="light")))["spec"]
+    assert (spec["overhead"], spec["nodeSelector"]) == ({"cpu": "10m"}, {"disk": "ssd"})
+    assert {"key": "fast", "operator": "Exists"} in spec["tolerations"]
+    for wrong, words in (
+        ({"runtimeClassName": "none"}, 'pod rejected: RuntimeClass "none" not found'),
+        ({"overhead": {"cpu": "1"}}, "Pod Overhead set without corresponding RuntimeClass defined Overhead"),
+        ({"runtimeClassName": "light", "overhead": {"cpu": "1"}}, "doesn't match RuntimeClass's defined Overhead"),
+        (
+            {"runtimeClassName": "light", "nodeSelector": {"disk": "hdd"}},
+            "conflict: runtimeClass.scheduling.nodeSelector[disk] = ssd; pod.spec.nodeSelector[disk] = hdd",
+        ),
+        ({"preemptionPolicy": "Never"}, "the string value of PreemptionPolicy (Never) must not be provided"),
+    ):
+        with pytest.raises(ForbiddenError, match=re.escape(words)):
+            await room.create("pods", asking("b", **wrong))
+
+
+async def test_a_daemon_set_counts_its_templates(room: Room) -> None:
+    key, count = "daemonsets.apps", "deprecated.daemonset.template.generation"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x:1"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = await room.create(key, {"metadata": {"name": "d", "namespace": "shop"}, "spec": spec})
+    assert made["metadata"]["annotations"][count] == "1"
+    for patch, wanted in (
+        ({"spec": {"minReadySeconds": 3}}, "1"),
+        ({"spec": {"template": {"metadata": {"labels": {"a": "b", "c": "d"}}}}}, "2"),
+        ({"metadata": {"annotations": {count: "77"}}}, "2"),
+    ):
+        result = await room.perform("patch", key, "shop", "d", body=patch, patch_type="merge")
+        assert result.entry is not None
+        assert result.entry.document["metadata"]["annotations"][count] == wanted
