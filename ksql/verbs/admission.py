@@ -151,7 +151,6 @@ def _job(admission: Admission, document: Document) -> Document:
     """A Job that names no selector finds its pods by its own uid."""
     if admission.old is not None or lookup(document, "spec", "manualSelector"):
         return document
-    document = replaced(document, ("spec", "manualSelector"), False)
     metadata = document["metadata"]
     uid, name = metadata["uid"], metadata["name"]
     labels = {
