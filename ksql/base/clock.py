@@ -121,12 +121,13 @@ def secret_token(n_bytes: int = 32) -> str:
 
 def rfc3339(instant: datetime) -> str:
     """Seconds precision, as Kubernetes' Time: 2026-11-23T11:21:36Z."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime: it writes the year 1 as "1", and clients do send that year.
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def rfc3339_micro(instant: datetime) -> str:
     """Microseconds precision, as Kubernetes' MicroTime: 2026-11-23T11:21:36.123456Z."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -52,7 +52,7 @@ def blended(type: ResourceType, subresource: str, document: Document, current: D
     if subresource == "approval":
         conditions = lookup(document, "status", "conditions", default=[])
         status = {**(current.get("status") or {}), "conditions": conditions}
-        return {**current, "status": status}
+        return {**current, "metadata": metadata, "status": status}
     if subresource == "finalize":
         finalizers = lookup(document, "spec", "finalizers", default=None) or []
         return replaced({**current, "metadata": metadata}, ("spec", "finalizers"), finalizers)

@@ -71,3 +71,9 @@ def test_uids_are_version_4_and_seeded() -> None:
     first = clock.new_uid(VirtualClock(1))
     assert first == clock.new_uid(VirtualClock(1))
     assert first[14] == "4" and len(first) == 36
+
+
+def test_the_first_years_are_printed_with_four_digits() -> None:
+    first = datetime(1, 1, 1, 0, 0, 20, tzinfo=UTC)
+    assert clock.rfc3339(first) == "0001-01-01T00:00:20Z"
+    assert clock.rfc3339_micro(first) == "0001-01-01T00:00:20.000000Z"

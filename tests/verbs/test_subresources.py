@@ -295,7 +295,9 @@ REQUESTS = "certificatesigningrequests.certificates.k8s.io"
 async def test_a_request_is_approved_and_its_certificate_given_once(room: Room) -> None:
     made = await room.create(REQUESTS, signing_request())
     assert made["spec"]["username"] == "alice" and "certificate" not in made["status"]
-    approved = await room.patch(REQUESTS, "", "bob", verdict("Approved", "Known"), subresource="approval")
+    noted = {**verdict("Approved", "Known"), "metadata": {"annotations": {"seen": "yes"}}}
+    approved = await room.patch(REQUESTS, "", "bob", noted, subresource="approval")
+    assert approved["metadata"]["annotations"] == {"seen": "yes"}
     (condition,) = approved["status"]["conditions"]
     assert condition["lastUpdateTime"] == condition["lastTransitionTime"] != ""
     issued = b64encode(make_authority(room.clock).certificate).decode()
