@@ -5,8 +5,9 @@ somebody first asks. A container that keeps its standard input open (`stdin: tru
 shell knows is a real conversation: its process begins when somebody attaches, sees what they type, and
 its exit code is the container's.
 
-Ports answer HTTP where `containerPorts` names them. /healthz says ok, /hostname the pod's name, a body
-sent to /echo comes back, all else tells the pod, the method and the path. Annotations, as in `lifecycle`:
+Ports answer HTTP where `containerPorts` names them, or where an image that declares none is known to listen.
+/healthz says ok, /hostname the pod's name, a body sent to /echo comes back, all else tells the pod, the
+method and the path. Annotations, as in `lifecycle`:
 
 | annotation  | value                 | meaning                                               |
 |-------------|-----------------------|-------------------------------------------------------|
@@ -17,9 +18,8 @@ sent to /echo comes back, all else tells the pod, the method and the path. Annot
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from ksql.base.clock import Clock
@@ -30,6 +30,7 @@ from ksql.conversations import KubeletError, LogOptions, Stdio, Wire
 from ksql.node import output, responder
 from ksql.node.lifecycle import annotation_of
 from ksql.node.output import LOG_SECONDS, Life, Line, Script, line_of
+from ksql.node.performance import Performance, Sink, StageClock
 from ksql.node.processes import base, is_known, run, start
 from ksql.node.responder import Question, Reply
 from ksql.node.shell import Input, Place, inside
@@ -40,15 +41,17 @@ KILLED = 137  # 128 + SIGKILL: what a process shows whose container ended around
 PLACES_MAX = 256
 # What is kept of a conversation for the container's log: its first lines.
 SAID_LINES_MAX = 2000
-OPENING_LINES_MAX = 1000
-# What one sleep of a command adds to the time it tells: beyond a year nothing is told any more.
-SLEEP_SECONDS_MAX = 365 * 86400.0
 # How often a follower looks whether a conversation has gone on.
 LOOK_SECONDS = 0.2
 # What is kept of one line of it.
 LINE_BYTES_MAX = 16 * 1024
 # Images whose own command is a shell.
 SHELL_IMAGES = ("busybox", "alpine", "debian", "ubuntu", "bash", "fedora")
+
+# Where well-known images listen whose containers often declare nothing.
+IMAGE_PORTS: Mapping[str, tuple[int, ...]] = {
+    "nginx": (80,), "httpd": (80,), "caddy": (80,), "traefik": (80,), "echoserver": (8080,), "http-echo": (5678,),
+}  # fmt: skip
 
 Key = tuple[str, str]  # uid of the pod, name of the container
 # Told that a container's own process has ended by itself: uid, container, exit code.
@@ -62,6 +65,7 @@ class Inside:
         self._client, self._clock, self._node, self._ended = client, clock, node, ended
         self._places: OrderedDict[Key, Place] = OrderedDict()
         self._said: OrderedDict[Key, Said] = OrderedDict()
+        self._performances: OrderedDict[tuple[str, str, int], Performance] = OrderedDict()
         self._over: dict[Key, asyncio.Event] = {}
         # The newest run and the one before, to the microsecond.
         self._lives: dict[Key, list[Life]] = {}
@@ -69,6 +73,8 @@ class Inside:
         self._tasks = Tasks()
 
     async def aclose(self) -> None:
+        for performance in self._performances.values():
+            performance.close()
         await self._tasks.aclose()
 
     # What the runtime tells.
@@ -99,6 +105,8 @@ class Inside:
     def forget(self, uid: str) -> None:
         """The pod is no more."""
         self.stopped(uid)
+        for known_run in [known_run for known_run in self._performances if known_run[0] == uid]:
+            self._performances.pop(known_run).close()
         for known in (self._places, self._said, self._lives):
             for key in [key for key in known if key[0] == uid]:
                 del known[key]
@@ -144,7 +152,7 @@ class Inside:
         ):
             yield piece
         while over is not None and not over.is_set():
-            await self._next_line(script, life, over, is_conversation(container))
+            await self._next_line(self._pause(pod, container, script, life), over)
             life = self.exact(*key, life)
             script, now = await self._script(pod, container, life), self._clock.now()
             count = script.count(life, now)
@@ -152,9 +160,18 @@ class Inside:
                 yield piece
             said = max(said, count)
 
-    async def _next_line(self, script: Script, life: Life, over: asyncio.Event, is_watched: bool) -> None:
+    def _pause(self, pod: Document, container: Document, script: Script, life: Life) -> float:
+        """How long nothing new can be said."""
+        now = self._clock.now()
+        if is_conversation(container):
+            return LOOK_SECONDS
+        performance = self._performances.get((pod["metadata"]["uid"], container["name"], life.attempt))
+        if performance is not None:
+            return performance.seconds_to_next(now)
+        return script.seconds_to_next(life, now)
+
+    async def _next_line(self, seconds: float, over: asyncio.Event) -> None:
         """Wait for the next line, or for the end."""
-        seconds = LOOK_SECONDS if is_watched else script.seconds_to_next(life, self._clock.now())
         try:
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await over.wait()
@@ -168,39 +185,39 @@ class Inside:
             said = self._said.get((metadata["uid"], name))
             return Script(said.lines if said else (), (), math.inf)
         given = annotation_of(pod, name, "log")
-        seconds = _seconds(annotation_of(pod, name, "log-seconds"))
+        if not given and (performance := await self._performance(pod, container, life)) is not None:
+            return Script(performance.lines, (), math.inf, performance.dropped)
         known = {
             "pod": metadata["name"], "container": name, "namespace": metadata["namespace"],
             "node": self._node, "attempt": str(life.attempt),
         }  # fmt: skip
-        opening = await self._opening(pod, container, life)
-        lines = given.splitlines() if given else [] if opening else ["{container} of {pod} is alive ({n})"]
+        lines = given.splitlines() if given else ["{container} of {pod} is alive ({n})"]
         for word, meant in known.items():
             lines = [line.replace(f"{{{word}}}", meant) for line in lines]
-        if not opening and not given:
-            opening = [f"{name} of {metadata['name']} starts from {container.get('image', '')}"]
+        opening = [] if given else [f"{name} of {metadata['name']} starts from {container.get('image', '')}"]
+        seconds = _seconds(annotation_of(pod, name, "log-seconds"))
         return Script([line_of(life.began, text) for text in opening], lines, seconds)
 
-    async def _opening(self, pod: Document, container: Document, life: Life) -> list[str]:
-        """What the container's own command prints, where the shell knows it."""
+    async def _performance(self, pod: Document, container: Document, life: Life) -> Performance | None:
+        """The container's own command, where the shell knows it, as far as it has come by now."""
         command = command_of(container)
         if not is_known(command):
-            return []
-        place = await self._fresh(pod, container, _Standing(self._clock, life.began))
-        said: list[tuple[str, bytes]] = []
+            return None
+        key = (pod["metadata"]["uid"], container["name"], life.attempt)
+        found = self._performances.get(key)
+        if found is None:
 
-        async def out(data: bytes) -> None:
-            said.append(("", data))
+            async def perform(clock: StageClock, out: Sink, err: Sink) -> int:
+                place = await self._fresh(pod, container, clock)
+                return await run(place, command, Input(None), out, err)
 
-        async def err(data: bytes) -> None:
-            said.append(("stderr:", data))
-
-        await run(place, command, Input(None), out, err)
-        return [
-            mark + line
-            for mark, data in said[:OPENING_LINES_MAX]
-            for line in data.decode(errors="replace").splitlines()
-        ][:OPENING_LINES_MAX]
+            found = self._performances[key] = Performance(self._clock, life.began, perform)
+            while len(self._performances) > PLACES_MAX:
+                self._performances.popitem(last=False)[1].close()
+        self._performances.move_to_end(key)
+        now = self._clock.now()
+        await found.until(min(now, life.ended) if life.ended is not None else now)
+        return found
 
     # Commands.
 
@@ -265,7 +282,7 @@ class Inside:
                 container
                 for container in containers_of(pod)
                 if (pod["metadata"]["uid"], container["name"]) in self._over
-                and any(one["containerPort"] == port for one in container.get("ports") or ())
+                and port in ports_of(container)
             ),
             None,
         )
@@ -299,34 +316,29 @@ class Inside:
         return Place(pod, container, files, environment, clock, directory)
 
 
-class _Standing:
-    """A clock on which sleeping takes no time: for what a command would say if it had already run."""
-
-    def __init__(self, clock: Clock, began: datetime) -> None:
-        self._clock, self._now, self.random = clock, began, clock.random
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        self._now += timedelta(seconds=min(seconds, SLEEP_SECONDS_MAX))
-
-
 def command_of(container: Document) -> list[str]:
     """The words of a container's own process; those of an image that is known for its shell."""
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
     if not words:
-        image = container.get("image", "").rpartition("/")[2].partition(":")[0]
-        words = ["sh"] if image in SHELL_IMAGES else []
+        words = ["sh"] if _image(container) in SHELL_IMAGES else []
     return [base(words[0]), *words[1:]] if words else []
 
 
 def is_conversation(container: Document) -> bool:
     """Whether the container's own process is run for whoever attaches."""
     return bool(container.get("stdin")) and is_known(command_of(container))
+
+
+def ports_of(container: Document) -> set[int]:
+    """Where a container listens: the ports it declares, else those that its image is known for."""
+    declared = {int(one["containerPort"]) for one in container.get("ports") or ()}
+    return declared or set(IMAGE_PORTS.get(_image(container), ()))
+
+
+def _image(container: Document) -> str:
+    """The last part of an image's name, without its tag."""
+    name: str = container.get("image", "").rpartition("/")[2]
+    return name.partition("@")[0].partition(":")[0]
 
 
 class Said:

@@ -57,6 +57,7 @@ class Script:
     opening: Sequence[Line]
     lines: Sequence[str]
     seconds: float
+    dropped: int = 0  # lines of the opening that are kept no more
 
     def count(self, life: Life, now: datetime) -> int:
         """How many lines have been said by `now`."""
@@ -67,13 +68,13 @@ class Script:
         turns = 0
         if self.lines:
             turns = len(self.lines) if math.isinf(self.seconds) else int(passed / self.seconds)
-        return len(self.opening) + turns + (1 if self._fails(life, until) else 0)
+        return self.dropped + len(self.opening) + turns + (1 if self._fails(life, until) else 0)
 
     def line(self, life: Life, index: int) -> Line:
         """Line number `index`, from 0, of those that `count` counts."""
-        if index < len(self.opening):
-            return self.opening[index]
-        turn = index - len(self.opening)
+        turn = index - self.dropped - len(self.opening)
+        if turn < 0:
+            return self.opening[max(0, index - self.dropped)]
         if life.ended is not None and life.exit_code:
             last = self.count(life, life.ended) - 1
             if index == last:
@@ -123,7 +124,7 @@ def life_of(entry: Document, previous: bool) -> Life | None:
 
 def first_line(script: Script, life: Life, count: int, options: LogOptions, now: datetime) -> int:
     """The first line that is asked for, of the `count` that were said."""
-    first = max(0, count - LINES_MAX)
+    first = max(script.dropped, count - LINES_MAX)
     if options.tail_lines is not None:
         first = max(first, count - options.tail_lines)
     since = options.since

@@ -1,43 +1,35 @@
-"""The small shell of simulated containers: words, quotes, variables, redirections, pipes, && || ;.
+"""The small shell of simulated containers: words, variables, redirections, pipes, && || ;, for, while and if.
 
 Enough for what people and suites run in a container to see that it is there (`sh -c 'echo $HOME && exit 3'`,
-`kubectl cp`'s `tar`), over the files and the environment of one container. What it does not know (loops,
-functions, substitutions) it refuses by name with exit code 2, as a shell refuses its syntax. The commands
-themselves are data: `commands.COMMANDS`.
+`while true; do date; sleep 5; done`, `kubectl cp`'s `tar`), over the files and the environment of one
+container. `scripts` reads the text; what it does not know (functions, case, arithmetic) is refused by name
+with exit code 2, as a shell refuses its syntax. The commands themselves are data: `commands.COMMANDS`.
 """
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.pipes import Pipe
 from ksql.node.files import FILES_BYTES_MAX, Files, resolved
+from ksql.node.scripts import For, If, Part, Pipeline, ScriptError, Simple, While, parsed, substitutions
 
 NOT_FOUND, SYNTAX = 127, 2
-# Simple commands of one script: a bound for text that a client sends.
-SCRIPT_COMMANDS_MAX = 1000
+# Commands that one process runs, loops counted: a day of a loop that looks every few seconds.
+STEPS_MAX = 50_000
+# And how many before others get their turn.
+STEPS_AT_ONCE = 50
 # Aliases of the one shell there is.
 SHELLS = ("sh", "bash", "ash", "dash")
 
-_TOKEN = re.compile(
-    r"[ \t]*(?:(#[^\n]*)|(\n)|(&&|\|\||;|\||>>|2>&1|2>>|2>|>&2|>|<|&|\(|\))"
-    r"|((?:[^\s'\"\\;|&<>()]|\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\")+))",
-    re.S,
-)
 _PART = re.compile(r"'([^']*)'|\"((?:[^\"\\]|\\.)*)\"|\\(.)|([^'\"\\]+)", re.S)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+|\?|\$|#))")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_KEYWORDS = frozenset(
-    ("if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}")
-)
 
 Sink = Callable[[bytes], Awaitable[None]]
-
-
-class ScriptError(ValueError):
-    """The text is no script that this shell runs."""
 
 
 class ExitError(Exception):
@@ -116,91 +108,8 @@ Command = Callable[[Run, list[str]], Awaitable[int]]
 Execute = Callable[[Run, list[str]], Awaitable[int]]
 
 
-@dataclass(slots=True)
-class Simple:
-    """One command: raw words, not yet expanded, and where its ends go."""
-
-    words: list[str] = field(default_factory=list)
-    redirections: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Pipeline:
-    """Commands joined by |; `when` is what the one before it must have been: &&, ||, or ; for either."""
-
-    when: str
-    commands: list[Simple]
-
-
-def parsed(text: str) -> list[Pipeline]:
-    """The script's pipelines; `ScriptError` says what cannot be read."""
-    found: list[Pipeline] = []
-    when, current, count = ";", Pipeline(";", [Simple()]), 0
-    tokens = _tokens(text)
-    for kind, token in tokens:
-        simple = current.commands[-1]
-        if kind == "word":
-            if not simple.words and token in _KEYWORDS:
-                raise ScriptError(f'syntax error: "{token}" is not known to simulated containers')
-            count += not simple.words
-            simple.words.append(token)
-        elif token in ("2>&1", ">&2"):
-            simple.redirections.append((token, ""))
-        elif token in (">", ">>", "<", "2>", "2>>"):
-            kind, target = next(tokens, ("", ""))
-            if kind != "word":
-                raise ScriptError("syntax error: unexpected redirection")
-            simple.redirections.append((token, target))
-        elif token == "(" and simple.words and simple.words[-1].endswith("$"):
-            raise ScriptError("syntax error: command substitution is not known to simulated containers")
-        elif token in ("&", "(", ")"):
-            raise ScriptError(f'syntax error: unexpected "{token}"')
-        elif token == "|":
-            if not simple.words:
-                raise ScriptError('syntax error: unexpected "|"')
-            current.commands.append(Simple())
-        else:
-            if simple.words or simple.redirections:
-                found.append(current)
-            elif token == "\n":
-                continue
-            else:
-                raise ScriptError(f'syntax error: unexpected "{token}"')
-            when = ";" if token == "\n" else token
-            current = Pipeline(when, [Simple()])
-    if current.commands[-1].words or current.commands[-1].redirections:
-        found.append(current)
-    elif when in ("&&", "||") or len(current.commands) > 1:
-        raise ScriptError("syntax error: unexpected end of file")
-    if count > SCRIPT_COMMANDS_MAX:
-        raise ScriptError("syntax error: too many commands")
-    return found
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            if text[position:].strip():
-                raise ScriptError("syntax error: unterminated quoted string")
-            return
-        position = match.end()
-        comment, newline, operator, word = match.groups()
-        if newline:
-            yield "operator", "\n"
-        elif operator:
-            yield "operator", operator
-        elif word is not None:
-            yield "word", word
-        elif comment is None:
-            return
-
-
 def expanded(word: str, variables: Mapping[str, str]) -> list[str]:
     """A raw word as the words it stands for: quotes taken off, variables filled in, unquoted ones split."""
-    if "$(" in word or "`" in word:
-        raise ScriptError("syntax error: command substitution is not known to simulated containers")
     words, current, is_quoted = [""], 0, False
     for single, double, escaped, plain in _PART.findall(word):
         if plain:
@@ -226,15 +135,12 @@ class Shell:
 
     def __init__(self, place: Place, commands: Mapping[str, Command]) -> None:
         self._place, self._commands = place, commands
-        self.code = 0
+        self.code = self._steps = 0
 
     async def script(self, text: str, stdin: Input, out: Sink, err: Sink) -> int:
         """Run a script to its end or its `exit` → the last exit code."""
         try:
-            for pipeline in parsed(text):
-                if (pipeline.when == "&&" and self.code) or (pipeline.when == "||" and not self.code):
-                    continue
-                self.code = await self._pipeline(pipeline, stdin, out, err)
+            await self._list(parsed(text), stdin, out, err)
         except ScriptError as error:
             await err(f"sh: {error}\n".encode())
             self.code = SYNTAX
@@ -243,23 +149,73 @@ class Shell:
             raise
         return self.code
 
+    async def _list(self, pipelines: Sequence[Pipeline], stdin: Input, out: Sink, err: Sink) -> int:
+        for pipeline in pipelines:
+            if (pipeline.when == "&&" and self.code) or (pipeline.when == "||" and not self.code):
+                continue
+            self.code = await self._pipeline(pipeline, stdin, out, err)
+        return self.code
+
     async def _pipeline(self, pipeline: Pipeline, stdin: Input, out: Sink, err: Sink) -> int:
-        code = 0
-        for number, simple in enumerate(pipeline.commands):
-            if number == len(pipeline.commands) - 1:
-                return await self._simple(simple, stdin, out, err)
+        for part in pipeline.commands[:-1]:
             gathered = Gathered()
-            code = await self._simple(simple, stdin, gathered, err)
+            await self._part(part, stdin, gathered, err)
             stdin = Input(gathered.data())
-        return code
+        return await self._part(pipeline.commands[-1], stdin, out, err)
+
+    async def _part(self, part: Part, stdin: Input, out: Sink, err: Sink) -> int:
+        self._steps += 1
+        if self._steps > STEPS_MAX:
+            raise ScriptError(f"more than {STEPS_MAX} commands in one process")
+        if not self._steps % STEPS_AT_ONCE:
+            # A loop that never waits must let others run.
+            await asyncio.sleep(0)
+        match part:
+            case Simple():
+                return await self._simple(part, stdin, out, err)
+            case For():
+                return await self._for(part, stdin, out, err)
+            case While():
+                while bool(await self._list(part.condition, stdin, out, err)) == part.is_until:
+                    await self._list(part.body, stdin, out, err)
+                return 0
+            case If():
+                for condition, body in part.branches:
+                    if not await self._list(condition, stdin, out, err):
+                        return await self._list(body, stdin, out, err)
+                self.code = 0
+                return await self._list(part.otherwise, stdin, out, err)
+
+    async def _for(self, part: For, stdin: Input, out: Sink, err: Sink) -> int:
+        words = [piece for word in part.words for piece in await self._expanded(word, err)]
+        self.code = 0
+        for word in words:
+            self._place.environment[part.name] = word
+            await self._list(part.body, stdin, out, err)
+        return self.code
+
+    async def _expanded(self, word: str, err: Sink) -> list[str]:
+        """A raw word as the words it stands for, what it names in $(…) having been run."""
+        variables = {**self._place.environment, "?": str(self.code), "$": "1", "#": "0"}
+        pieces = []
+        for number, (text, is_command) in enumerate(substitutions(word)):
+            if not is_command:
+                pieces.append(text)
+                continue
+            gathered = Gathered()
+            await self._list(parsed(text), Input(None), gathered, err)
+            # By way of a variable: what a command prints is not read as a script.
+            name = f"_{number}_"
+            variables[name] = gathered.data().decode(errors="replace").rstrip("\n")
+            pieces.append(f"${{{name}}}")
+        return expanded("".join(pieces), variables)
 
     async def _simple(self, simple: Simple, stdin: Input, out: Sink, err: Sink) -> int:
         place = self._place
-        variables = {**place.environment, "?": str(self.code), "$": "1", "#": "0"}
-        words = [piece for word in simple.words for piece in expanded(word, variables)]
+        words = [piece for word in simple.words for piece in await self._expanded(word, err)]
         try:
             for operator, raw in simple.redirections:
-                target = " ".join(expanded(raw, variables))
+                target = " ".join(await self._expanded(raw, err))
                 if operator == "<":
                     stdin = Input(place.files.read(place.path(target)))
                 elif operator == "2>&1":
@@ -273,6 +229,8 @@ class Shell:
                 name, _, value = words.pop(0).partition("=")
                 place.environment[name] = value
             return await self.execute(Run(place, stdin, out, err, self.execute), words) if words else 0
+        except BrokenPipeError:
+            raise
         except OSError as error:
             await err(f"sh: {error}\n".encode())
             return 1

@@ -11,7 +11,8 @@ from ksql.conversations import Stdio
 from ksql.node import files as bounds
 from ksql.node.files import Files, resolved
 from ksql.node.processes import start
-from ksql.node.shell import Place, ScriptError, parsed
+from ksql.node.scripts import ScriptError, parsed
+from ksql.node.shell import Place
 
 
 def place() -> Place:
@@ -55,6 +56,14 @@ async def ran(*words: str, stdin: bytes = b"", at: Place | None = None) -> tuple
         ("cat /none", 1, ""),
         ("printf '%s-%d\\n' a 3", 0, "a-3\n"),
         ("hostname; sleep 0; true", 0, "web\n"),
+        ("for i in $(seq 1 3) x; do echo \"n $i\"; done", 0, "n 1\nn 2\nn 3\nn x\n"),
+        ("x=; while [ \"$x\" != aaa ]; do x=${x}a; echo $x; done", 0, "a\naa\naaa\n"),
+        ("until test -f /tmp/f; do touch /tmp/f; done; ls /tmp", 0, "f\n"),
+        ("if false; then echo a; elif [ 1 = 1 ]; then echo b; else echo c; fi", 0, "b\n"),
+        ("if false\nthen echo a\nfi\necho $?", 0, "0\n"),
+        ("for a in 1 2; do for b in x y; do echo $a$b; done; done | grep 2", 0, "2x\n2y\n"),
+        ("echo \"in $(echo \\'quotes\\' | cat) out\" `hostname`", 0, "in 'quotes' out web\n"),
+        ("echo $(echo 'a;exit 3 $HOME')", 0, "a;exit 3 $HOME\n"),
     ],
 )  # fmt: skip
 async def test_scripts_do_what_their_namesakes_do(script: str, code: int, out: str) -> None:
@@ -64,8 +73,13 @@ async def test_scripts_do_what_their_namesakes_do(script: str, code: int, out: s
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("while true; do echo; done", '"while" is not known'),
-        ("echo $(date)", "command substitution is not known"),
+        ("while true; do true; done", "more than"),
+        ("while true; do echo", "unexpected end of file"),
+        ("for i in a; echo", 'unexpected "echo"'),
+        ("done", '"done" is not known'),
+        ("case x in esac", '"case" is not known'),
+        ("echo $((1 + 2))", "arithmetic is not known"),
+        ("if true; then " * 30 + "echo", "too deep"),
         ("echo 'open", "unterminated quoted string"),
         ("echo a &&", "unexpected end of file"),
         ("| cat", 'unexpected "|"'),

@@ -28,13 +28,29 @@ async def test_a_log_is_plain_text(talk):
 
 
 async def test_a_command_that_is_known_is_what_its_container_says(talk):
-    script = "echo $WHO says hello; echo oh >&2; sleep 7; date +%s"
+    script = "echo $WHO says hello; echo oh >&2; sleep 0; date +%s"
     await talk.pod(
         "job", {"name": "c", "command": ["sh", "-c", script], "env": [{"name": "WHO", "value": "moon"}]}
     )
     async with in_process(talk.rooms.door) as http:
         lines = (await http.get(f"{PODS}/job/log")).text.splitlines()
     assert lines[:2] == ["moon says hello", "oh"] and lines[2].isdigit()
+
+
+async def test_a_loop_says_what_it_has_said_by_now_and_goes_on(talk):
+    script = "while true; do echo tick $(date +%S); sleep 0.1; done"
+    await talk.pod("loop", {"name": "c", "command": ["sh", "-c", script]})
+    async with in_process(talk.rooms.door) as http, asyncio.timeout(10):
+        first = (await http.get(f"{PODS}/loop/log")).text.splitlines()
+        await talk.rooms.clock.sleep(0.35)
+        second = (await http.get(f"{PODS}/loop/log")).text.splitlines()
+        assert second[: len(first)] == first and len(second) >= len(first) + 3
+        assert len((await http.get(f"{PODS}/loop/log?tailLines=2")).text.splitlines()) == 2
+        # Followed, it is heard as it goes on, until its pod is deleted.
+        following = asyncio.create_task(http.get(f"{PODS}/loop/log?follow=true&tailLines=0"))
+        await talk.rooms.clock.sleep(0.35)
+        await http.request("DELETE", f"{PODS}/loop", json={"gracePeriodSeconds": 0})
+        assert len((await following).text.splitlines()) >= 3
 
 
 @pytest.mark.parametrize(
