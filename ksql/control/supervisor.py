@@ -30,6 +30,7 @@ from ksql.control.informer import Informers, retry_seconds
 from ksql.control.job import Jobs
 from ksql.control.jobttl import FinishedJobs
 from ksql.control.metrics import Metrics
+from ksql.control.mirroring import EndpointsMirror
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
@@ -144,6 +145,7 @@ class Controllers:
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,
+            EndpointsMirror(kit).controller,
             KubeEvents(kit).controller,
         ]
 

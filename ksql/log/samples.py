@@ -311,6 +311,51 @@ def small_things(m: _Maker) -> Iterator[Document]:
     }  # fmt: skip
 
 
+# Who writes what first, and who reports its state.
+_MANAGERS = ("kubectl-client-side-apply", "kubectl-create", "kube-controller-manager", "deployment-controller",
+             "replicaset-controller", "kubectl")  # fmt: skip
+_REPORTERS = ("kubelet", "deployment-controller", "replicaset-controller", "kube-controller-manager")
+# Lists that count as one field, and maps whose keys are fields of their own.
+_ATOMIC = frozenset({"args", "command", "tolerations", "podCIDRs", "addresses", "clusterIPs", "selector", "ipFamilies"})
+_ITEM_KEYS = (("name",), ("type",), ("uid",), ("ip",), ("mountPath",))
+
+
+def managed(m: _Maker, document: Document) -> Document:
+    """The document with the `managedFields` that its writes would have left, about."""
+    wanted = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    labelled = {key: document["metadata"][key] for key in ("annotations", "labels", "ownerReferences")
+                if key in document["metadata"]}  # fmt: skip
+    entries = [_entry(m, _MANAGERS, document["apiVersion"], {**({"metadata": labelled} if labelled else {}), **wanted})]
+    if document.get("status"):
+        entry = _entry(m, _REPORTERS, document["apiVersion"], {"status": document["status"]})
+        entries.append({**entry, "subresource": "status"})
+    return {**document, "metadata": {**document["metadata"], "managedFields": entries}}
+
+
+def _entry(m: _Maker, managers: Sequence[str], api_version: str, said: Document) -> Document:
+    return {
+        "manager": m.random.choice(managers), "operation": "Update", "apiVersion": api_version, "time": m.time(),
+        "fieldsType": "FieldsV1", "fieldsV1": _fields(said),
+    }  # fmt: skip
+
+
+def _fields(value: Any) -> Document:
+    """The fields of a value in the form of FieldsV1, without the schema's finer points."""
+    if isinstance(value, dict):
+        return {f"f:{key}": {} if key in _ATOMIC else _fields(value[key]) for key in sorted(value)}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {".": {}, **dict(_item(item) for item in value)}
+    return {}
+
+
+def _item(item: Document) -> tuple[str, Document]:
+    keys: Sequence[str] = next((keys for keys in _ITEM_KEYS if keys[0] in item and "containerPort" not in item), ())
+    if not keys:
+        keys = ("containerPort", "protocol") if "containerPort" in item else ("port", "protocol")
+    step = encode({key: item[key] for key in keys if key in item}).decode()
+    return f"k:{step}", {".": {}, **_fields(item)}
+
+
 def _shortened(document: Document) -> bytes:
     """As the codec compresses it."""
     metadata = document["metadata"]
@@ -323,5 +368,5 @@ def payloads(seed: int = SEED, rounds: int = ROUNDS) -> Sequence[bytes]:
     made: list[bytes] = []
     for _ in range(rounds):
         for documents in (pod_life(m), pod_life(m), workload(m), [node(m)], small_things(m)):
-            made.extend(_shortened(document) for document in documents)
+            made.extend(_shortened(managed(m, document)) for document in documents)
     return made

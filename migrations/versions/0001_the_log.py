@@ -30,6 +30,9 @@ _POSTGRESQL = (
     "ALTER TABLE events ALTER COLUMN payload SET STORAGE EXTERNAL",
     "ALTER TABLE transient ALTER COLUMN payload SET STORAGE EXTERNAL",
     "ALTER TABLE events SET (toast_tuple_target = 4080)",
+    "ALTER INDEX pk_events SET (fillfactor = 100)",
+    "ALTER INDEX pk_streams SET (fillfactor = 100)",
+    "ALTER INDEX ix_events_cause SET (fillfactor = 100)",
 )
 _OBJECTS = """
 CREATE VIEW objects AS

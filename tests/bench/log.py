@@ -25,6 +25,7 @@ import sqlalchemy as sa
 import uvloop
 
 from ksql.base.clock import SystemClock
+from ksql.base.documents import Document
 from ksql.config import COLLECTOR_THRESHOLDS
 from ksql.log import migrate, samples
 from ksql.log.event import Actor, Change, Draft, Stream
@@ -34,9 +35,7 @@ from tests.bench import log_etcd
 from tests.support import postgresql
 
 ACTORS = tuple(
-    Actor(
-        f"system:serviceaccount:kube-system:{name}-controller", ("system:serviceaccounts",), user_agent="ksql"
-    )
+    Actor(f"system:serviceaccount:kube-system:{name}-controller", ("system:serviceaccounts",), user_agent="ksql")
     for name in ("deployment", "replicaset", "node")
 )
 
@@ -61,18 +60,41 @@ class Figures:
 
 def lives(seed: int) -> Iterator[list[tuple[str, str, str, str, bytes]]]:
     """Object lives without end: (resource, namespace, name, uid, payload) for each write."""
-    maker = samples._Maker(seed)
+    maker = Hour(seed)
     nodes = [samples.node(maker) for _ in range(5)]
     while True:
         for documents in (
             list(samples.pod_life(maker)), list(samples.pod_life(maker)), list(samples.workload(maker)),
             list(samples.small_things(maker)), [nodes[maker.random.randrange(5)]],
         ):  # fmt: skip
+            documents = _with_managers(maker, documents)
             yield [
                 (d["kind"].lower() + "s", d["metadata"].get("namespace", ""), d["metadata"]["name"],
                  d["metadata"]["uid"], orjson.dumps(d))
                 for d in documents
             ]  # fmt: skip
+
+
+class Hour(samples._Maker):
+    """Inventions of one hour: the instants in them advance as a cluster's do, each a little after the last."""
+
+    seconds = 0
+
+    def time(self) -> str:
+        self.seconds = (self.seconds + self.random.randrange(3)) % 3600
+        return f"2031-03-14T15:{self.seconds // 60:02}:{self.seconds % 60:02}Z"
+
+
+def _with_managers(maker: Hour, documents: list[Document]) -> list[Document]:
+    """A life with its `managedFields`: who wrote the object stays, who reports its state writes anew."""
+    out: list[Document] = []
+    first: dict[str, Document] = {}
+    for document in documents:
+        made = samples.managed(maker, document)
+        wrote, *reports = made["metadata"]["managedFields"]
+        wrote = first.setdefault(made["metadata"]["uid"], wrote)
+        out.append({**made, "metadata": {**made["metadata"], "managedFields": [wrote, *reports]}})
+    return out
 
 
 def cause_of(number: int, producers: int) -> int | None:
@@ -220,10 +242,7 @@ def median(rounds: list[Figures]) -> Figures:
 def table(results: dict[str, list[Figures]]) -> None:
     """One line for each peer; ratios are medians of the ratios within each round."""
     peers = results.get("etcd", [])
-    print(
-        f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
-        f" {'bytes/event':>12}"
-    )
+    print(f"{'':12} {'writes/s':>10} {'× etcd':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'bytes/event':>12}")
     for rounds in results.values():
         f = median(rounds)
         ratios = sorted(ours.rate / peer.rate for ours, peer in zip(rounds, peers, strict=False))

@@ -136,9 +136,7 @@ class Connection(asyncio.Protocol):
         self._waiting[stream] = future
         body = b"\x00" + struct.pack(">I", len(message)) + message
         assert len(body) < 16384, "a frame holds 16 KiB"
-        self._transport.write(
-            _frame(_HEADERS, 4, stream, self._path) + _frame(_DATA, _END_STREAM, stream, body)
-        )
+        self._transport.write(_frame(_HEADERS, 4, stream, self._path) + _frame(_DATA, _END_STREAM, stream, body))
         return future
 
     def data_received(self, data: bytes) -> None:
