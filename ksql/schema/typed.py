@@ -12,7 +12,7 @@ from typing import Any
 from ksql.schema import gotext, printing
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF
-from ksql.schema.fieldsets import key_step, shown_step, value_step
+from ksql.schema.fieldsets import FieldSet, key_step, shown_step, value_step
 from ksql.schema.resources import GroupVersionKind
 
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -47,11 +47,13 @@ class Type:
 class MapType:
     """An object: its named fields, each with the step that leads to it, and the type of all others."""
 
-    __slots__ = ("atomic", "fields", "rest")
+    __slots__ = ("atomic", "fields", "known", "rest")
 
     def __init__(self, rest: "Type | None" = None, atomic: bool = False) -> None:
         self.fields: dict[str, tuple[str, Type]] = {}
         self.rest, self.atomic = rest, atomic
+        # The sets of objects that hold plain values alone, by their names: most are like many others.
+        self.known: dict[tuple[str, ...], FieldSet] = {}
 
     def of(self, name: str) -> tuple[str, Type]:
         """The step to a field and its type; of one that nobody declared whatever it holds."""

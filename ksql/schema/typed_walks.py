@@ -13,6 +13,10 @@ from ksql.schema.fieldsets import EMPTY, LEAF, SELF, FieldSet, difference, is_me
 from ksql.schema.typed import ANY, DEDUCED, ItemError, ListType, MapType, Type
 
 _CONTAINERS = (dict, list)
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_class_of = type
+# Sets kept for one type: a kind's objects come in few shapes, but labels are whatever people make up.
+PLAIN_KNOWN = 512
 _NONE: Sequence[Any] = ()
 
 
@@ -182,12 +186,14 @@ def whole(type: Type, value: Any) -> FieldSet:
     if value.__class__ is dict:
         if not value or type.map is None or type.map.atomic:
             return LEAF
+        if _PLAIN.issuperset(map(_class_of, value.values())):
+            return type.map.known.get(tuple(value)) or _whole_plain(type.map, value)
         tree: FieldSet = {SELF: LEAF}
-        fields, map = type.map.fields, type.map
+        fields = type.map.fields
         # Names in order give steps in order.
         for name in sorted(value):
             inner = value[name]
-            step, of = fields.get(name) or map.of(name)
+            step, of = fields.get(name) or type.map.of(name)
             tree[step] = LEAF if inner.__class__ not in _CONTAINERS else whole(of, inner)
         return tree
     if value.__class__ is list:
@@ -195,6 +201,13 @@ def whole(type: Type, value: Any) -> FieldSet:
             return LEAF
         return {SELF: LEAF, **ordered(_whole_items(type.list, value))}
     return LEAF
+
+
+def _whole_plain(map: MapType, value: dict[str, Any]) -> FieldSet:
+    if len(map.known) >= PLAIN_KNOWN:
+        map.known.clear()
+    tree = map.known[tuple(value)] = {SELF: LEAF, **{map.of(name)[0]: LEAF for name in sorted(value)}}
+    return tree
 
 
 def _whole_items(listed: ListType, value: Sequence[Any]) -> FieldSet:
