@@ -14,6 +14,7 @@ from ksql.conversations import LogOptions
 from ksql.schema.errors import BadRequestError, Cause, InvalidError
 from ksql.serve import parameters
 from ksql.serve.exchange import Exchange
+from ksql.serve.remote import IDLE_SECONDS
 from ksql.serve.sockets import Socket
 
 TEXT = b"text/plain"
@@ -108,7 +109,9 @@ async def stream(exchange: Exchange, pieces: AsyncIterator[bytes]) -> None:
 async def _pump(exchange: Exchange, pieces: AsyncIterator[bytes]) -> None:
     async for piece in pieces:
         if piece:
-            await exchange.write(piece, True)
+            # Whoever pages through a log may stop for long, but not for ever.
+            async with asyncio.timeout(IDLE_SECONDS):
+                await exchange.write(piece, True)
 
 
 async def nothing() -> AsyncIterator[bytes]:
