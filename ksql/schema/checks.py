@@ -127,6 +127,22 @@ def selector(value: Structure, path: str, out: list[Cause]) -> None:
         _requirement(expression, f"{path}.matchExpressions[{index}]", out)
 
 
+def shown_selector(value: Structure | None) -> Any:
+    """A selector as messages show it: labels by their keys, expressions field by field."""
+    if value is None:
+        return None
+    out: dict[str, Any] = {}
+    if labels := value.get("matchLabels"):
+        out["matchLabels"] = dict(sorted(labels.items()))
+    if expressions := value.get("matchExpressions"):
+        fields = ("key", "operator", "values")
+        out["matchExpressions"] = [
+            {field: one.get(field, "") for field in fields if field != "values" or one.get(field)}
+            for one in expressions
+        ]
+    return out
+
+
 def _requirement(expression: Structure, path: str, out: list[Cause]) -> None:
     operator, values = expression.get("operator", ""), expression.get("values") or ()
     if operator in ("In", "NotIn"):

@@ -160,7 +160,6 @@ CHANGE_FIRST = frozenset(
     {
         ("", "ConfigMap"),
         ("", "Secret"),
-        ("", "Service"),
         ("apps", "DaemonSet"),
         ("networking.k8s.io", "IngressClass"),
         ("storage.k8s.io", "VolumeAttributesClass"),

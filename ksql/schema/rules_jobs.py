@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ksql.base.documents import Document
 from ksql.schema import names
 from ksql.schema import schedule as schedules
-from ksql.schema.checks import complain, not_negative, one_of, selector, selects
+from ksql.schema.checks import complain, not_negative, one_of, selector, selects, shown_selector
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, required, too_long, too_many, unsupported, wrong
 from ksql.schema.internal import inside
@@ -46,7 +46,9 @@ def check_job(document: Document, out: list[Cause]) -> None:
         _check_generated(metadata, chosen, labels, out)
     check_job_spec(spec, "spec", out)
     if chosen is None:
+        # No selector chooses nothing, and that is said as well.
         out.append(required(path))
+        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
     else:
         before = len(out)
         selector(chosen, path, out)
@@ -78,7 +80,7 @@ def _check_generated(
     faults: list[Cause] = []
     selector(chosen, "", faults)
     if not faults and not selects(chosen, expected):
-        out.append(wrong("spec.selector", chosen, "`selector` not auto-generated"))
+        out.append(wrong("spec.selector", shown_selector(chosen), "`selector` not auto-generated"))
 
 
 def check_job_spec(spec: Structure, path: str, out: list[Cause]) -> None:
@@ -401,6 +403,8 @@ def _check_fixed(spec: Structure, before: Structure, fields: Sequence[str], out:
         value = spec.get(field)
         if value != before.get(field):
             shown = inside(_SHOWN[field], value) if field in _SHOWN and value is not None else value
+            if field == "selector":
+                shown = shown_selector(value)
             out.append(wrong(f"spec.{field}", shown, IMMUTABLE))
 
 

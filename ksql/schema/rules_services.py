@@ -273,7 +273,9 @@ def _check_traffic(spec: Structure, kind: str, out: list[Cause]) -> None:
 
 
 def check_service_change(document: Document, old: Document, out: list[Cause]) -> None:
-    """An address that was given stays; a second one may come and go."""
+    """An address that was given stays; a second one may come and go. Asked of what is faultless otherwise."""
+    if out:
+        return
     spec, before = document.get("spec") or {}, old.get("spec") or {}
     if "ExternalName" not in (spec.get("type"), before.get("type")):
         if not (is_headless(spec) and is_headless(before)):

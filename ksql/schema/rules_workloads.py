@@ -6,7 +6,7 @@ from typing import Any
 
 from ksql.base.documents import Document
 from ksql.schema import names
-from ksql.schema.checks import amount_or_percent, complain, is_empty, not_negative, selector, selects
+from ksql.schema.checks import amount_or_percent, complain, is_empty, not_negative, selector, selects, shown_selector
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, forbidden, required, unsupported, wrong
 from ksql.schema.internal import inside
@@ -35,9 +35,9 @@ def _check_selector(spec: Structure, kind: str, out: list[Cause], *, fault: str 
     selector(chosen, path, out)
     valid = len(out) == before
     if is_empty(chosen):
-        out.append(wrong(path, chosen, f"empty selector is invalid for {kind}"))
+        out.append(wrong(path, shown_selector(chosen), f"empty selector is invalid for {kind}"))
     if not valid:
-        out.append(wrong(path, chosen, fault))
+        out.append(wrong(path, shown_selector(chosen), fault))
     return valid
 
 
@@ -240,7 +240,7 @@ def check_daemon_set(document: Document, out: list[Cause]) -> None:
     if len(out) == before and (chosen is None or (not is_empty(chosen) and not selects(chosen, _labels(template)))):
         out.append(wrong("spec.template.metadata.labels", _labels(template) or None, _UNMATCHED))
     if chosen is not None and is_empty(chosen):
-        out.append(wrong("spec.selector", chosen, "empty selector is invalid for daemonset"))
+        out.append(wrong("spec.selector", shown_selector(chosen), "empty selector is invalid for daemonset"))
     check_template(template, "spec.template", out)
     _check_restarts(template, "DaemonSet", out)
     not_negative(spec, "spec", ("minReadySeconds",), out)
@@ -296,7 +296,7 @@ def check_controller_revision_birth(document: Document, out: list[Cause]) -> Non
 def selector_is_fixed(document: Document, old: Document, out: list[Cause]) -> None:
     now, before = (document.get("spec") or {}).get("selector"), (old.get("spec") or {}).get("selector")
     if now != before:
-        out.append(wrong("spec.selector", now, IMMUTABLE))
+        out.append(wrong("spec.selector", shown_selector(now), IMMUTABLE))
 
 
 _STATEFUL_CHANGEABLE = frozenset(

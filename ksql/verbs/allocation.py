@@ -131,6 +131,9 @@ def carried(service: Document, old: Document) -> Document:
         for field in _ADDRESS_FIELDS:
             if not spec.get(field) and before.get(field):
                 spec[field] = before[field]
+        if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
+            # Older clients know the one field alone, and mean both.
+            spec["clusterIPs"] = [spec["clusterIP"]]
     if _wants_node_ports(spec) and _wants_node_ports(before):
         spec["ports"] = _with_held_ports(spec, before)
     elif _wants_node_ports(before) and _node_ports(spec) == _node_ports(before):

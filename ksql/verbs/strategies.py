@@ -95,6 +95,8 @@ def _next_phase(document: Document, old: Document, time: datetime) -> Document:
     status, before = document.get("status") or {}, old.get("status") or {}
     told, known = status.get("lastPhaseTransitionTime"), before.get("lastPhaseTransitionTime")
     if status.get("phase") == before.get("phase"):
+        if told is None and known is not None:
+            return {**document, "status": {**status, "lastPhaseTransitionTime": known}}
         return document
     if told is not None and told != known:
         return document

@@ -100,7 +100,9 @@ def masked(answer: Any, sent: Document) -> Any:
     answer = _without_instants(copy.deepcopy(answer), _instants(sent))
     if sent.get("kind") == "Job":
         # Its pods carry its uid, wherever they are shown.
-        answer = json.loads(_UID.sub("a uid", json.dumps(answer)))
+        # Inside, the reference is a minor newer than what it serves: one field has another name there.
+        text = _UID.sub("a uid", json.dumps(answer)).replace("SchedulingGroup", "WorkloadRef")
+        answer = json.loads(text)
     if answer.get("kind") == "Status" and "status" in answer:
         return {key: value for key, value in answer.items() if key not in ("metadata", "apiVersion", "kind")}
     metadata = answer.get("metadata")
@@ -109,6 +111,8 @@ def masked(answer: Any, sent: Document) -> Any:
             metadata.pop(key, None)
         if metadata.get("generateName") and metadata.get("name", "").startswith(metadata["generateName"]):
             metadata["name"] = "generated"
+    if answer.get("kind") == "PersistentVolume" and "lastPhaseTransitionTime" in (answer.get("status") or {}):
+        answer["status"]["lastPhaseTransitionTime"] = "an instant"
     if answer.get("kind") == "ResourceQuota" and not sent.get("status"):
         # A quota is charged in the very write, there by a controller later.
         answer.pop("status", None)
