@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ksql.base.clock import Clock
-from ksql.base.documents import Document
+from ksql.base.documents import Document, canonical
 from ksql.base.tasks import Tasks
 from ksql.schema.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from ksql.verbs.bootstrap import APISERVER, APISERVER_AGENT
@@ -44,6 +44,8 @@ class Keeper:
     def __init__(self, name: str, pipeline: Pipeline, clock: Clock, resources: Sequence[str], plan: Plan) -> None:
         self._name, self._pipeline, self._clock, self._plan = name, pipeline, clock, plan
         self._changed = asyncio.Event()
+        # What was last written over each object, and the revision that came of it.
+        self._made: dict[tuple[str, str, str, str], tuple[bytes, int]] = {}
         self._tasks = Tasks()
         for resource in resources:
             pipeline.objects.listen(resource, self._changed.set)
@@ -72,7 +74,7 @@ class Keeper:
         is_done = True
         while self._changed.is_set() or is_done:
             self._changed.clear()
-            wishes = self._plan()
+            wishes = [wish for wish in self._plan() if not self._is_futile(wish)]
             if not wishes:
                 return is_done
             # Side by side: one commit carries many.
@@ -81,9 +83,21 @@ class Keeper:
                 return False
         return is_done
 
+    def _is_futile(self, wish: Wish) -> bool:
+        """Whether just this was written, and what the object came to since is the server's own addition."""
+        key = _key(wish)
+        return wish.verb == "update" and self._made.get(key) == (_body(wish), self._revision(wish))
+
+    def _revision(self, wish: Wish) -> int:
+        metadata = wish.document["metadata"]
+        entry = self._pipeline.objects.get(wish.resource, metadata.get("namespace", ""), metadata["name"])
+        return entry.revision if entry is not None else 0
+
     async def _carry_out(self, wish: Wish) -> bool:
         try:
             await perform(self._pipeline, wish)
+            if wish.verb == "update":
+                self._made[_key(wish)] = (_body(wish), self._revision(wish))
         except (AlreadyExistsError, ConflictError, NotFoundError):
             # Somebody else was faster; the next look will tell.
             self._changed.set()
@@ -91,6 +105,16 @@ class Keeper:
             logger.warning("%s: %s %s: %s", self._name, wish.verb, wish.resource, error)
             return False
         return True
+
+
+def _key(wish: Wish) -> tuple[str, str, str, str]:
+    metadata = wish.document["metadata"]
+    return wish.resource, metadata.get("namespace", ""), metadata["name"], wish.subresource
+
+
+def _body(wish: Wish) -> bytes:
+    """What a wish is about: all but the metadata, which every write changes."""
+    return canonical({key: value for key, value in wish.document.items() if key != "metadata"})
 
 
 async def perform(pipeline: Pipeline, wish: Wish) -> None:

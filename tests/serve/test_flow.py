@@ -7,6 +7,7 @@ import pytest
 from ksql.auth.identity import User
 from ksql.flow.objects import LEVEL_OBJECTS, LEVELS, SCHEMA_OBJECTS, SCHEMAS
 from ksql.serve import flowkeeping
+from ksql.serve.upkeep import Keeper, Wish
 from tests.serve.cluster import BOB, in_process, rooms
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
@@ -75,6 +76,28 @@ async def test_what_is_mandatory_comes_back_and_what_is_taken_over_does_not(kept
     settled = kept.log.head
     await kept.clock.sleep(0.1)
     assert kept.log.head == settled > head
+
+
+async def test_a_keeper_never_quarrels_with_what_the_server_makes_of_its_writes(kept):
+    """A plan that is never content: what was asked is not what is stored, since the server fills it in."""
+    system = kept.objects.document(LEVELS, "", "system")
+    bare = {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
+
+    def plan():
+        current = kept.objects.document(LEVELS, "", "mine")
+        if current is None:
+            return [Wish("create", LEVELS, {"metadata": {"name": "mine"}, "spec": system["spec"]})]
+        return [] if current["spec"] == bare else [Wish("update", LEVELS, {**current, "spec": bare})]
+
+    keeper = Keeper("quarrel", kept.pipeline, kept.clock, (LEVELS,), plan)
+    async with asyncio.timeout(10):
+        await keeper.start()
+    made = kept.objects.document(LEVELS, "", "mine")
+    assert made["spec"]["limited"]["nominalConcurrencyShares"] == 30
+    head = kept.log.head
+    await kept.clock.sleep(0.1)
+    assert kept.log.head == head
+    await keeper.aclose()
 
 
 async def test_answers_tell_their_schema_and_level(kept):
