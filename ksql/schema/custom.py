@@ -6,6 +6,7 @@ when it is first needed. A version that did not change keeps its `CustomVersion`
 (`Kinds`), and with it what was compiled.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,6 +18,8 @@ from ksql.schema.columns import Printer
 from ksql.schema.fields_selectable import SelectableFields, custom_fields
 from ksql.schema.resources import GroupVersionKind, ResourceType, Subresource, group_resource
 from ksql.schema.structural import Node
+
+logger = logging.getLogger(__name__)
 
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -109,12 +112,12 @@ class Kinds:
         served: dict[str, tuple[Document, Document, list[ResourceType]]] = {}
         for definition in definitions:
             name = definition["metadata"]["name"]
-            spec, standing = definition["spec"], _standing(definition)
+            spec, standing = definition.get("spec") or {}, _standing(definition)
             before = self._known.get(name)
             if before is not None and before[0] == spec and before[1] == standing:
                 served[name] = before
             else:
-                served[name] = spec, standing, kinds_of(definition)
+                served[name] = spec, standing, _kinds_or_none(definition)
         for name, (_, _, kinds) in self._known.items():
             if served.get(name, (None, None, None))[2] is not kinds:
                 for kind in kinds:
@@ -123,6 +126,16 @@ class Kinds:
         self._known = served
         found = [kind for _, _, kinds in served.values() for kind in kinds]
         return sorted(found, key=_place)
+
+
+def _kinds_or_none(definition: Document) -> list[ResourceType]:
+    """What a CRD serves; nothing when it is not whole. Rules keep such ones out, but a log may hold one that
+    was let in before there were any, and must be read all the same."""
+    try:
+        return kinds_of(definition)
+    except (AttributeError, KeyError, TypeError):
+        logger.exception("the definition %s cannot be read and is not served", definition["metadata"]["name"])
+        return []
 
 
 def _standing(definition: Document) -> Document:
