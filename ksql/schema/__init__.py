@@ -12,6 +12,11 @@ How a document passes: `structure.check` (types, unknown fields, canonical amoun
 served in two shapes; `strategic` and `jsonpatch` before, for patches; `tables`, `discovery`, `openapi` for
 answers. Protobuf is read by `protobuf` and written by `protobuf_write`, over one table of fields.
 
+Custom kinds are data too, only later: `custom.py` reads a CustomResourceDefinition and puts its versions into
+the catalogue's upper layer. Their documents pass through `custom_bodies.py` and `custom_values.py`, over a
+schema that is walked (`structural.py`, `structural_values.py`) and rules in CEL (`structural_rules.py`, with
+the library behind the one door `cel.py`); definitions themselves are judged by `rules_definitions.py`.
+
 Invariants
 1. Nothing here knows time, chance, users or other objects: same document, same answer.
 2. A fast path may refuse too much, never accept too much; the slow path has the last word.

@@ -10,6 +10,10 @@ Rejected: a second path for trusted components (their writes would escape admiss
 optimistic loops around a compare-and-swap (the decision under the head never loops); validating inside
 the lock (it costs ten times the decision itself).
 
+Custom resources walk the same way with plans of their own (`customwrites.py`). What takes long for them, rules
+in CEL and conversion by webhooks (`conversion.py`), never runs with the head held: a plan that lacks something
+raises, the pipeline gets it outside every lock and prepares anew. `definitions.py` folds which kinds there are.
+
 Invariants
 1. Nothing is appended but through a `Plan`; `log.append` is called in one place.
 2. A refused request and one that changes nothing use no revision; neither does a dry run, which walks the
