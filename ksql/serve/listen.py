@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 
 from ksql.base.tasks import Tasks
 from ksql.serve.ports import BindError, bound
@@ -39,6 +40,11 @@ STOP_SECONDS = 5
 GOODBYE_SECONDS = 0.3
 # What a client may send in one WebSocket message: a GraphQL query, or a piece of a stream.
 WEBSOCKET_BYTES_MAX = 1024 * 1024
+
+
+# By the time a WebSocket's handshake is read again by its own parser, the bounds above have held; a command
+# to be run may make its path longer than that parser's own.
+http11.MAX_LINE_LENGTH = HEAD_BYTES_MAX
 
 
 def _certificate(transport: asyncio.BaseTransport) -> bytes | None:

@@ -122,6 +122,12 @@ async def test_a_command_over_v5_has_its_outputs_and_its_exit_code(line):
     assert line.held == 0
 
 
+async def test_a_command_may_be_as_long_as_a_head(line):
+    long = "a" * 60_000
+    async with line.socket(run("echo", long), V5) as socket:
+        assert (await gathered(socket))[1] == long.encode() + b"\n"
+
+
 async def test_a_success_is_said_in_two_words(line):
     async with line.socket(run("true"), V4) as socket:
         assert json.loads((await gathered(socket))[3]) == {"metadata": {}, "status": "Success"}
