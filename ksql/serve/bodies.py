@@ -17,13 +17,12 @@ from ksql.schema.errors import BadRequestError, UnsupportedMediaTypeError
 from ksql.schema.gojson import fault
 from ksql.schema.repeats import FAULTS_MAX, Repeats, duplicates, read_pairs
 from ksql.schema.resources import GroupVersionKind
+from ksql.schema.shapes import DEPTH_MAX, depth
 from ksql.schema.structure import undecoded, unregistered
 from ksql.serve.negotiation import JSON, PROTOBUF, YAML
 
 # A YAML document of three megabytes can say, by references to itself, more than any machine holds.
 YAML_NODES_MAX = 1_000_000
-# The C library that reads YAML calls itself for each level: deep enough, it takes the process with it.
-YAML_DEPTH_MAX = 500
 # How much of a body a message shows.
 SUMMARY_BYTES = 30
 # kube-apiserver's own bounds on what a JSON patch may hold.
@@ -49,7 +48,7 @@ def parse(data: bytes, media: str, gvk: GroupVersionKind) -> Any:
 
 def parse_json(data: bytes) -> Any:
     try:
-        return orjson.loads(data)
+        return _shallow(data, orjson.loads(data))
     except orjson.JSONDecodeError:
         pass
     try:
@@ -60,11 +59,21 @@ def parse_json(data: bytes) -> Any:
     raise MalformedError(fault(data)) from None
 
 
+def _shallow(data: bytes, found: Any) -> Any:
+    """What a text was read as, unless it nests deeper than anything that is kept: most readers call themselves
+    for each level."""
+    if data.count(b"{") + data.count(b"[") > DEPTH_MAX and depth(found) > DEPTH_MAX:
+        raise MalformedError("exceeded max depth")
+    return found
+
+
 def parse_yaml(data: bytes) -> Any:
     """YAML that is JSON is read as such: that is what most clients send under this name."""
     if data[:1] == b"{":
         try:
-            return orjson.loads(data)
+            return _shallow(data, orjson.loads(data))
+        except MalformedError as error:
+            raise MalformedError(f"yaml: {error}") from None
         except orjson.JSONDecodeError:
             pass
     try:
@@ -80,7 +89,10 @@ def parse_yaml(data: bytes) -> Any:
 
 
 def _bounded(data: bytes) -> None:
-    """Look at depth and size before anything is built; the events come from a loop, not from recursion."""
+    """Look at depth and size before anything is built; the events come from a loop, not from recursion.
+
+    The C library calls itself for each level: deep enough, it takes the process with it.
+    """
     within: list[str | None] = []
     for count, event in enumerate(yaml.parse(data, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -91,8 +103,8 @@ def _bounded(data: bytes) -> None:
             raise ValueError(f"anchor '{event.anchor}' value contains itself")
         elif isinstance(event, yaml.DocumentEndEvent):
             return
-        if len(within) > YAML_DEPTH_MAX or count > YAML_NODES_MAX:
-            raise ValueError("exceeded max depth" if len(within) > YAML_DEPTH_MAX else "document is too large")
+        if len(within) > DEPTH_MAX or count > YAML_NODES_MAX:
+            raise ValueError("exceeded max depth" if len(within) > DEPTH_MAX else "document is too large")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -347,14 +359,21 @@ def _colons(value: Any) -> int:
 
 
 def _colons_within(value: Any) -> int:
-    """The same for what cannot be printed: half a character, a number without bounds."""
-    if isinstance(value, str):
-        return str.count(value, ":")
-    if isinstance(value, dict):
-        return len(value) + sum(_colons_within(key) + _colons_within(item) for key, item in value.items())
-    if isinstance(value, list):
-        return sum(_colons_within(item) for item in value)
-    return 0
+    """The same for what cannot be printed: half a character, a number without bounds, what nests too deep."""
+    count, level = 0, [value]
+    while level:
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                count += item.count(":")
+            elif isinstance(item, dict):
+                count += len(item)
+                inner += item.keys()
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = inner
+    return count
 
 
 def _json_repeats(data: bytes) -> Repeats | None:

@@ -202,3 +202,20 @@ async def test_a_patch_of_no_known_kind_is_refused(http, media):
     answer = await http.patch(f"{MAPS}/a", content="{}", headers={"content-type": media})
     status = answer.json()
     assert (answer.status_code, status["message"], status["details"]) == (415, "415: Unsupported Media Type", {})
+
+
+@pytest.mark.parametrize("depth", [240, 900])
+@pytest.mark.parametrize(
+    ("method", "media"),
+    [
+        ("POST", "application/json"), ("POST", "application/yaml"), ("PATCH", "application/merge-patch+json"),
+        ("PATCH", "application/strategic-merge-patch+json"), ("PATCH", "application/apply-patch+yaml"),
+    ],
+)  # fmt: skip
+async def test_what_nests_too_deep_is_refused_before_it_is_looked_into(http, method, media, depth):
+    # A key said twice and one with a colon: whoever looks for repetitions would have to go all the way.
+    text = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"a:b":1,"a:b":%s}'
+    path = MAPS if method == "POST" else f"{MAPS}/a?fieldManager=me"
+    body = text % ('{"a":' * depth + "1" + "}" * depth)
+    answer = await http.request(method, path, content=body, headers={"content-type": media})
+    assert answer.status_code == 400 and "exceeded max depth" in answer.json()["message"]
