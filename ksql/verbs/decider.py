@@ -142,12 +142,15 @@ def create(author: Author, type: ResourceType, document: Document, view: View) -
     return Outcome(stream, made.document, (made,), created=True)
 
 
-def update(author: Author, type: ResourceType, current: Current, document: Document) -> Outcome:
+def update(
+    author: Author, type: ResourceType, current: Current, document: Document, *, counts: bool = True
+) -> Outcome:
     """The object changed to `document`, which keeps the identity of the current one.
 
+    `counts` says whether a change of what is wanted is one for the generation to count.
     Nothing changed, nothing drafted. An object that waits to be deleted goes with its last finalizer.
     """
-    if type.key in _COUNTED_KEYS and wanted_differs(current.document, document):
+    if counts and type.key in _COUNTED_KEYS and wanted_differs(current.document, document):
         generation = (current.document["metadata"].get("generation") or 0) + 1
         document = with_metadata(document, generation=generation)
     if document == current.document:

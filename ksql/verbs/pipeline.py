@@ -43,7 +43,7 @@ from ksql.verbs.request import Page, Request, Result, Selection
 from ksql.verbs.selection import Matcher
 from ksql.verbs.view import Rehearsal, View
 from ksql.verbs.watching import open_watch
-from ksql.verbs.writes import Ground, Plan
+from ksql.verbs.writes import Ground, Plan, is_dry
 
 # Objects that one transaction of a deletecollection takes: long enough to spread the cost of a commit,
 # short enough that other writers hardly notice.
@@ -185,7 +185,7 @@ class Pipeline:
 
     async def _attempt(self, request: Request, plan: Plan) -> tuple[Outcome, Entry | None]:
         plan.prepare(self._rehearsal())
-        if request.options.dry_run:
+        if request.options.dry_run or is_dry(plan):
             view, author = self._rehearsal(), self.author(request)
             outcome = plan.decide(view, author)
             quota.settled(outcome.drafts, self.catalogue, author, view)

@@ -67,6 +67,11 @@ def update_uid_mismatch(type: ResourceType, name: str, wanted: str, found: str) 
     )
 
 
+def update_revision_mismatch(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
+    why = f"ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {found}"
+    return conflict(type, name, f"Precondition failed: {why}")
+
+
 def uid_without_object(type: ResourceType, name: str, uid: str) -> errors.ConflictError:
     reason = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
     return conflict(type, name, reason)

@@ -48,6 +48,7 @@ def blended(type: ResourceType, subresource: str, document: Document, current: D
             metadata = _keeping(metadata, current["metadata"], "labels")
         if type.key == "pods":
             metadata = _keeping(metadata, current["metadata"], "ownerReferences")
+            document = _with_quality(document, current)
         return _keeping({**current, "metadata": metadata, "status": None}, document, "status")
     if subresource == "approval":
         conditions = lookup(document, "status", "conditions", default=[])
@@ -59,6 +60,14 @@ def blended(type: ResourceType, subresource: str, document: Document, current: D
     if subresource == "ephemeralcontainers":
         return _with_ephemeral(document, current)
     return _resized(document, current)
+
+
+def _with_quality(pod: Document, current: Document) -> Document:
+    """The quality of service of a pod is there from its birth: who leaves it out means it unchanged."""
+    quality = lookup(current, "status", "qosClass")
+    if not quality or lookup(pod, "status", "qosClass"):
+        return pod
+    return replaced(pod, ("status", "qosClass"), quality)
 
 
 def _keeping(document: Document, other: Document, key: str) -> Document:
@@ -161,9 +170,17 @@ def selector_text(selector: Document | None) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
 
 
-def scaled(current: Document, scale: Document) -> Document:
-    """The workload with the replicas of a Scale."""
-    return replaced(current, ("spec", "replicas"), replicas_of(current, scale))
+def scaled(type: ResourceType, current: Current, scale: Document) -> Document:
+    """The workload with the replicas of a Scale that is its own."""
+    replicas = replicas_of(current.document, scale)
+    namespace, uid = (lookup(scale, "metadata", key) for key in ("namespace", "uid"))
+    if namespace and namespace != current.stream.namespace:
+        raise BadRequestError(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if uid and uid != current.stream.uid:
+        raise refusals.update_uid_mismatch(type, current.stream.name, uid, current.stream.uid)
+    return replaced(current.document, ("spec", "replicas"), replicas)
 
 
 def replicas_of(current: Document, scale: Document) -> int:
@@ -195,6 +212,9 @@ def bound(type: ResourceType, current: Current, binding: Document, view: View) -
     uid = lookup(binding, "metadata", "uid")
     if uid and uid != current.stream.uid:
         raise refusals.update_uid_mismatch(type, name, uid, current.stream.uid)
+    revision = lookup(binding, "metadata", "resourceVersion")
+    if revision not in (None, "", "0") and not current.is_at(revision):
+        raise refusals.update_revision_mismatch(type, name, revision, current.revision)
     if "deletionTimestamp" in pod["metadata"]:
         reason = f"pod {name} is being deleted, cannot be assigned to a host"
         raise refusals.conflict(type, name, reason, sub="binding")

@@ -16,7 +16,18 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
-from ksql.verbs import decider, deletion, limits, managing, quota, refusals, shaping, strategies, subresources
+from ksql.verbs import (
+    decider,
+    deletion,
+    evictions,
+    limits,
+    managing,
+    quota,
+    refusals,
+    shaping,
+    strategies,
+    subresources,
+)
 from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
@@ -211,7 +222,7 @@ class Change:
         live = managing.with_managers(live, managing.to_scale(entries, paths))
         scale = self._scale(live, view)
         self._expect(scale, current)
-        document = subresources.scaled(current.document, scale)
+        document = subresources.scaled(request.type, current, scale)
         held = scale["metadata"].get("managedFields")
         kept = managing.from_scale(entries, held, request.type.api_version, paths)
         return managing.with_managers(document, kept)
@@ -356,13 +367,20 @@ class Ask:
         request = self._request
         kind = subresources.BINDING if request.subresource == "binding" else subresources.EVICTION
         body, warnings = structure.check_kind(
-            self._ground.catalogue, kind, request.body, request.options.field_validation, request.repeats
-        )
+            self._ground.catalogue, kind, evictions.current(request.body), request.options.field_validation,
+            request.repeats,
+        )  # fmt: skip
         request.warnings.extend(warnings)
         given = lookup(body, "metadata", "name", default="")
         if given and given != request.name:
             raise BadRequestError(f"name in URL does not match name in {kind.kind} object")
         self._body = body
+        if kind == subresources.EVICTION:
+            self._request = replace(request, options=evictions.options(request.options, body))
+
+    @property
+    def is_dry(self) -> bool:
+        return self._request.options.dry_run
 
     def decide(self, view: View, author: Author) -> Outcome:
         request = self._request
@@ -379,7 +397,8 @@ def _bind(
     ground: Ground, request: Request, author: Author, current: Current, body: Document, view: View
 ) -> Outcome:
     pod = subresources.bound(request.type, current, body, view)
-    return decider.update(author, request.type, current, pod)
+    # Where a pod runs is no wish of its author's: nothing for its generation to count.
+    return decider.update(author, request.type, current, pod, counts=False)
 
 
 def _of_pod(request: Request, ground: Ground) -> Request:
@@ -394,18 +413,13 @@ def _evict(
     ground: Ground, request: Request, author: Author, current: Current, body: Document, view: View
 ) -> Outcome:
     budgets = ground.catalogue.by_key("poddisruptionbudgets.policy")
-    options = request.options
-    asked = body.get("deleteOptions") or {}
-    given = asked.get("preconditions") or {}
-    options = replace(
-        options,
-        grace_period_seconds=asked.get("gracePeriodSeconds", options.grace_period_seconds),
-        propagation_policy=asked.get("propagationPolicy", options.propagation_policy),
-        precondition_uid=given.get("uid", options.precondition_uid),
-        precondition_resource_version=given.get("resourceVersion", options.precondition_resource_version),
-    )
-    deletion.check_preconditions(request.type, current, options)
-    return subresources.evicted(author, request.type, budgets, current, options, view)
+    deletion.check_preconditions(request.type, current, request.options)
+    return subresources.evicted(author, request.type, budgets, current, request.options, view)
+
+
+def is_dry(plan: Plan) -> bool:
+    """Whether the body alone asks for a rehearsal, as that of an eviction can."""
+    return isinstance(plan, Ask) and plan.is_dry
 
 
 def plan_of(request: Request, ground: Ground) -> Plan:

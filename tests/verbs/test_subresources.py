@@ -11,7 +11,14 @@ from cryptography.x509.oid import NameOID
 
 from ksql.auth.pki import make_authority
 from ksql.base.documents import Document
-from ksql.schema.errors import ConflictError, InternalError, InvalidError, NotFoundError, TooManyRequestsError
+from ksql.schema.errors import (
+    BadRequestError,
+    ConflictError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    TooManyRequestsError,
+)
 from tests.verbs.room import Room, deployment, pod, shown
 
 
@@ -65,6 +72,29 @@ async def test_negative_replicas_are_invalid(room: Room) -> None:
     ]
 
 
+async def test_a_scale_of_another_object_is_refused(room: Room) -> None:
+    await room.create("deployments.apps", deployment())
+    with pytest.raises(BadRequestError, match="the namespace of the provided object does not match"):
+        await rescale(room, namespace="other")
+    with pytest.raises(ConflictError, match="Precondition failed: UID in precondition: another, UID in object"):
+        await rescale(room, uid="another")
+
+
+async def rescale(room: Room, **metadata: Any) -> Document:
+    body = {"metadata": {"name": "web", **metadata}, "spec": {"replicas": 5}}
+    result = await room.perform("update", "deployments.apps", "shop", "web", subresource="scale", body=body)
+    return shown(result)
+
+
+async def test_a_status_that_leaves_out_the_quality_of_service_leaves_it(room: Room) -> None:
+    made = await room.create("pods", pod(node="node-1"))
+    assert made["status"]["qosClass"] == "BestEffort"
+    answer = await room.update("pods", {**made, "status": {"phase": "Running"}}, subresource="status")
+    assert answer["status"] == {"phase": "Running", "qosClass": "BestEffort"}
+    with pytest.raises(InvalidError, match=r"status.qosClass: Invalid value"):
+        await room.update("pods", {**answer, "status": {"qosClass": "Burstable"}}, subresource="status")
+
+
 def binding(node: str = "node-1", **metadata: Any) -> Document:
     return {
         "metadata": {"name": "web-1", "namespace": "shop", **metadata},
@@ -115,6 +145,22 @@ async def test_a_binding_needs_a_pod_and_a_target(room: Room) -> None:
     await room.create("pods", pod())
     with pytest.raises(InvalidError, match=r"target.name: Required value"):
         await bind(room, {**binding(), "target": {"name": ""}})
+
+
+async def test_a_binding_is_of_the_pod_that_its_author_saw(room: Room) -> None:
+    made = await room.create("pods", pod())
+    stale = str(int(made["metadata"]["resourceVersion"]) - 1)
+    with pytest.raises(ConflictError, match=f"ResourceVersion in precondition: {stale}, "):
+        await bind(room, binding(resourceVersion=stale))
+    await bind(room, binding(resourceVersion=made["metadata"]["resourceVersion"]))
+    assert (await room.get("pods", "shop", "web-1"))["spec"]["nodeName"] == "node-1"
+
+
+async def test_a_binding_is_no_new_generation(room: Room) -> None:
+    made = await room.create("pods", pod())
+    await bind(room, binding())
+    found = await room.get("pods", "shop", "web-1")
+    assert found["metadata"]["generation"] == made["metadata"]["generation"] == 1
 
 
 # --- eviction
@@ -208,6 +254,37 @@ async def test_an_eviction_in_a_dry_run_leaves_everything(room: Room) -> None:
         "create", "pods", "shop", "web-1", subresource="eviction", body=body, options={"dry_run": True}
     )
     assert room.log.head == head
+    await evict(room, dryRun=["All"])
+    assert room.log.head == head
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dryRun": ["Some"]}, r'dryRun: Unsupported value: \["Some"\]: supported values: "All"'),
+        ({"propagationPolicy": "Slow"}, 'propagationPolicy: Unsupported value: "Slow"'),
+        (
+            {"propagationPolicy": "Orphan", "orphanDependents": True},
+            "orphanDependents and deletionPropagation cannot be both set",
+        ),
+    ],
+)
+async def test_options_of_an_eviction_are_judged_as_those_of_a_deletion(
+    room: Room, options: Document, words: str
+) -> None:
+    await running(room)
+    head = room.log.head
+    with pytest.raises(InvalidError, match=words) as caught:
+        await evict(room, **options)
+    assert caught.value.status()["details"]["kind"] == "DeleteOptions"
+    assert room.log.head == head
+
+
+async def test_an_eviction_may_come_in_its_older_version(room: Room) -> None:
+    await running(room)
+    body = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "web-1"}}
+    await room.perform("create", "pods", "shop", "web-1", subresource="eviction", body=body)
+    assert (await room.get("pods", "shop", "web-1"))["metadata"]["deletionGracePeriodSeconds"] == 30
 
 
 def asking(**resources: str) -> Document:
