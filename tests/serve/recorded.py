@@ -129,8 +129,13 @@ _JUDGED = frozenset(["APIService", "CustomResourceDefinition", "FlowSchema", "Pr
 
 
 def _instants(value: Any) -> frozenset[str]:
-    """The instants a document names itself: those are compared."""
-    return frozenset(text for text in _texts(value) if _INSTANT.match(text))
+    """The instants a document names itself: those are compared.
+
+    When it was made is not among them: what is stamped in the same second would look as if it had been named.
+    """
+    own = (value.get("metadata") or {}) if isinstance(value, dict) else {}
+    made = own.get("creationTimestamp") if isinstance(own, dict) else None
+    return frozenset(text for text in _texts(value) if text != made and _INSTANT.match(text))
 
 
 def _texts(value: Any) -> Iterator[str]:
