@@ -298,7 +298,9 @@ def _apply(
 
 
 def _check_config(domain: Domain, config: Any) -> None:
-    kind, version = config.get("kind", ""), config.get("apiVersion", "")
+    # What is no text says nothing.
+    given = (config.get("kind"), config.get("apiVersion"))
+    kind, version = (one if isinstance(one, str) else "" for one in given)
     if (version, kind) != (domain.api_version, domain.gvk.kind):
         raise BadRequestError(f"invalid object type: {_shown_gvk(version, kind)}")
     metadata = config.get("metadata")

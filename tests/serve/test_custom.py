@@ -184,3 +184,11 @@ async def test_a_definition_that_is_none_is_refused_before_anything_reads_it(htt
         answer = await http.post(CRDS, json=body)
         assert answer.status_code == 422, answer.text
     assert (await http.get("/apis/example.com")).status_code == 404
+
+
+@pytest.mark.parametrize("version", [1, None, True, 1.5, [], {}])
+async def test_a_configuration_without_a_readable_version_is_refused(served, version):
+    apply = {"content-type": "application/apply-patch+yaml"}
+    body = {**foo(), "apiVersion": version}
+    answer = await served.patch(f"{PATH}/a?fieldManager=me", json=body, headers=apply)
+    assert answer.status_code == 400, answer.text
