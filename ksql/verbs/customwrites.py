@@ -62,7 +62,7 @@ def _accepted(ground: Ground, request: Request, body: Any, validation: str = "")
     except structure.UndecodableError as error:
         raise shaping.undecodable(request, error) from error
     request.warnings.extend(one for one in warnings if one not in request.warnings)
-    return document
+    return shaping.owners_once(request, document)
 
 
 def _check(request: Request, document: Document, old: Document | None) -> None:

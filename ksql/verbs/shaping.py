@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ksql.base.clock import Clock, new_uid
-from ksql.base.documents import Document
+from ksql.base.documents import Document, encode
 from ksql.schema import defaults, faults, gated, printing, structure, validation, versions
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, BadRequestError, Cause
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.verbs import refusals
-from ksql.verbs.decider import GENERATION_KEYS
+from ksql.verbs.decider import GENERATION_KEYS, with_metadata
 from ksql.verbs.request import Request
 
 # What a client may send but the server alone decides.
@@ -26,6 +26,10 @@ _IDENTITY = (
     "generation",
 )  # fmt: skip
 _OURS = frozenset((*_SERVER_FIELDS, *_IDENTITY))
+_OWNERS_TWICE = (
+    ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may"
+    " reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
+)
 
 
 def storage_type(catalogue: Catalogue, type: ResourceType) -> ResourceType:
@@ -63,7 +67,26 @@ def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str 
     if not document.get("metadata"):
         document = {**document, "metadata": {}}
     document = defaults.apply_defaults(type, printing.printed(type.gvk, document))
-    return gated.without_closed(catalogue.minor, type, document)
+    return owners_once(request, gated.without_closed(catalogue.minor, type, document))
+
+
+def owners_once(request: Request, document: Document) -> Document:
+    """The document without owner references said twice to the letter; tells of those."""
+    references = document["metadata"].get("ownerReferences")
+    if not references or len(references) == 1:
+        return document
+    kept: dict[bytes, Document] = {}
+    again: set[str] = set()
+    for reference in references:
+        if kept.setdefault(encode(reference), reference) is not reference:
+            again.add(reference.get("uid", ""))
+    if not again:
+        return document
+    when = " after mutating admission happens" if request.verb == "patch" else ""
+    told = _OWNERS_TWICE.format(when, ", ".join(sorted(again)))
+    if told not in request.warnings:
+        request.warnings.append(told)
+    return with_metadata(document, ownerReferences=list(kept.values()))
 
 
 def stored(type: ResourceType, document: Document) -> Document:

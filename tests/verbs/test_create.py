@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ksql.auth.identity import User
+from ksql.base.documents import Document
 from ksql.log.protocol import LogUnavailableError
 from ksql.schema.errors import (
     AlreadyExistsError,
@@ -233,3 +234,25 @@ async def test_a_log_that_cannot_be_written_refuses_writes_and_reads_go_on(
         assert (await room.get("configmaps", "shop", "settings"))["data"] == {"colour": "blue"}
         assert await room.names("configmaps", "shop") == ["settings"]
     await room.create("configmaps", config("other"))
+
+
+async def test_owners_said_twice_to_the_letter_are_kept_once_and_told_of(room: Room) -> None:
+    def owner(uid: str, name: str = "x") -> Document:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid}
+
+    references = [owner("b"), owner("a"), owner("b"), owner("b", "y"), owner("a")]
+    body = config()
+    body["metadata"]["ownerReferences"] = references
+    made = await room.perform("create", "configmaps", "shop", body=body)
+    assert made.entry is not None
+    kept = made.entry.document["metadata"]
+    assert kept["ownerReferences"] == [owner("b"), owner("a"), owner("b", "y")]
+    said = (
+        ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and"
+        " may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
+    )
+    assert made.warnings == (said.format("", "a, b"),)
+    patch = [{"op": "add", "path": "/metadata/ownerReferences/-", "value": owner("a")}]
+    again = await room.perform("patch", "configmaps", "shop", kept["name"], body=patch, patch_type="json")
+    assert again.warnings == (said.format(" after mutating admission happens", "a"),)
+    assert again.entry is made.entry
