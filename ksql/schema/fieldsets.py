@@ -26,6 +26,8 @@ EMPTY: FieldSet = {}
 
 # Steps that were met; a cluster has a few thousand names of containers, ports and conditions.
 STEPS_REMEMBERED = 16_384
+# A step longer than this is looked into anew each time: kept, such could fill the memory.
+REMEMBERED_MAX = 512
 # Deeper than any schema reaches, well within what Python can recurse.
 DEPTH_MAX = 200
 
@@ -79,9 +81,17 @@ def _quoted(text: str, escaped: bool) -> str:
     return printed
 
 
-@lru_cache(STEPS_REMEMBERED)
 def order(step: str) -> tuple[Any, ...]:
     """Where a step stands among others: fields, keys, values, positions, each in its own order."""
+    return _known_order(step) if len(step) <= REMEMBERED_MAX else _order(step)
+
+
+@lru_cache(STEPS_REMEMBERED)
+def _known_order(step: str) -> tuple[Any, ...]:
+    return _order(step)
+
+
+def _order(step: str) -> tuple[Any, ...]:
     kind, text = step[:1], step[2:]
     if kind == "f":
         return (0, text)

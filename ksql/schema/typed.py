@@ -12,7 +12,7 @@ from typing import Any
 from ksql.schema import gotext, printing
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import REF
-from ksql.schema.fieldsets import FieldSet, key_step, shown_step, value_step
+from ksql.schema.fieldsets import REMEMBERED_MAX, FieldSet, key_step, shown_step, value_step
 from ksql.schema.resources import GroupVersionKind
 
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -82,9 +82,11 @@ class ListType:
         return self._step(item)
 
     def _met(self, key: str) -> str:
-        if len(self._known) >= STEPS_KNOWN:
-            self._known.clear()
-        step = self._known[key] = key_step([(self.keys[0], key)])
+        step = key_step([(self.keys[0], key)])
+        if len(key) <= REMEMBERED_MAX:
+            if len(self._known) >= STEPS_KNOWN:
+                self._known.clear()
+            self._known[key] = step
         return step
 
     def _step(self, item: Any) -> str:

@@ -17,6 +17,8 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 _class_of = type
 # Sets kept for one type: a kind's objects come in few shapes, but labels are whatever people make up.
 PLAIN_KNOWN = 512
+# Nobody's long names are remembered: such objects are rare and could fill the memory.
+PLAIN_NAMES_MAX = 2048
 _NONE: Sequence[Any] = ()
 
 
@@ -204,9 +206,11 @@ def whole(type: Type, value: Any) -> FieldSet:
 
 
 def _whole_plain(map: MapType, value: dict[str, Any]) -> FieldSet:
-    if len(map.known) >= PLAIN_KNOWN:
-        map.known.clear()
-    tree = map.known[tuple(value)] = {SELF: LEAF, **{map.of(name)[0]: LEAF for name in sorted(value)}}
+    tree: FieldSet = {SELF: LEAF, **{map.of(name)[0]: LEAF for name in sorted(value)}}
+    if sum(len(name) for name in value) <= PLAIN_NAMES_MAX:
+        if len(map.known) >= PLAIN_KNOWN:
+            map.known.clear()
+        map.known[tuple(value)] = tree
     return tree
 
 

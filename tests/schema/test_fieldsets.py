@@ -2,8 +2,10 @@
 
 import pytest
 
-from ksql.schema import fieldsets
+from ksql.schema import catalogue, fieldsets, typed
+from ksql.schema import typed_walks as walks
 from ksql.schema.fieldsets import FieldSetError, canonical, difference, intersection, recursive_difference, union
+from ksql.schema.resources import GroupVersionKind
 
 WEB = 'k:{"name":"web"}'
 
@@ -92,3 +94,13 @@ def test_a_pattern_keeps_its_paths_and_what_lies_below() -> None:
     tree = {"f:spec": {"f:containers": {WEB: {"f:image": {}, "f:resources": {"f:limits": {}}}}, "f:x": {}}}
     kept = fieldsets.matching(tree, {"f:spec": {"f:containers": {"*": {"f:resources": {}}}}})
     assert kept == {"f:spec": {"f:containers": {WEB: {"f:resources": {"f:limits": {}}}}}}
+
+
+def test_long_names_are_not_remembered() -> None:
+    maps = typed.type_of(catalogue.load(), GroupVersionKind("", "v1", "ConfigMap"))
+    assert maps is not None and maps.map is not None
+    data = maps.map.of("data")[1].map
+    assert data is not None
+    for name in ("a", "b" * 4096):
+        assert walks.whole(maps, {"data": {name: "x"}})["f:data"] == {".": {}, "f:" + name: {}}
+    assert list(data.known) == [("a",)]
