@@ -227,7 +227,7 @@ async def test_another_version_of_a_kind_is_named_by_the_document(client: Client
         "apiVersion": "autoscaling/v1",
         "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
     }
     made = await client.create("horizontalpodautoscalers.autoscaling", scaler)
     assert made["metadata"]["name"] == "web"
