@@ -23,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from ksql.config import COLLECTOR_THRESHOLDS, SWITCH_SECONDS
 from ksql.log.migrate import migrate
 from ksql.schema import protobuf_write
 from tests.serve.cluster import TOKEN, listening, rooms
@@ -49,6 +50,9 @@ async def serve(directory: Path, tls: bool) -> None:
             await listener.start()
         gc.collect()
         gc.freeze()
+        # As `ksql up` runs.
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         print(listener.port, flush=True)
         profile = cProfile.Profile()
         if os.environ.get("BENCH_PROFILE"):
