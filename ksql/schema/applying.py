@@ -8,7 +8,7 @@ object as it is and what is wanted come in, the object and its managers go out.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -36,6 +36,10 @@ STRIPPED = fieldsets.of_fields(
     "metadata.managedFields", "metadata.resourceVersion",
 )  # fmt: skip
 
+_SPEC = "f:spec"
+# Specifications whose sets are kept with them: as many as are remembered on their way in, and some.
+BIRTHS_MAX = 1_024
+
 # Sets that were found to fit their type; they are kept here so that their identity stays theirs.
 CHECKED_MAX = 16_384
 
@@ -56,6 +60,8 @@ class Domain:
     zero: Document
     subresource: str = ""
     filter: Callable[[FieldSet], FieldSet] | None = None
+    # The sets of specifications that came as the same document before (see `verbs/shaping.accepted`).
+    births: dict[int, tuple[Document, FieldSet]] = field(default_factory=dict)
 
     @property
     def api_version(self) -> str:
@@ -131,8 +137,11 @@ def _managed_of(domain: Domain, live: Document | None, new: Document) -> Managed
 def _update(domain: Domain, live: Document, new: Document, managed: Managed, name: str, time: str) -> None:
     manager = Manager(name or managers.UNKNOWN, UPDATE, domain.api_version, domain.subresource)
     _reconcile(domain, managed)
-    changed = _settle(domain, live, new, managed, _SELF, force=True)
-    fields = union(changed.modified, changed.added)
+    if live is domain.zero and not managed.shares:
+        fields = _born(domain, new)
+    else:
+        changed = _settle(domain, live, new, managed, _SELF, force=True)
+        fields = union(changed.modified, changed.added)
     if domain.filter is not None:
         fields = domain.filter(fields)
     fields = difference(fields, STRIPPED)
@@ -141,6 +150,25 @@ def _update(domain: Domain, live: Document, new: Document, managed: Managed, nam
         both = fields if before is None else union(before.fields, fields)
         managed.shares[manager] = Share(both, domain.api_version)
         managed.times[manager] = time
+
+
+def _born(domain: Domain, new: Document) -> FieldSet:
+    """The fields that a new object sets. A specification that is the very document of an earlier one has its
+    set already."""
+    spec = new.get("spec")
+    known = domain.births.get(id(spec))
+    if known is not None and known[0] is spec:
+        zero = {key: value for key, value in domain.zero.items() if key != "spec"}
+        rest = {key: value for key, value in new.items() if key != "spec"}
+        changed = _written(domain, walks.compare(domain.type, zero, rest))
+        return fieldsets.ordered({**union(changed.modified, changed.added), _SPEC: known[1]})
+    changed = _written(domain, walks.compare(domain.type, domain.zero, new))
+    fields = union(changed.modified, changed.added)
+    if _SPEC in fields and spec.__class__ is dict:
+        if len(domain.births) >= BIRTHS_MAX:
+            domain.births.clear()
+        domain.births[id(spec)] = (spec, fields[_SPEC])
+    return fields
 
 
 def _bare(document: Document) -> Document:

@@ -430,7 +430,35 @@ def _scalar(code: str) -> tuple[int, Any, _Reader]:
     def read(reading: _Reading, start: int, end: int, depth: int) -> Document:
         return _read_message(_message(name), reading, start, end, depth + 1)
 
-    return _BYTES, None, read
+    return _BYTES, None, _remembering(read) if name == _REPEATED else read
+
+
+# The message that comes again and again in the same bytes: a workload's pods differ in their names alone.
+_REPEATED = "core.v1.PodSpec"
+# How many are remembered, and how large ones: some hundreds of workloads, a few megabytes.
+REMEMBERED_MAX, REMEMBERED_BYTES_MAX = 512, 16_384
+
+
+def _remembering(read: _Reader) -> _Reader:
+    """A reader that knows what it read before. Documents are never changed, so they may be shared."""
+    known: dict[bytes, tuple[Any, int]] = {}
+
+    def again(reading: _Reading, start: int, end: int, depth: int) -> Any:
+        if end - start > REMEMBERED_BYTES_MAX:
+            return read(reading, start, end, depth)
+        data = reading.data[start:end]
+        found = known.get(data)
+        if found is None or depth > DEPTH_MAX // 2:
+            before = reading.left
+            document = read(reading, start, end, depth)
+            if len(known) >= REMEMBERED_MAX:
+                known.clear()
+            known[data] = (document, before - reading.left)
+            return document
+        _spend(reading, found[1])
+        return found[0]
+
+    return again
 
 
 # --- bodies
