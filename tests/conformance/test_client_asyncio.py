@@ -29,7 +29,9 @@ from tests.support.server import Server
 QUICK = {"simulation.ksql.dev/start-seconds": "0.05", "simulation.ksql.dev/stop-seconds": "0.05"}
 POD: dict[str, Any] = {
     "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "labels": {"app": "one"}, "annotations": QUICK},
-    "spec": {"containers": [{"name": "main", "image": "example.com/busybox:1", "ports": [{"containerPort": 8080}]}]},
+    "spec": {"containers": [{
+        "name": "main", "image": "example.com/busybox:1", "ports": [{"containerPort": 8080}],
+        "command": ["/bin/sh", "-c", "echo hello; sleep 3600"]}]},
 }  # fmt: skip
 
 

@@ -345,11 +345,12 @@ def test_exec_answers_with_output_and_exit_code(api: client.ApiClient, namespace
 
 def test_logs_are_read(api: client.ApiClient, namespace: str) -> None:
     core = client.CoreV1Api(api)
-    core.create_namespaced_pod(namespace, pod("speaker"))
+    body = pod("speaker")
+    body.spec.containers[0].command = ["/bin/sh", "-c", "echo one; echo two; sleep 3600"]
+    core.create_namespaced_pod(namespace, body)
     running(core, "speaker", namespace)
-    whole = core.read_namespaced_pod_log("speaker", namespace)
-    assert whole
-    assert core.read_namespaced_pod_log("speaker", namespace, tail_lines=1).splitlines() == whole.splitlines()[-1:]
+    until(lambda: core.read_namespaced_pod_log("speaker", namespace) == "one\ntwo\n", every=0.05)
+    assert core.read_namespaced_pod_log("speaker", namespace, tail_lines=1) == "two\n"
 
 
 def test_a_port_is_forwarded(api: client.ApiClient, namespace: str) -> None:
