@@ -1,6 +1,7 @@
 """Whatever bytes come in, the door answers in bounded time: a Status for every refusal, never a 500."""
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import json
@@ -236,3 +237,37 @@ def test_any_accept_header_is_understood_or_refused(header):
 def test_any_query_is_parsed(query):
     for value in parameters.parse(query).values():
         assert all(isinstance(text, str) for text in value)
+
+
+def part(value) -> bytes:
+    return base64.urlsafe_b64encode(value if isinstance(value, bytes) else text_of(value)).rstrip(b"=")
+
+
+heads = st.fixed_dictionaries(
+    {"alg": st.sampled_from(["none", "ES256", "RS256", "HS256", "", None, 7])},
+    optional={"kid": json_values, "typ": json_values, "crit": json_values, "jwk": json_values},
+)
+claims = st.fixed_dictionaries(
+    {},
+    optional={
+        "iss": st.sampled_from(["https://kubernetes.default.svc", "x", None]),
+        "sub": st.sampled_from(["system:serviceaccount:default:default", "admin", 7]),
+        "aud": json_values, "exp": json_values, "nbf": json_values, "iat": json_values, "kubernetes.io": json_values,
+    },
+)  # fmt: skip
+tokens = st.one_of(
+    st.tuples(heads, claims, st.binary(max_size=70)).map(lambda parts: b".".join(map(part, parts))),
+    st.lists(st.binary(max_size=20), max_size=5).map(b".".join),
+    st.integers(0, len(TOKEN)).map(lambda end: TOKEN[:end].encode()),
+)
+schemes = st.sampled_from([b"Bearer ", b"bearer ", b"Bearer", b"Basic ", b"", b"Bearer  ", b"\x00"])
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schemes, tokens)
+def test_any_credentials_are_believed_or_refused(loop, scheme, token):
+    given = scheme + token
+    code, told, data = loop.ask("GET", "/api/v1/pods", b"", [(b"authorization", given)], b"")
+    believed = given.partition(b" ")[0].lower() == b"bearer" and given.partition(b" ")[2].strip() == TOKEN.encode()
+    assert code == (200 if believed else 401), (given, data)
+    check((code, told, data))
