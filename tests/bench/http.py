@@ -350,6 +350,7 @@ async def bench_fan(port: int, tls: ssl.SSLContext | None, pid: int) -> None:
         # A few note how late they are told: were it all of them, the noting would be what is measured.
         made = partial(Lagging, asked, lags) if number % 50 == 0 else partial(Counting, asked)
         followers.append((await loop.create_connection(made, "127.0.0.1", port, ssl=tls))[1])
+    await asyncio.gather(*(follower.ready for follower in followers))
     # Writers take turns: one connection's requests wait for each other.
     opened = [await asyncio.open_connection("127.0.0.1", port, ssl=tls) for _ in range(FAN_WRITERS)]
     drained = [asyncio.create_task(reader.read(-1)) for reader, _ in opened]
