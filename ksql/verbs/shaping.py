@@ -57,7 +57,7 @@ def served(type: ResourceType, document: Document) -> Document:
 
 def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str = "") -> Document:
     """The body as a complete document of the request's version; `BadRequestError` when it is none."""
-    if request.type.key != "pods" or not _is_newborn(body):
+    if request.type.key != "pods" or request.repeats or not _is_newborn(body):
         return _accepted(catalogue, request, body, validation)
     try:
         data = orjson.dumps(body["spec"])
@@ -71,9 +71,9 @@ def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str 
     if spec is not None:
         rest = {name: value for name, value in body.items() if name != "spec"}
         return {**_accepted(catalogue, request, rest, validation), "spec": spec}
-    warned = len(request.warnings)
     document = _accepted(catalogue, request, body, validation)
-    if len(request.warnings) == warned and len(data) <= KNOWN_BYTES_MAX and not request.repeats:
+    # What was warned of must be warned of again; a request that is prepared twice has its warnings already.
+    if not request.warnings and len(data) <= KNOWN_BYTES_MAX:
         if len(known) >= KNOWN_MAX:
             known.clear()
         known[key] = document["spec"]

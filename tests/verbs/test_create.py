@@ -15,6 +15,7 @@ from ksql.schema.errors import (
     NotFoundError,
     UnavailableError,
 )
+from ksql.verbs import shaping
 from tests.verbs.room import Room, config, deployment, pod
 
 
@@ -256,3 +257,13 @@ async def test_owners_said_twice_to_the_letter_are_kept_once_and_told_of(room: R
     again = await room.perform("patch", "configmaps", "shop", kept["name"], body=patch, patch_type="json")
     assert again.warnings == (said.format(" after mutating admission happens", "a"),)
     assert again.entry is made.entry
+
+
+async def test_a_known_specification_is_warned_of_each_time_however_often_it_is_prepared(room: Room) -> None:
+    body = {"apiVersion": "v1", "kind": "Pod", **pod("odd")}
+    body["spec"]["oddity"] = 1
+    for _ in range(2):
+        request = room.request("create", "pods", "shop", body=body, options={"field_validation": "Warn"})
+        for _ in range(2):
+            shaping.accepted(room.catalogue, request, body)
+        assert request.warnings == ['unknown field "spec.oddity"']
