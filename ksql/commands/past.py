@@ -19,7 +19,7 @@ from ksql.base.clock import SystemClock, parse_rfc3339
 from ksql.commands import printing
 from ksql.commands.door import AnswerError, Door
 from ksql.kubeconfig import Connection, KubeconfigError, load
-from ksql.schema import tables
+from ksql.schema.columns import tables
 from ksql.schema.resources import GroupVersionKind
 
 LIMIT_DEFAULT = 50

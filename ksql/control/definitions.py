@@ -16,9 +16,9 @@ from ksql.control.controller import BURST_MAX, Kit
 from ksql.control.informer import Update, key_of
 from ksql.control.plan import NOTHING, Amend, Burst, Plan, removal, with_status
 from ksql.control.pods import condition, is_terminating
-from ksql.schema.approval import approval
-from ksql.schema.custom import DEFINITIONS, FINALIZER
+from ksql.schema.custom.definitions import DEFINITIONS, FINALIZER
 from ksql.schema.errors import NotFoundError
+from ksql.schema.rules.approval import approval
 
 NAME_OF_COMPONENT = "crd-controller"
 # Objects with finalizers go in their own time; how often to look whether they have.

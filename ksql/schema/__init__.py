@@ -3,19 +3,17 @@
 Problem: a control plane that unmodified clients accept must know some sixty kinds as kube-apiserver does, to
 the words of its complaints, and must judge a document in tens of microseconds. Decision: kinds are data. The
 catalogue is derived from published packages (`derive.py`), not written by hand and not generated into code;
-what the packages do not say stands in small tables (`facts.py`, `defaults_*.py`, `rules_*.py`); engines over
-them (`shapes.py`, `filling.py`, `checks.py`) are few. Rejected: a Python class per kind (ten thousand lines
-that say less), generic JSON Schema complaints (clients match on Go's words), validating after the fact.
+what the packages do not say stands in small tables (`facts.py`, `defaults`, `rules`); engines over them
+(`shapes.py`, `defaults/filling.py`, `rules/checks.py`) are few. Rejected: a Python class per kind (ten thousand
+lines that say less), generic JSON Schema complaints (clients match on Go's words), validating after the fact.
 
 How a document passes: `structure.check` (types, unknown fields, canonical amounts and instants),
-`defaults.apply_defaults`, `validation.validate`; `versions.convert` on the way in and out where a kind is
-served in two shapes; `strategic` and `jsonpatch` before, for patches; `tables`, `discovery`, `openapi` for
-answers. Protobuf is read by `protobuf` and written by `protobuf_write`, over one table of fields.
+`defaults.engine.apply_defaults`, `validation.validate` over `rules`; `versions.convert` on the way in and out where
+a kind is served in two shapes; `patches` before, and `managed` for apply and for who wrote what; `columns`,
+`discovery` and `openapi` for answers; `protobuf` both ways. `golang` keeps the words and zeroes of Go.
 
-Custom kinds are data too, only later: `custom.py` reads a CustomResourceDefinition and puts its versions into
-the catalogue's upper layer. Their documents pass through `custom_bodies.py` and `custom_values.py`, over a
-schema that is walked (`structural.py`, `structural_values.py`) and rules in CEL (`structural_rules.py`, with
-the library behind the one door `cel.py`); definitions themselves are judged by `rules_definitions.py`.
+Custom kinds are data too, only later (`custom`): a CustomResourceDefinition becomes versions in the catalogue's upper
+layer, their documents are judged by a schema that is walked and by rules in CEL (`cel`).
 
 Invariants
 1. Nothing here knows time, chance, users or other objects: same document, same answer.

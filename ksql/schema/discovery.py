@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.custom import VERBS_TERMINATING
+from ksql.schema.custom.definitions import VERBS_TERMINATING
 from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import GroupVersionKind, ResourceType, Subresource
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from ksql.schema import gotext
 from ksql.schema.errors import Cause, InvalidError
+from ksql.schema.golang import gotext
 from ksql.schema.resources import GroupVersionKind, ResourceType
 
 IMMUTABLE = "field is immutable"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ksql.schema.custom import CustomVersion
+    from ksql.schema.custom.definitions import CustomVersion
 
 
 class Retention(StrEnum):

@@ -1,7 +1,7 @@
 """Does the document keep the rules of its kind? Every fault, in the words clients match on.
 
-`validate` checks metadata for all kinds and then the kind's own rules (`rules.py`), found in one table by
-(group, kind): rules look at documents that `structure.py` has checked and `defaults.py` has filled, so
+`validate` checks metadata for all kinds and then the kind's own rules (`rules/table.py`), found in one table by
+(group, kind): rules look at documents that `structure.py` has checked and `defaults` has filled, so
 types are right. What needs other objects (quota, service accounts, addresses) is admission's matter.
 """
 
@@ -10,7 +10,7 @@ from ksql.schema.errors import Cause
 from ksql.schema.faults import invalid
 from ksql.schema.metadata import validate_metadata
 from ksql.schema.resources import GroupVersionKind, ResourceType
-from ksql.schema.rules import (
+from ksql.schema.rules.table import (
     ANNOTATED,
     BIRTH_RULES,
     CHANGE_ALONE,

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import orjson
 import yaml
 
-from ksql.schema import protobuf
 from ksql.schema.errors import BadRequestError, UnsupportedMediaTypeError
-from ksql.schema.gojson import fault
+from ksql.schema.golang.gojson import fault
+from ksql.schema.protobuf import reading as protobuf
 from ksql.schema.repeats import FAULTS_MAX, Repeats, duplicates, read_pairs
 from ksql.schema.resources import GroupVersionKind
 from ksql.schema.shapes import DEPTH_MAX, depth

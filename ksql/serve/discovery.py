@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from ksql.base.documents import Document, decode, encode
 from ksql.schema import discovery as documents
-from ksql.schema import gnostic, openapi, openapi_v2
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.protobuf_write import encode_body
+from ksql.schema.openapi import gnostic
+from ksql.schema.openapi import v2 as openapi_v2
+from ksql.schema.openapi import v3 as openapi
+from ksql.schema.protobuf.writing import encode_body
 from ksql.serve import mergedgroups
 from ksql.serve.exchange import GZIP_BYTES_MIN, JSON_TYPE, NO_CACHE, Compressor, Exchange, Header, yaml_of
 from ksql.serve.mergedgroups import Remotes

@@ -15,7 +15,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, encode
 from ksql.base.tasks import ThreadWorker
 from ksql.schema.errors import ApiError, TooLargeError, UnavailableError
-from ksql.schema.protobuf_write import encode_body
+from ksql.schema.protobuf.writing import encode_body
 from ksql.serve.listen import CONNECTION
 from ksql.serve.negotiation import PROTOBUF, YAML, error_media
 

@@ -10,7 +10,8 @@ from datetime import datetime
 import orjson
 
 from ksql.base.documents import Document, decode, encode
-from ksql.schema import protobuf_write, tables
+from ksql.schema.columns import tables
+from ksql.schema.protobuf import writing as protobuf_write
 from ksql.schema.resources import ResourceType
 from ksql.serve.exchange import yaml_of
 from ksql.serve.negotiation import PROTOBUF, YAML, Form, Wish

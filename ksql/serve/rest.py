@@ -14,7 +14,6 @@ from ksql.base.clock import Clock
 from ksql.base.documents import Document, decode
 from ksql.flow.admission import Admission, Flow
 from ksql.flow.work import width_of
-from ksql.schema import protobuf_write
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import (
     ApiError,
@@ -25,6 +24,7 @@ from ksql.schema.errors import (
     TooLargeError,
     TooManyRequestsError,
 )
+from ksql.schema.protobuf import writing as protobuf_write
 from ksql.schema.repeats import Repeats
 from ksql.schema.structure import internal_package
 from ksql.serve import bodies, deletion, forms, parameters

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from ksql.base.clock import Clock
-from ksql.schema import tables
+from ksql.schema.columns import tables
 from ksql.schema.errors import ApiError, GoneError, InternalError, TooManyRequestsError
 from ksql.schema.resources import ResourceType
 from ksql.serve.exchange import Exchange

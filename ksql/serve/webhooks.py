@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document, DocumentError, decode, encode
-from ksql.schema import custom_conversion
-from ksql.schema.custom import CustomVersion
+from ksql.schema.custom import conversion as custom_conversion
+from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import ApiError
 from ksql.serve.destinations import Backend, backend_of
 from ksql.state.objects import Objects

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ksql.base.documents import Document, canonical
-from ksql.schema import custom_bodies
-from ksql.schema.custom import CustomVersion
+from ksql.schema.custom import bodies as custom_bodies
+from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import InternalError, UnavailableError
 from ksql.schema.resources import ResourceType
 from ksql.state.entry import Entry

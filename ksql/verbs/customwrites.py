@@ -8,10 +8,12 @@ head held: when the object has moved meanwhile, the plan asks to be prepared onc
 from typing import Any
 
 from ksql.base.documents import Document, lookup, replaced
-from ksql.schema import custom_bodies, custom_values, faults, structure
-from ksql.schema.applying import Domain
-from ksql.schema.custom import CustomVersion
+from ksql.schema import faults, structure
+from ksql.schema.custom import bodies as custom_bodies
+from ksql.schema.custom import values as custom_values
+from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import Cause, InternalError, MethodNotAllowedError
+from ksql.schema.managed.applying import Domain
 from ksql.schema.metadata import validate_metadata
 from ksql.verbs import managing, refusals, shaping, subresources
 from ksql.verbs.admission import check_namespace

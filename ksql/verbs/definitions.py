@@ -8,7 +8,7 @@ A version that is served no more, or otherwise, ends its watches; their clients 
 import logging
 
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.custom import DEFINITIONS, Kinds
+from ksql.schema.custom.definitions import DEFINITIONS, Kinds
 from ksql.schema.resources import ResourceType
 from ksql.state.objects import Objects
 

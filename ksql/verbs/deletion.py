@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from ksql.base.clock import parse_rfc3339, rfc3339
 from ksql.base.documents import Document, lookup
-from ksql.schema.custom import DEFINITIONS, FINALIZER
+from ksql.schema.custom.definitions import DEFINITIONS, FINALIZER
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.decider import Author, Outcome, remove, update, with_metadata

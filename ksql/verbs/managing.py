@@ -1,6 +1,6 @@
 """Field managers in the write path: every write says whose fields it leaves behind.
 
-`ksql/schema/applying.py` knows the rules; here they meet a request: its version, its door, its manager and the
+`ksql/schema/managed/applying.py` knows the rules; here they meet a request: its version, its door, its manager and the
 object as it is. Managers are settled on the document as its author wrote it, with the schema's defaults and
 before admission adds what is the cluster's, so nobody manages what he never said.
 """
@@ -10,11 +10,13 @@ from typing import Any
 
 from ksql.base.clock import rfc3339
 from ksql.base.documents import Document
-from ksql.schema import applying, managers, printing, resets, typed, versions
-from ksql.schema.applying import Applied, Domain
+from ksql.schema import versions
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.fieldsets import FieldPath, difference, has, of, union
-from ksql.schema.managers import Managed, Share
+from ksql.schema.golang import printing
+from ksql.schema.managed import applying, managers, resets, typed
+from ksql.schema.managed.applying import Applied, Domain
+from ksql.schema.managed.fieldsets import FieldPath, difference, has, of, union
+from ksql.schema.managed.managers import Managed, Share
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.verbs import subresources
 from ksql.verbs.request import Request

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, DocumentError, decode, encode, lookup
 from ksql.log.protocol import EventFilter, EventLog, HorizonError
-from ksql.schema import gojson
 from ksql.schema.errors import BadRequestError, GoneError
+from ksql.schema.golang import gojson
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
 from ksql.verbs import freshness

@@ -7,9 +7,9 @@ The three kinds Kubernetes knows beside apply (which is `managing.py`'s); each i
 from typing import Any
 
 from ksql.base.documents import Document, merged
-from ksql.schema import jsonpatch, strategic
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError
+from ksql.schema.patches import jsonpatch, strategic
 from ksql.schema.resources import ResourceType
 
 

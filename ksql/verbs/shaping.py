@@ -12,9 +12,12 @@ import orjson
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document, encode
-from ksql.schema import defaults, faults, gated, printing, structure, validation, versions
+from ksql.schema import faults, structure, validation, versions
 from ksql.schema.catalogue import Catalogue
+from ksql.schema.defaults import engine as defaults
+from ksql.schema.defaults import gated
 from ksql.schema.errors import ApiError, BadRequestError, Cause
+from ksql.schema.golang import printing
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.verbs import refusals

@@ -9,8 +9,9 @@ from datetime import timedelta
 from ksql.auth.tokens import Bound, Look, Reference, Tokens
 from ksql.base.clock import Clock, rfc3339
 from ksql.base.documents import Document, lookup
-from ksql.schema import defaults, faults, structure
+from ksql.schema import faults, structure
 from ksql.schema.catalogue import Catalogue
+from ksql.schema.defaults import engine as defaults
 from ksql.schema.errors import ApiError, BadRequestError, Cause, ConflictError
 from ksql.schema.resources import GroupVersionKind
 from ksql.verbs import refusals, shaping

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, lookup
-from ksql.schema import cautions, structure
+from ksql.schema import structure
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import BadRequestError, NotImplementedYetError
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import ResourceType
+from ksql.schema.rules import cautions
 from ksql.verbs import (
     decider,
     deletion,

@@ -25,7 +25,7 @@ import uvloop
 
 from ksql.config import COLLECTOR_THRESHOLDS, SWITCH_SECONDS
 from ksql.log.migrate import migrate
-from ksql.schema import protobuf_write
+from ksql.schema.protobuf import writing as protobuf_write
 from tests.serve.cluster import TOKEN, listening, rooms
 
 PODS = 10_000

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksql.base.documents import Document, decode, encode
-from ksql.schema import applying, catalogue, fieldsets, managers, typed
-from ksql.schema import typed_walks as walks
-from ksql.schema.applying import Domain
+from ksql.schema import catalogue
 from ksql.schema.errors import ConflictError
-from ksql.schema.fieldsets import difference, intersection, union
+from ksql.schema.managed import applying, fieldsets, managers, typed, walks
+from ksql.schema.managed.applying import Domain
+from ksql.schema.managed.fieldsets import difference, intersection, union
 from ksql.schema.resources import GroupVersionKind
 
 SCHEMA: Document = {

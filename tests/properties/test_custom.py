@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksql.base.documents import canonical
-from ksql.schema.structural import Node, defaulted, pruned
-from ksql.schema.structural_rules import broken
-from ksql.schema.structural_values import duplicates, embedded_faults, faults_of
+from ksql.schema.custom.structural import Node, defaulted, pruned
+from ksql.schema.custom.structural_rules import broken
+from ksql.schema.custom.structural_values import duplicates, embedded_faults, faults_of
 
 NAMES = st.sampled_from(["a", "b", "c", "in", "x-y"])
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

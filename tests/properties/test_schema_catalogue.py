@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ksql.base.documents import encode
 from ksql.schema import catalogue, structure
-from ksql.schema.defaults import apply_defaults
+from ksql.schema.defaults.engine import apply_defaults
 from ksql.schema.derive import REF
 from ksql.schema.errors import ApiError
 from ksql.schema.faults import invalid

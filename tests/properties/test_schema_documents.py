@@ -14,8 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ksql.base.documents import canonical, differences, pointer
-from ksql.schema import catalogue, jsonpatch, protobuf, quantities, selectors, strategic
+from ksql.schema import catalogue, quantities, selectors
 from ksql.schema.errors import ApiError
+from ksql.schema.patches import jsonpatch, strategic
+from ksql.schema.protobuf import reading as protobuf
 
 CATALOGUE = catalogue.load()
 PODS = CATALOGUE.by_key("pods")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ksql.base.documents import decode
-from ksql.schema import gojson
+from ksql.schema.golang import gojson
 from ksql.serve import bodies, negotiation, parameters
 from tests.serve.cluster import TOKEN, Rooms, rooms
 

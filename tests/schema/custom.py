@@ -5,7 +5,7 @@ from typing import Any
 from ksql.base.documents import Document
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.custom import kinds_of
+from ksql.schema.custom.definitions import kinds_of
 from ksql.schema.resources import ResourceType
 
 NAMES = {"plural": "vals", "kind": "Val", "singular": "val", "listKind": "ValList"}

@@ -8,7 +8,8 @@ import pytest
 
 from ksql.auth.pki import make_authority
 from ksql.base.clock import SystemClock
-from ksql.schema import catalogue, cautions
+from ksql.schema import catalogue
+from ksql.schema.rules import cautions
 
 CATALOGUE = catalogue.load()
 

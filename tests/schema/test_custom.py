@@ -6,7 +6,7 @@ import pytest
 
 from ksql.base.documents import Document
 from ksql.schema import catalogue as catalogues
-from ksql.schema.custom import Kinds, kinds_of, version_place
+from ksql.schema.custom.definitions import Kinds, kinds_of, version_place
 from ksql.schema.jsonpath import PathError, parse
 from tests.schema.custom import established, spec_of
 

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from ksql.base.documents import Document
-from ksql.schema import cel, cel_types, custom_bodies, custom_values
+from ksql.schema.cel import programs as cel
+from ksql.schema.cel import types as cel_types
+from ksql.schema.custom import bodies as custom_bodies
+from ksql.schema.custom import values as custom_values
+from ksql.schema.custom.structural import Node
+from ksql.schema.custom.structural_rules import EVALUATIONS_MAX, check_rules
 from ksql.schema.errors import Cause
-from ksql.schema.structural import Node
-from ksql.schema.structural_rules import EVALUATIONS_MAX, check_rules
 from tests.schema.custom import kind, spec_of, val
 
 GOLDEN = Path(__file__).parent / "golden"

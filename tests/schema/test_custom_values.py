@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ksql.base.documents import Document
-from ksql.schema import custom_bodies, custom_values
+from ksql.schema.custom import bodies as custom_bodies
+from ksql.schema.custom import values as custom_values
+from ksql.schema.custom.structural import defaulted, pruned
 from ksql.schema.errors import ApiError, BadRequestError
-from ksql.schema.structural import defaulted, pruned
 from tests.schema.custom import kind, spec_of, val
 
 RECORDED = Path(__file__).parent / "golden" / "custom_values.jsonl"

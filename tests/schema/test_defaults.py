@@ -5,7 +5,7 @@ import pytest
 
 from ksql.base.documents import lookup
 from ksql.schema import catalogue
-from ksql.schema.defaults import apply_defaults, apply_kind_defaults
+from ksql.schema.defaults.engine import apply_defaults, apply_kind_defaults
 from ksql.schema.resources import GroupVersionKind
 
 KNOWN = catalogue.load()

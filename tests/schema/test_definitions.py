@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ksql.base.documents import Document
-from ksql.schema import catalogue, defaults, structure, validation
+from ksql.schema import catalogue, structure, validation
+from ksql.schema.defaults import engine as defaults
 from ksql.schema.errors import ApiError
 
 RECORDED = Path(__file__).parent / "golden" / "custom_definitions.jsonl"

@@ -3,7 +3,7 @@
 
 import pytest
 
-from ksql.schema import expressions
+from ksql.schema.cel import expressions
 from ksql.schema.errors import Cause
 
 

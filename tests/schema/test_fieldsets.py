@@ -2,9 +2,16 @@
 
 import pytest
 
-from ksql.schema import catalogue, fieldsets, typed
-from ksql.schema import typed_walks as walks
-from ksql.schema.fieldsets import FieldSetError, canonical, difference, intersection, recursive_difference, union
+from ksql.schema import catalogue
+from ksql.schema.managed import fieldsets, typed, walks
+from ksql.schema.managed.fieldsets import (
+    FieldSetError,
+    canonical,
+    difference,
+    intersection,
+    recursive_difference,
+    union,
+)
 from ksql.schema.resources import GroupVersionKind
 
 WEB = 'k:{"name":"web"}'

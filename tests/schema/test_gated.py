@@ -1,7 +1,7 @@
 """Fields behind a closed gate are dropped until the minor that opens it."""
 
 from ksql.schema import catalogue
-from ksql.schema.gated import without_closed
+from ksql.schema.defaults.gated import without_closed
 
 SLICE = {
     "spec": {

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ksql.base.documents import Document, canonical
-from ksql.schema import applying, catalogue, fieldsets, resets, typed
-from ksql.schema.applying import Domain
+from ksql.schema import catalogue
 from ksql.schema.errors import ApiError
+from ksql.schema.managed import applying, fieldsets, resets, typed
+from ksql.schema.managed.applying import Domain
 from ksql.schema.resources import GroupVersionKind
 from tests.schema.recorded import vectors
 

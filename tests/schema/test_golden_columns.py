@@ -7,7 +7,8 @@ see `recorded.py`. What a column's description says is our own.
 from datetime import datetime
 from typing import Any
 
-from ksql.schema import catalogue, tables
+from ksql.schema import catalogue
+from ksql.schema.columns import tables
 from tests.schema.recorded import vectors
 
 CATALOGUE = catalogue.load()

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ksql.schema import catalogue, strategic
+from ksql.schema import catalogue
 from ksql.schema.errors import ApiError
+from ksql.schema.patches import strategic
 from tests.schema.recorded import vectors
 
 CATALOGUE = catalogue.load()

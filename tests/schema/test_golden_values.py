@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ksql.base import documents
-from ksql.schema import catalogue, jsonpatch, quantities, selectors
+from ksql.schema import catalogue, quantities, selectors
 from ksql.schema.errors import ApiError
+from ksql.schema.patches import jsonpatch
 from tests.schema.recorded import vectors
 
 CONFIG_MAPS = catalogue.load().by_key("configmaps")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ksql.schema import jsonpatch
 from ksql.schema.errors import BadRequestError, InvalidError, TooLargeError
+from ksql.schema.patches import jsonpatch
 
 
 def run(document: Any, *operations: Any) -> Any:

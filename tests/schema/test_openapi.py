@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from ksql.schema import catalogue, derive, openapi
+from ksql.schema import catalogue, derive
 from ksql.schema.errors import NotFoundError
+from ksql.schema.openapi import v3 as openapi
 
 KNOWN = catalogue.load()
 

@@ -2,7 +2,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ksql.schema import catalogue, gnostic, openapi_v2
+from ksql.schema import catalogue
+from ksql.schema.openapi import gnostic
+from ksql.schema.openapi import v2 as openapi_v2
 
 KNOWN = catalogue.load()
 DOCUMENT = openapi_v2.document(KNOWN)

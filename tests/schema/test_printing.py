@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ksql.schema.printing import printed
+from ksql.schema.golang.printing import printed
 from ksql.schema.resources import GroupVersionKind
 
 

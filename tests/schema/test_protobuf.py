@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ksql.schema import catalogue, protobuf
+from ksql.schema import catalogue
 from ksql.schema.errors import ApiError, BadRequestError, TooLargeError, UnsupportedMediaTypeError
+from ksql.schema.protobuf import reading as protobuf
 from ksql.schema.resources import GroupVersionKind
 
 BODIES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "bodies_kubectl.json").read_bytes())

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import zstandard
 
-from ksql.schema import catalogue, protobuf, protobuf_write
+from ksql.schema import catalogue
+from ksql.schema.protobuf import reading as protobuf
+from ksql.schema.protobuf import writing as protobuf_write
 
 _PATH = Path(__file__).parent / "golden" / "protobuf.jsonl.zst"
 RECORDED: list[dict[str, Any]] = [

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksql.base.documents import Document
-from ksql.schema import catalogue, strategic, strategic_order
+from ksql.schema import catalogue
 from ksql.schema.errors import BadRequestError
+from ksql.schema.patches import strategic, strategic_order
 from ksql.schema.resources import GroupVersionKind
 
 CATALOGUE = catalogue.load()

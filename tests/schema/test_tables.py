@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ksql.schema import catalogue, tables
-from ksql.schema.columns import human_duration
+from ksql.schema import catalogue
+from ksql.schema.columns import tables
+from ksql.schema.columns.column import human_duration
 from ksql.schema.errors import BadRequestError, NotAcceptableError
 from ksql.schema.resources import GroupVersionKind
 

@@ -5,8 +5,8 @@ import pytest
 
 from ksql.base.documents import Document, removed, replaced
 from ksql.schema import catalogue
-from ksql.schema.defaults import apply_defaults
-from ksql.schema.printing import printed
+from ksql.schema.defaults.engine import apply_defaults
+from ksql.schema.golang.printing import printed
 from ksql.schema.resources import GroupVersionKind
 from ksql.schema.structure import check
 from ksql.schema.validation import invalid, validate, validate_body

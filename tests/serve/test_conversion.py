@@ -15,7 +15,7 @@ from ksql.log.protocol import EventLog
 from ksql.log.store import open_log
 from ksql.log.verify import verify
 from ksql.schema import catalogue as catalogues
-from ksql.schema.custom import DEFINITIONS
+from ksql.schema.custom.definitions import DEFINITIONS
 from ksql.schema.errors import ApiError, InternalError
 from ksql.serve import webhooks as calling
 from ksql.serve.webhooks import Webhooks

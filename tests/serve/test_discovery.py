@@ -2,7 +2,7 @@
 
 import pytest
 
-from ksql.schema import protobuf
+from ksql.schema.protobuf import reading as protobuf
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 KUBECTL = f"{AGGREGATED.format('v2')},{AGGREGATED.format('v2beta1')},application/json"

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from ksql.schema import protobuf, protobuf_write
+from ksql.schema.protobuf import reading as protobuf
+from ksql.schema.protobuf import writing as protobuf_write
 from ksql.schema.resources import GroupVersionKind
 
 MAPS = "/api/v1/namespaces/default/configmaps"

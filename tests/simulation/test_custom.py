@@ -7,7 +7,7 @@ import pytest
 from ksql.base.clock import Clock, run_virtual
 from ksql.base.documents import Document
 from ksql.schema import catalogue as catalogues
-from ksql.schema.custom import DEFINITIONS
+from ksql.schema.custom.definitions import DEFINITIONS
 from ksql.schema.errors import MethodNotAllowedError
 from ksql.simulation import Simulation
 from ksql.state.objects import Objects

@@ -7,7 +7,7 @@ import pytest
 from ksql.auth.identity import ADMIN_GROUP, User
 from ksql.base.clock import Clock, run_virtual
 from ksql.base.documents import Document
-from ksql.schema.custom import DEFINITIONS
+from ksql.schema.custom.definitions import DEFINITIONS
 from ksql.schema.errors import BadRequestError, ConflictError
 from ksql.simulation import Simulation
 from ksql.verbs.request import Options, Request

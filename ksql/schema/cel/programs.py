@@ -1,0 +1,183 @@
+"""Expressions in CEL, behind one small door: what everything else here knows of the library that runs them.
+
+An expression is looked at twice. `checked` compiles it against types made of a schema (`types.py`), so
+that a field that is not there, or a number compared with a text, is refused when the rule is written, in
+cel-go's words. `program` compiles it for evaluation over plain values, where an absent field is an error
+and never a zero. Nothing here reads a clock: what bounds an evaluation is its number of steps.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_optional, ext_strings
+from google.protobuf import descriptor_pool, duration_pb2, timestamp_pb2
+
+from ksql.schema.cel.functions import evaluated, typed
+from ksql.schema.golang.patterns import PatternError, compiled
+
+# Expressions kept compiled; a cluster with many operators has a few thousand.
+PROGRAMS_MAX = 8192
+# How long an expression may be. Longer ones are refused before they are read.
+EXPRESSION_CHARACTERS_MAX = 10_000
+
+Type = cel.Type
+# Values of these stand for instants and spans inside plain documents.
+Timestamp, Duration = timestamp_pb2.Timestamp, duration_pb2.Duration
+
+
+class CompilationError(ValueError):
+    """The expression is none, or not over these types; the message is cel-go's."""
+
+
+class EvaluationError(ValueError):
+    """It came to no value: a missing key, an overflow, too many steps."""
+
+
+def _extensions(functions: list[Any]) -> list[Any]:
+    # Ours come last: some share their name with the library's own, which only an extension may.
+    return [ext_strings.ExtStrings(), ext_optional.ExtOptional(), cel.CelExtension("kubernetes", functions)]
+
+
+def checked(expression: str, pool: Any, variables: Mapping[str, Any], optional_old: bool = False) -> str:
+    """The name of the type an expression has (BOOL, STRING, …) over variables of these types.
+
+    `pool` describes the messages among them; with `optional_old` there may be no oldSelf, and rules ask first.
+    `CompilationError` says what is wrong, as cel-go does.
+    """
+    if optional_old:
+        expression = outside_literals(expression, _OLD_SELF, "optional.of(oldSelf)")
+    _check_patterns(expression)
+    if len(expression) > EXPRESSION_CHARACTERS_MAX:
+        raise CompilationError(f"expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
+    try:
+        environment = cel.NewEnv(
+            descriptor_pool=pool, variables=dict(variables), extensions=_extensions(typed())
+        )
+        return str(environment.compile(expression).return_type().name())
+    except RuntimeError as error:
+        raise CompilationError(_go_words(str(error))) from None
+
+
+_MATCHES = re.compile(r"\.matches\(\s*('(?:[^'\\]|\\.)*')\s*\)")
+
+
+def _check_patterns(expression: str) -> None:
+    """Patterns that stand in the expression itself are read when the rule is written."""
+    for found in _MATCHES.finditer(expression):
+        pattern = found[1][1:-1]
+        if "\\" in pattern:
+            # Escapes are the compiler's to undo; what is wrong then shows when the rule is asked.
+            continue
+        try:
+            compiled(pattern)
+        except PatternError:
+            at = found.start(1)
+            mark = "." * at + "^"
+            said = f"ERROR: <input>:1:{at + 1}: invalid matches argument\n | {expression}\n | {mark}"
+            raise CompilationError(said) from None
+
+
+_CHAIN = re.compile(
+    r"<input>:(\d+):(\d+): undeclared reference to '([A-Za-z_]\w*)(\.[\w.]+)' "
+    r"(\(in container '[^']*'\)\n \| .*\n \| )\.*\^"
+)
+
+
+def _root_alone(found: re.Match[str]) -> str:
+    """Of a chain of names whose first is unknown, cel-go names that one alone, where it stands."""
+    line, column, root, rest, between = found.groups()
+    start = int(column) - len(root) - rest.rindex(".")
+    return f"<input>:{line}:{start}: undeclared reference to '{root}' {between}{'.' * (start - 1)}^"
+
+
+def _go_words(text: str) -> str:
+    """The compiler's complaint as cel-go words it."""
+    text = re.sub(r"^[A-Z_]+: ", "", text)
+    text = re.sub(r" \[[A-Z_]+\]$", "", text).rstrip()
+    # What follows from an error already told cel-go does not tell.
+    told = [part for part in re.split(r"\n(?=ERROR: )", text) if "'*error*'" not in part]
+    text = "\n".join(told).replace("null_type", "null")
+    text = _CHAIN.sub(_root_alone, text)
+    return re.sub(r"undefined field '([^']*)' not found in struct '[^']*'", r"undefined field '\1'", text)
+
+
+_OLD_SELF = re.compile(r"\boldSelf\b")
+_LITERAL = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
+_OPTIONAL_OLD = "(hasOldSelf__ ? optional.of(oldSelf__) : optional.none())"
+
+
+class Program:
+    """An expression ready to be evaluated over `self` and, where it is given, `oldSelf`."""
+
+    def __init__(self, expression: str, optional_old: bool = False) -> None:
+        names = ["self", "oldSelf__" if optional_old else "oldSelf"]
+        variables = dict.fromkeys(names, Type.DYN)
+        if optional_old:
+            variables["hasOldSelf__"] = Type.BOOL
+            expression = outside_literals(expression, _OLD_SELF, _OPTIONAL_OLD)
+        self._optional = optional_old
+        try:
+            environment = cel.NewEnv(
+                descriptor_pool=descriptor_pool.Default(), variables=variables,
+                extensions=_extensions(evaluated()),
+            )  # fmt: skip
+            self._program = environment.compile(expression)
+        except RuntimeError as error:
+            raise CompilationError(_go_words(str(error))) from None
+
+    def run(self, value: Any, old: Any = None, has_old: bool = False) -> Any:
+        """What it comes to; `EvaluationError` says why it comes to nothing."""
+        data = {"self": value}
+        if self._optional:
+            data |= {"oldSelf__": old, "hasOldSelf__": has_old}
+        elif has_old:
+            data["oldSelf"] = old
+        try:
+            found = self._program.eval(data=data)
+        except RuntimeError as error:
+            raise EvaluationError(_error_words(str(error))) from None
+        if found.type() == Type.ERROR:
+            raise EvaluationError(_error_words(str(found.value())))
+        return found.plain_value()
+
+
+@lru_cache(PROGRAMS_MAX)
+def program(expression: str, optional_old: bool = False) -> Program:
+    """The expression compiled for evaluation, once for all who use it."""
+    return Program(expression, optional_old)
+
+
+def outside_literals(expression: str, what: re.Pattern[str], instead: str) -> str:
+    """The expression with a word replaced, but not where it stands in a text."""
+    parts, at = [], 0
+    for literal in _LITERAL.finditer(expression):
+        parts += [what.sub(instead, expression[at : literal.start()]), literal.group()]
+        at = literal.end()
+    return "".join([*parts, what.sub(instead, expression[at:])])
+
+
+def mentions(expression: str, name: str) -> bool:
+    """Whether the expression uses a variable."""
+    return re.search(rf"\b{name}\b", _LITERAL.sub("", expression)) is not None
+
+
+_KEY = re.compile(r'Key not found in map : "?(.*?)"?$')
+_INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
+
+
+def _error_words(text: str) -> str:
+    """The evaluator's complaint as cel-go words it."""
+    text = re.sub(r"^[A-Z_]+: ", "", text)
+    text = re.sub(r" \[[A-Z_]+\]$", "", text).strip()
+    if found := _KEY.match(text):
+        return f"no such key: {found[1]}"
+    if found := _INDEX.match(text):
+        return f"index out of bounds: {found[1]}"
+    if text.startswith("No matching overloads found"):
+        return "no such overload"
+    if text == "Iteration budget exceeded":
+        return "operation cancelled: actual cost limit exceeded"
+    return text
