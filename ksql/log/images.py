@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ksql.log.codec import Codec, PayloadError
+from ksql.log.delta import Base
 from ksql.log.pages import Fragment, Page, Shelf
 from ksql.log.schema import events
 
@@ -146,7 +147,7 @@ class Images:
                 continue
             kept = self._bases.get(base)
             if kept is not None:
-                found[base] = kept[1]
+                found[base] = kept.image
             else:
                 missing[base] = row
         pages = self.pages(connection, missing) if missing else {}
@@ -155,7 +156,7 @@ class Images:
             if fragment.base:
                 raise PayloadError(f"it differs from r{base}, which is not whole")
             found[base] = image = fragment.whole(row.uid, row.name)
-            self._bases.put(base, base, image)
+            self._bases.put(base, Base(base, image))
         return found
 
 

@@ -16,6 +16,7 @@ from itertools import accumulate
 
 from ksql.log import delta
 from ksql.log.codec import Codec, PayloadError, can_shorten, restored, shortened
+from ksql.log.delta import Base
 from ksql.log.event import Change, Draft
 from ksql.log.transaction import Transaction
 
@@ -36,24 +37,24 @@ _SKIPPED = 0x80
 
 
 class Shelf:
-    """Bytes by number, the oldest dropped when they grow too many."""
+    """Whole images by number, the oldest dropped when their bytes grow too many."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max, self._bytes = bytes_max, 0
-        self._kept: dict[int, tuple[int, bytes]] = {}
-        self.get: Callable[[int], tuple[int, bytes] | None] = self._kept.get
+        self._kept: dict[int, Base] = {}
+        self.get: Callable[[int], Base | None] = self._kept.get
 
-    def put(self, number: int, revision: int, image: bytes) -> None:
+    def put(self, number: int, base: Base) -> None:
         self.drop(number)
-        self._kept[number] = (revision, image)
-        self._bytes += len(image)
+        self._kept[number] = base
+        self._bytes += len(base.image)
         while self._bytes > self._bytes_max:
             self.drop(next(iter(self._kept)))
 
     def drop(self, number: int) -> None:
         found = self._kept.pop(number, None)
         if found is not None:
-            self._bytes -= len(found[1])
+            self._bytes -= len(found.image)
 
     def clear(self) -> None:
         self._kept.clear()
@@ -143,11 +144,11 @@ class Pager:
         self.codec = codec
         self._bases = Shelf(BASE_BYTES_MAX)
 
-    def pages(self, transaction: Transaction) -> tuple[list[bytes | None], dict[int, tuple[int, bytes] | None], int]:
+    def pages(self, transaction: Transaction) -> tuple[list[bytes | None], dict[int, Base | None], int]:
         """For each row its payload column (None: it stands on the page of an earlier row), the bases
         to `keep` once all is committed, and how many images are whole."""
         out: list[bytes | None] = []
-        fresh: dict[int, tuple[int, bytes] | None] = {}
+        fresh: dict[int, Base | None] = {}
         page: list[tuple[int, bytes]] = []
         opened = size = skipped = whole = 0
         for row, draft in zip(transaction.rows, transaction.drafts, strict=True):
@@ -171,19 +172,19 @@ class Pager:
 
     def _fragment(
         self, stream: int, revision: int, draft: Draft, spelled: str,
-        fresh: dict[int, tuple[int, bytes] | None],
+        fresh: dict[int, Base | None],
     ) -> bytes:  # fmt: skip
         payload, script, data = draft.payload, None, b""
         if draft.change is not Change.ADDED and not draft.transient:
             base = fresh.get(stream) or self._bases.get(stream)
-            if base is not None and (script := delta.difference(base[1], payload)) is not None:
-                distance = revision - base[0]
+            if base is not None and (script := delta.difference(base, payload)) is not None:
+                distance = revision - base.revision
                 data = (
                     struct.pack(">BI", _NEAR, distance) if distance < 1 << 32 else struct.pack(">BQ", _FAR, distance)
                 ) + script
         if script is None:
             if not draft.transient:
-                fresh[stream] = (revision, payload)
+                fresh[stream] = Base(revision, payload)
             if can_shorten(payload):
                 data = bytes((_WHOLE,)) + shortened(payload, draft.stream.uid, draft.stream.name)
             else:
@@ -195,13 +196,13 @@ class Pager:
             data = struct.pack(">BH", data[0] | _SPELLED, len(text)) + text + data[1:]
         return data
 
-    def keep(self, fresh: dict[int, tuple[int, bytes] | None]) -> None:
+    def keep(self, fresh: dict[int, Base | None]) -> None:
         """These are committed: differences may be taken from them."""
         for stream, base in fresh.items():
             if base is None:
                 self._bases.drop(stream)
             else:
-                self._bases.put(stream, *base)
+                self._bases.put(stream, base)
 
     def forget(self) -> None:
         """Nothing is certain of what the database has: begin with whole images again."""

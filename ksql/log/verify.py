@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ksql.base.documents import DocumentError, decode
 from ksql.log.codec import PayloadError
+from ksql.log.delta import Base
 from ksql.log.event import Change
 from ksql.log.images import portions
 from ksql.log.pages import BASE_BYTES_MAX, Page, Shelf
@@ -185,16 +186,16 @@ class _Check:
         if not fragment.base:
             whole = fragment.whole(unpack(uid), name)
             if not heartbeat:
-                self.bases.put(stream, revision, whole)
+                self.bases.put(stream, Base(revision, whole))
             return whole
         kept = self.bases.get(stream)
-        if kept is None or kept[0] != fragment.base:
+        if kept is None or kept.revision != fragment.base:
             base = self.images.pages(self.connection, [fragment.base])[fragment.base].fragment(fragment.base)
             if base.base:
                 raise PayloadError(f"it differs from r{fragment.base}, which is not whole")
-            kept = (fragment.base, base.whole(unpack(uid), name))
-            self.bases.put(stream, *kept)
-        return fragment.upon(kept[1])
+            kept = Base(fragment.base, base.whole(unpack(uid), name))
+            self.bases.put(stream, kept)
+        return fragment.upon(kept.image)
 
     def _ending(self) -> Iterator[Difference]:
         """The head against what was found."""

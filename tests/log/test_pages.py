@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ksql.base.clock import SystemClock
 from ksql.log import images, migrate, pages
+from ksql.log.delta import Base
 from ksql.log.event import Change, Draft
 from ksql.log.protocol import EventFilter
 from ksql.log.store import SqlEventLog, open_log
@@ -152,12 +153,13 @@ def test_what_was_not_committed_is_nobodys_base() -> None:
 def test_a_shelf_drops_the_oldest_beyond_its_bytes() -> None:
     shelf = pages.Shelf(100)
     for number in range(10):
-        shelf.put(number, number, b"x" * 30)
+        shelf.put(number, Base(number, b"x" * 30))
     assert [number for number in range(10) if shelf.get(number)] == [7, 8, 9]
-    shelf.put(8, 20, b"y" * 90)
-    assert (shelf.get(8), shelf.get(7), shelf.get(9)) == ((20, b"y" * 90), None, None)
+    newer = Base(20, b"y" * 90)
+    shelf.put(8, newer)
+    assert (shelf.get(8), shelf.get(7), shelf.get(9)) == (newer, None, None)
     shelf.drop(8)
-    shelf.put(1, 1, b"z" * 100)
+    shelf.put(1, Base(1, b"z" * 100))
     assert shelf.get(1) is not None
 
 
