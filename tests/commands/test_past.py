@@ -12,7 +12,7 @@ import typer
 import yaml
 from typer.testing import CliRunner, Result
 
-from ksql.commands import door, past
+from ksql.commands import asking, door, history, past
 from tests.history import story
 from tests.serve.gql_door import ADMIN, app_of, as_user, listening, until
 
@@ -108,7 +108,7 @@ async def test_events_are_filtered_and_oldest_first(tmp_path: Path) -> None:
 
 
 async def test_pages_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past, "PAGE", 5)
+    monkeypatch.setattr(asking, "PAGE", 5)
     async with shell(tmp_path) as sh:
         found = json.loads(await sh.out("events", "--limit", "0", "-o", "json"))
         assert [event["revision"] for event in found] == list(range(1, sh.told.log.head + 1))
@@ -252,12 +252,12 @@ async def test_following_goes_on_where_it_was_when_the_server_comes_back(
 ) -> None:
     monkeypatch.setattr(door, "RETRY_SECONDS", 0.02)
     told_lines: list[int] = []
-    monkeypatch.setattr(past, "_print_event", lambda event: told_lines.append(event["revision"]))
+    monkeypatch.setattr(history, "print_event", lambda event: told_lines.append(event["revision"]))
     async with story.told() as told:
         async with serving(told) as server:
             kubeconfig(tmp_path, server)
-            where = past.Where(None, tmp_path, "", "")
-            following = asyncio.create_task(past._events(where, {}, "r20", "", past.Output.text, 50, True))
+            where = asking.Where(None, tmp_path, "", "")
+            following = asyncio.create_task(history._events(where, {}, "r20", "", asking.Output.text, 50, True))
             await told_until(told_lines, 22)
             await told.create("configmaps", "v1", "ConfigMap", "one", story.BOB)
             await told_until(told_lines, 23)

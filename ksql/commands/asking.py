@@ -1,0 +1,128 @@
+"""What the questions about the past share: their options, the way they are run, and how pages are joined."""
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ksql.commands import printing
+from ksql.commands.door import AnswerError, Door
+from ksql.kubeconfig import Connection, KubeconfigError, load
+
+LIMIT_DEFAULT = 50
+PAGE = 500  # of one request when more is wanted; half of what the server gives at most
+
+
+class Output(StrEnum):
+    text = "text"
+    wide = "wide"
+    json = "json"
+    yaml = "yaml"
+
+
+class Verb(StrEnum):
+    """The names are GraphQL's, the values what people type."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    PATCH = "patch"
+    APPLY = "apply"
+    DELETE = "delete"
+    DELETE_COLLECTION = "deletecollection"
+
+
+Kubeconfig = Annotated[
+    Path | None, typer.Option("--kubeconfig", help="As kubectl's: instead of $KUBECONFIG or ~/.kube/config.")
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="A cluster's data directory: ask it with its own kubeconfig.")
+]
+ContextName = Annotated[str, typer.Option("--context", help="Which context of the kubeconfig.")]
+Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Default: the context's.")]
+AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="In all namespaces.")]
+OutputForm = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many, the newest; 0: all.")]
+Target = Annotated[str, typer.Argument(metavar="KIND/NAME", help="deployment/web, pod/a, node/node-2.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The server and the namespace that the options mean."""
+
+    kubeconfig: Path | None
+    data: Path | None
+    context: str
+    namespace: str
+
+    def connection(self) -> Connection:
+        if self.data is not None and self.kubeconfig is not None:
+            raise Wrong("give --data or --kubeconfig, not both")
+        given = self.data / "kubeconfig" if self.data is not None else self.kubeconfig
+        return load(*([given] if given else []), context=self.context, namespace=self.namespace)
+
+
+class Wrong(Exception):
+    """The arguments do not make a question."""
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command; errors become one line and an exit code."""
+    try:
+        asyncio.run(work)
+    except (Wrong, KubeconfigError) as error:
+        raise refused(error, 2) from None
+    except AnswerError as error:
+        raise refused(error, 2 if error.asked_wrongly else 1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def refused(error: Exception, code: int) -> typer.Exit:
+    typer.echo(f"ksql: {error}", err=True)
+    return typer.Exit(code)
+
+
+def pair(target: str) -> tuple[str, str]:
+    kind, slash, name = target.partition("/")
+    if not slash or not kind or not name:
+        raise Wrong(f'"{target}" is not KIND/NAME: write deployment/web')
+    return kind, name
+
+
+async def paged(
+    door: Door, operation: str, field: str, asked: dict[str, Any], limit: int
+) -> AsyncIterator[Any]:
+    """The nodes of a connection, over as many pages as the limit wants (0: all)."""
+    after, left = None, limit
+    while True:
+        first = min(PAGE, left) if limit else PAGE
+        page = (await door.ask(operation, {**asked, "first": first, "after": after}))[field]
+        for node in page["nodes"]:
+            yield node
+        left -= len(page["nodes"])
+        if not page["pageInfo"]["hasNextPage"] or (limit and left <= 0):
+            return
+        after = page["pageInfo"]["endCursor"]
+
+
+def print_event(event: dict[str, Any]) -> None:
+    revision = printing.paint(printing.revision(event["revision"]), "cyan")
+    typer.echo(f"{revision}  {printing.local(event['time'])}  {event['sentence']}")
+
+
+async def never_seen(door: Door, kind: str, namespace: str, name: str) -> AnswerError:
+    """Nothing by that name was ever seen: say so, with names that look like it."""
+    found = await door.ask("names", {"kind": kind, "namespace": namespace})
+    near = difflib.get_close_matches(name, [node["name"] for node in found["objects"]["nodes"]], 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    where = f" in namespace {namespace}" if found["objects"]["nodes"] and _namespaced(found) else ""
+    return AnswerError(f"there is no {kind}/{name}{where}, and the log has never seen one{hint}", "NOT_FOUND")
+
+
+def _namespaced(found: Any) -> bool:
+    return any(node["namespace"] for node in found["objects"]["nodes"])

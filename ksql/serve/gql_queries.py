@@ -1,0 +1,10 @@
+"""GraphQL's root of questions, put together from the groups that each live in a module of their own."""
+
+import strawberry
+
+from ksql.serve import gql_roots
+
+
+@strawberry.type(description="Everything that can be asked.")
+class Query(gql_roots.Query):
+    """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
