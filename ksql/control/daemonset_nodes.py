@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ksql.base.documents import Document, canonical, decode
-from ksql.control.placement_demand import Constraints
-from ksql.control.placement_terms import affinity_suits, untolerated
 from ksql.control.pods import node_name
+from ksql.control.scheduling.demand import Constraints
+from ksql.control.scheduling.terms import affinity_suits, untolerated
 
 # Daemons stay on nodes in trouble and start on nodes that are closed to others.
 _TOLERATED = (

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from ksql.base.clock import parse_rfc3339, rfc3339
 from ksql.base.documents import Document
-from ksql.control.placement_terms import tolerates
 from ksql.control.plan import Amend, Change, Remark, Remove, removal
 from ksql.control.pods import condition, is_ready, is_terminal, is_terminating
+from ksql.control.scheduling.terms import tolerates
 from ksql.recorder import NORMAL
 
 # How long a node may be silent before its state is unknown: four renewals of its lease (the default of

@@ -35,7 +35,7 @@ from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.rootca import RootCertificates
-from ksql.control.scheduler import Scheduler
+from ksql.control.scheduling.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
 from ksql.control.statefulset import StatefulSets
 from ksql.schema.catalogue import Catalogue

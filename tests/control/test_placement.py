@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from ksql.control.placement import Decision, place
-from ksql.control.placement_cluster import Cluster
-from ksql.control.placement_demand import demand_of, requests_of
+from ksql.control.scheduling.cluster import Cluster
+from ksql.control.scheduling.demand import demand_of, requests_of
+from ksql.control.scheduling.placement import Decision, place
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"

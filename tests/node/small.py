@@ -9,7 +9,7 @@ from ksql.base.tasks import Tasks
 from ksql.control.controller import Kit
 from ksql.control.informer import Informers
 from ksql.control.nodelifecycle import NodeLifecycle
-from ksql.control.scheduler import Scheduler
+from ksql.control.scheduling.scheduler import Scheduler
 from ksql.log.protocol import EventFilter
 from ksql.log.store import open_log
 from ksql.node import machine

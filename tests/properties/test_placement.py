@@ -5,9 +5,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksql.control.placement import place
-from ksql.control.placement_cluster import Cluster
-from ksql.control.placement_demand import demand_of
+from ksql.control.scheduling.cluster import Cluster
+from ksql.control.scheduling.demand import demand_of
+from ksql.control.scheduling.placement import place
 
 NAMES = ["a", "b", "c", "d"]
 TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}

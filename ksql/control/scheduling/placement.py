@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ksql.base.documents import Document
-from ksql.control.placement_cluster import Cluster, NodeView
-from ksql.control.placement_demand import Demand
-from ksql.control.placement_filters import filters_for, lacking
-from ksql.control.placement_scores import preferences, room_and_balance
-from ksql.control.placement_terms import Verdict
+from ksql.control.scheduling.cluster import Cluster, NodeView
+from ksql.control.scheduling.demand import Demand
+from ksql.control.scheduling.filters import filters_for, lacking
+from ksql.control.scheduling.scores import preferences, room_and_balance
+from ksql.control.scheduling.terms import Verdict
 
 # How many of the best nodes a decision names: enough to see by how much the chosen one won, few enough
 # to be kept with every binding.

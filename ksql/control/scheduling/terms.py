@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ksql.base.documents import Document
-from ksql.control.placement_demand import Constraints
+from ksql.control.scheduling.demand import Constraints
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 

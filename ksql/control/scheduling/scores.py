@@ -7,10 +7,10 @@ image locality: a simulated node has every image or none.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ksql.control.placement_cluster import Cluster, NodeView
-from ksql.control.placement_demand import ZONE, Demand
-from ksql.control.placement_filters import domains
-from ksql.control.placement_terms import Verdict
+from ksql.control.scheduling.cluster import Cluster, NodeView
+from ksql.control.scheduling.demand import ZONE, Demand
+from ksql.control.scheduling.filters import domains
+from ksql.control.scheduling.terms import Verdict
 
 SCORE_MAX = 100
 

@@ -6,9 +6,9 @@ uses none of them costs nothing here. Reasons are in kube-scheduler's words, sin
 
 from collections.abc import Callable, Mapping
 
-from ksql.control.placement_cluster import Cluster, NodeView
-from ksql.control.placement_demand import Demand, Spread, Term
-from ksql.control.placement_terms import Verdict
+from ksql.control.scheduling.cluster import Cluster, NodeView
+from ksql.control.scheduling.demand import Demand, Spread, Term
+from ksql.control.scheduling.terms import Verdict
 
 TOO_MANY_PODS = "Too many pods"
 PORTS = "node(s) didn't have free ports for the requested pod ports"

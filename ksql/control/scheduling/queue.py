@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from ksql.base.documents import Document
-from ksql.control.placement_demand import Demand
+from ksql.control.scheduling.demand import Demand
 
 # kube-scheduler's numbers: waits after the first, second… failure; and the longest that a pod is left
 # alone even though nothing happened that should help it.

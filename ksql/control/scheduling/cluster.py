@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from ksql.base.documents import Document
-from ksql.control.placement_demand import Constraints, Demand, Interest, Term, amounts, demand_of
-from ksql.control.placement_terms import Verdict, verdict
+from ksql.control.scheduling.demand import Constraints, Demand, Interest, Term, amounts, demand_of
+from ksql.control.scheduling.terms import Verdict, verdict
 
 # Kept answers for that many templates; a cluster has hundreds. When it is full all are dropped at once:
 # they are rebuilt in a fraction of a millisecond each.

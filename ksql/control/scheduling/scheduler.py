@@ -17,11 +17,11 @@ from ksql.base.documents import Document, encode
 from ksql.base.tasks import Tasks
 from ksql.control.controller import Kit
 from ksql.control.informer import Update
-from ksql.control.placement import Decision, place
-from ksql.control.placement_cluster import TERMINAL, Cluster
-from ksql.control.placement_demand import Demand, demand_of
-from ksql.control.placement_queue import SET_ASIDE_SECONDS_MAX, Pending, PlacementQueue
 from ksql.control.pods import condition
+from ksql.control.scheduling.cluster import TERMINAL, Cluster
+from ksql.control.scheduling.demand import Demand, demand_of
+from ksql.control.scheduling.placement import Decision, place
+from ksql.control.scheduling.queue import SET_ASIDE_SECONDS_MAX, Pending, PlacementQueue
 from ksql.control.trigger import INTENT
 from ksql.recorder import NORMAL, WARNING, Note, Recorder
 from ksql.schema.errors import ApiError, ConflictError, NotFoundError
