@@ -1,17 +1,20 @@
 """One database behind the log: which dialect, its engine, and what its errors mean."""
 
 import sqlite3
-from collections.abc import Sequence
 from typing import Protocol, cast
 
 import sqlalchemy as sa
 
 from ksql.log import postgresql, sqlite
+from ksql.log.pages import Paging
 from ksql.log.transaction import Transaction
 
 
 class Dialect(Protocol):
     """What differs between the two databases: `sqlite.py` and `postgresql.py`."""
+
+    # Whether `insert` makes the pages while the database takes the first of them; else they are made before.
+    SENDS_AHEAD: bool
 
     def create_engine(self, url: sa.URL) -> sa.Engine: ...
 
@@ -25,9 +28,7 @@ class Dialect(Protocol):
 
     def snapshot(self, connection: sa.Connection) -> None: ...
 
-    def insert(
-        self, connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], writer: str
-    ) -> bool: ...
+    def insert(self, connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str) -> bool: ...
 
 
 def dialect_of(url: sa.URL) -> Dialect:

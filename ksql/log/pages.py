@@ -11,7 +11,7 @@ revision stands after the first, how long each fragment is, and the fragments.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from ksql.log import delta
@@ -144,33 +144,11 @@ class Pager:
         self.codec = codec
         self._bases = Shelf(BASE_BYTES_MAX)
 
-    def pages(self, transaction: Transaction) -> tuple[list[bytes | None], dict[int, Base | None], int]:
-        """For each row its payload column (None: it stands on the page of an earlier row), the bases
-        to `keep` once all is committed, and how many images are whole."""
-        out: list[bytes | None] = []
-        fresh: dict[int, Base | None] = {}
-        page: list[tuple[int, bytes]] = []
-        opened = size = skipped = whole = 0
-        for row, draft in zip(transaction.rows, transaction.drafts, strict=True):
-            revision, stream, *_, gap, spelled = row
-            data = self._fragment(stream, revision, draft, spelled, fresh)
-            whole += data[0] & ~_SPELLED in (_WHOLE, _VERBATIM)
-            if draft.transient:
-                out.append(self.codec.encode(text_of(revision, 0, [(revision, data)])))
-                continue
-            size += len(data)
-            if page and (len(page) == PAGE_EVENTS or size > PAGE_BYTES or revision - page[0][0] > _PAGE_REVISIONS):
-                out[opened] = self.codec.encode(text_of(page[0][0], skipped, page))
-                page, size = [], len(data)
-            if not page:
-                opened, skipped = len(out), gap
-            page.append((revision, data))
-            out.append(None)
-        if page:
-            out[opened] = self.codec.encode(text_of(page[0][0], skipped, page))
-        return out, fresh, whole
+    def paging(self, transaction: Transaction) -> "Paging":
+        """The pages of a transaction, not made yet."""
+        return Paging(self, transaction)
 
-    def _fragment(
+    def fragment(
         self, stream: int, revision: int, draft: Draft, spelled: str,
         fresh: dict[int, Base | None],
     ) -> bytes:  # fmt: skip
@@ -207,3 +185,48 @@ class Pager:
     def forget(self) -> None:
         """Nothing is certain of what the database has: begin with whole images again."""
         self._bases.clear()
+
+
+class Paging:
+    """The pages of one transaction, made one after another, so that the first can be on their way meanwhile."""
+
+    def __init__(self, pager: Pager, transaction: Transaction) -> None:
+        self._pager, self._transaction = pager, transaction
+        # For each row its payload column; None: it stands on the page of an earlier row.
+        self.payloads: list[bytes | None] = []
+        # The bases to `keep` once all is committed, and how many images are whole.
+        self.fresh: dict[int, Base | None] = {}
+        self.whole = 0
+        self.done = False
+
+    def finish(self) -> list[bytes | None]:
+        """Make all of them."""
+        for _ in self.ready():
+            pass
+        return self.payloads
+
+    def ready(self) -> Iterator[int]:
+        """Make them; after each, how many rows have their payload column for good."""
+        out, encode = self.payloads, self._pager.codec.encode
+        page: list[tuple[int, bytes]] = []
+        opened = size = skipped = 0
+        for row, draft in zip(self._transaction.rows, self._transaction.drafts, strict=True):
+            revision, stream, *_, gap, spelled = row
+            data = self._pager.fragment(stream, revision, draft, spelled, self.fresh)
+            self.whole += data[0] & ~_SPELLED in (_WHOLE, _VERBATIM)
+            if draft.transient:
+                out.append(encode(text_of(revision, 0, [(revision, data)])))
+                continue
+            size += len(data)
+            if page and (len(page) == PAGE_EVENTS or size > PAGE_BYTES or revision - page[0][0] > _PAGE_REVISIONS):
+                out[opened] = encode(text_of(page[0][0], skipped, page))
+                yield len(out)
+                page, size = [], len(data)
+            if not page:
+                opened, skipped = len(out), gap
+            page.append((revision, data))
+            out.append(None)
+        if page:
+            out[opened] = encode(text_of(page[0][0], skipped, page))
+        self.done = True
+        yield len(out)

@@ -1,20 +1,21 @@
-"""PostgreSQL: one statement per batch, wake-ups by NOTIFY.
+"""PostgreSQL: a few statements per batch in one round trip, wake-ups by NOTIFY.
 
-Moving the head and inserting everything is one statement with many parts: one round trip, one plan, one
-commit. It does nothing when the head is not where the transaction was decided, so no lock is held while
-Python thinks. Columns travel as binary arrays built by hand and go straight to libpq: a driver's adaptation
-of each element would cost more than the insert.
+Moving the head is the first statement, and the others insert nothing when it was not where the transaction was
+decided. They are sent one after another while the pages of the next are made (`libpq.py`): what the server does for
+the first events of a batch costs no time beside what we do for the last. Columns travel as binary arrays.
 """
 
-import struct
 from collections.abc import AsyncIterator, Sequence
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ksql.log.pages import Paging
 from ksql.log.schema import INSERT_EVENTS, INSERT_TRANSIENT
 from ksql.log.transaction import Transaction
+
+if TYPE_CHECKING:
+    from ksql.log.libpq import Sending
 
 CHANNEL = "ksql_head"
 # A connection that says nothing within a transaction is dead; it must not keep the head.
@@ -23,9 +24,9 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 CONNECT_SECONDS = 5
 VERSION_MIN = 14
 
-# Type numbers of PostgreSQL, the same in every version.
-_BYTEA, _INT8, _INT4, _TEXT, _UUID = 17, 20, 23, 25, 2950
-_NULL = b"\xff\xff\xff\xff"
+# So many events go to the server in one statement, and while it takes them the next pages are made.
+PORTION_EVENTS = 24
+SENDS_AHEAD = True
 
 
 class MissingDriverError(RuntimeError):
@@ -34,37 +35,6 @@ class MissingDriverError(RuntimeError):
 
 class TooOldError(RuntimeError):
     """The server is older than what is tested."""
-
-
-def _numbers(items: Sequence[int], oid: int) -> bytes:
-    """An array of int4 or int8 in PostgreSQL's binary form: one dimension counted from 1, no nulls, each
-    number after its width."""
-    count = len(items)
-    if not count:
-        return struct.pack(">3I", 0, 0, oid)
-    width, letter = (8, "q") if oid == _INT8 else (4, "i")
-    pairs = [width] * (2 * count)
-    pairs[1::2] = items
-    return _layout(count, letter).pack(1, 0, oid, count, 1, *pairs)
-
-
-@cache
-def _layout(count: int, letter: str) -> struct.Struct:
-    # As many as there are sizes of a batch.
-    return struct.Struct(">5I" + f"i{letter}" * count)
-
-
-def _texts(items: Sequence[bytes | None], oid: int) -> bytes:
-    """An array of bytea, text or uuid in binary form, each after its length; None is null."""
-    if not items:
-        return struct.pack(">3I", 0, 0, oid)
-    parts = [struct.pack(">5I", 1, 1, oid, len(items), 1)]
-    for item in items:
-        if item is None:
-            parts.append(_NULL)
-        else:
-            parts += (len(item).to_bytes(4), item)
-    return b"".join(parts)
 
 
 def create_engine(url: sa.URL) -> sa.Engine:
@@ -147,94 +117,69 @@ def _images(first: int) -> str:
     return _IMAGE.format(*[f"${first + n}" for n in range(_WIDTH)])
 
 
-_APPEND = f"""
+_HEAD = f"""
 WITH moved AS (
   UPDATE head SET revision = $1, durable = $2, time = $3 WHERE id = 1 AND revision = $4 RETURNING 1
 ), born AS (
   INSERT INTO streams (id, place, uid, name)
   SELECT unnest($6::bigint[]), unnest($7::int[]), unnest($8::bytea[]), unnest($9::text[]) FROM moved
-), event AS (
-  {INSERT_EVENTS} SELECT {_images(10)} FROM moved
 )
 SELECT pg_notify('{CHANNEL}', $5) FROM moved
 """
-_TRANSIENT = f"{INSERT_TRANSIENT} SELECT {_images(1)}"
-_STATEMENTS = {b"ksql_append": _APPEND.encode(), b"ksql_transient": _TRANSIENT.encode()}
+# The head's row is this transaction's own, or it did not move: then the rest adds nothing.
+_OURS = " FROM head WHERE id = 1 AND xmin = pg_current_xact_id_if_assigned()::xid"
+_EVENTS = f"{INSERT_EVENTS} SELECT {_images(1)}{_OURS}"
+_TRANSIENT = f"{INSERT_TRANSIENT} SELECT {_images(1)}{_OURS}"
+_STATEMENTS = {b"ksql_head": _HEAD, b"ksql_events": _EVENTS, b"ksql_transient": _TRANSIENT}
 
 
-def insert(connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], writer: str) -> bool:
+def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
-    after = transaction.after
-    rows = [(*row, payload) for row, payload in zip(transaction.rows, payloads, strict=True)]
-    heartbeats: list[tuple[Any, ...]] = []
-    if transaction.beats:
-        marked = list(zip(rows, transaction.drafts, strict=True))
-        heartbeats = [row for row, draft in marked if draft.transient]
-        rows = [row for row, draft in marked if not draft.transient]
+    # Imported here, since those who use SQLite need not have the library.
+    from ksql.log import libpq
+    from ksql.log.libpq import BYTEA, INT4, INT8, TEXT
+
+    after, sent = transaction.after, 0
     numbers, places, uids, names = zip(*transaction.born, strict=True) if transaction.born else ((),) * 4
     head = (after.revision, after.durable, after.time, transaction.head.revision)
-    parameters = [
-        *[number.to_bytes(8) for number in head], writer.encode(),
-        _numbers(numbers, _INT8), _numbers(places, _INT4), _texts(uids, _BYTEA),
-        _texts([name.encode() for name in names], _TEXT),
-        *_columns(rows, transaction.micros),
-    ]  # fmt: skip
-    moved = _execute(connection, b"ksql_append", parameters) == 1
-    if moved and heartbeats:
-        _execute(connection, b"ksql_transient", _columns(heartbeats, transaction.micros))
-    return moved
+    with libpq.Sending(connection, _STATEMENTS) as sending:
+        sending.send(b"ksql_head", [
+            *[number.to_bytes(8) for number in head], writer.encode(),
+            libpq.numbers(numbers, INT8), libpq.numbers(places, INT4), libpq.texts(uids, BYTEA),
+            libpq.texts([name.encode() for name in names], TEXT),
+        ])  # fmt: skip
+        for ready in paging.ready():
+            if ready - sent >= PORTION_EVENTS or paging.done:
+                _send(sending, transaction, paging, sent, ready)
+                sent = ready
+        return sending.finish()[0] == 1
+
+
+def _send(sending: "Sending", transaction: Transaction, paging: Paging, start: int, stop: int) -> None:
+    """The rows from one to another, which are events or heartbeats."""
+    rows = [
+        (*row, payload) for row, payload in zip(transaction.rows[start:stop], paging.payloads[start:stop], strict=True)
+    ]
+    if not transaction.beats:
+        sending.send(b"ksql_events", _columns(rows, transaction.micros))
+        return
+    marked = list(zip(rows, transaction.drafts[start:stop], strict=True))
+    for name, transient in ((b"ksql_events", False), (b"ksql_transient", True)):
+        if some := [row for row, draft in marked if draft.transient is transient]:
+            sending.send(name, _columns(some, transaction.micros))
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], micros: int) -> list[bytes]:
     """The columns of `events`, each as one array."""
-    if not rows:
-        return [_numbers((), oid) for oid in (*[_INT8] * 4, _INT4, _INT4, _UUID, _BYTEA)]
+    from ksql.log.libpq import BYTEA, INT4, INT8, UUID, numbers, texts
+
     revision, stream, cause, actor, action, correlation, _, _, payload = zip(*rows, strict=True)
     return [
-        _numbers(revision, _INT8), _numbers(stream, _INT8),
-        _numbers([0 if page is None else micros for page in payload], _INT8),
-        _numbers([number or 0 for number in cause], _INT8),
-        _numbers(actor, _INT4), _numbers(action, _INT4), _texts(correlation, _UUID), _texts(payload, _BYTEA),
+        numbers(revision, INT8), numbers(stream, INT8),
+        numbers([0 if page is None else micros for page in payload], INT8),
+        numbers([number or 0 for number in cause], INT8),
+        numbers(actor, INT4), numbers(action, INT4), texts(correlation, UUID), texts(payload, BYTEA),
     ]  # fmt: skip
-
-
-def _execute(connection: sa.Connection, name: bytes, parameters: Sequence[bytes]) -> int:
-    """Run one of our statements by libpq's own prepared execution; how many rows it returned.
-
-    A driver's adaptation of the parameters, and the toolkit's of the statement, would each cost more than
-    the insert does. Errors leave as the toolkit would raise them.
-    """
-    import psycopg
-
-    driver: Any = connection.connection.driver_connection
-    libpq = driver.pgconn
-    try:
-        if driver.closed:
-            raise psycopg.OperationalError("the connection is closed")
-        if name not in connection.info.setdefault("prepared", set()):
-            _check(libpq.prepare(name, _STATEMENTS[name]))
-            connection.info["prepared"].add(name)
-        formats = [_BINARY] * len(parameters)
-        return int(_check(libpq.exec_prepared(name, parameters, formats, _BINARY)).ntuples)
-    except psycopg.Error as error:
-        statement = _STATEMENTS[name].decode()
-        raise sa.exc.DBAPIError.instance(
-            statement, (), error, psycopg.Error, dialect=connection.dialect,
-            connection_invalidated=driver.closed,
-        ) from error  # fmt: skip
-
-
-_BINARY = 1
-
-
-def _check(result: Any) -> Any:
-    """The result, or its error raised."""
-    from psycopg import errors
-    from psycopg.pq import ExecStatus
-
-    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
-        return result
-    raise errors.error_from_result(result)
 
 
 async def notifications(url: sa.URL) -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from ksql.log.database import Dialect, is_outage, sentence
 from ksql.log.event import Change, Event
 from ksql.log.figures import Figures
 from ksql.log.images import Images
-from ksql.log.pages import Pager
+from ksql.log.pages import Pager, Paging
 from ksql.log.protocol import EventFilter
 from ksql.log.registry import Registry, action_columns, actor_columns, place_columns
 from ksql.log.schema import actions, actors, events, places, transient
@@ -146,15 +146,16 @@ class Session:
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
-        payloads, bases, whole = self._pager.pages(transaction)
-        self._opening = payloads[0]
+        paging = self._pager.paging(transaction)
+        if not self.dialect.SENDS_AHEAD:
+            paging.finish()
         committing, begun = False, True
         try:
             connection = self._connected()
             begun = held or self.dialect.begin(connection, transaction)
             self._probe("held")
             committing = not begun
-            if not self.dialect.insert(connection, transaction, payloads, self.name):
+            if not self.dialect.insert(connection, transaction, paging, self.name):
                 connection.rollback()
                 return False
             if begun:
@@ -165,12 +166,13 @@ class Session:
                 self._probe("committing")
                 connection.commit()
             self._probe("committed")
-            self._pager.keep(bases)
-            self._count(transaction, payloads, whole)
+            self._pager.keep(paging.fresh)
+            self._count(transaction, paging)
             return True
         except Exception as error:
-            # A lone statement that the server itself refused was certainly not committed.
-            if committing and (begun or getattr(error, "connection_invalidated", False)):
+            # What the server itself refused was certainly not committed, nor what it did not get all of.
+            if committing and paging.done and (begun or getattr(error, "connection_invalidated", False)):
+                self._opening = paging.payloads[0]
                 self._abandon(error)
                 raise UnsureError(str(error)) from error
             raise self._failed(error) from error
@@ -181,22 +183,27 @@ class Session:
             self._abandon(error)
             return OutageError(sentence(error))
         try:
-            self._connected().rollback()
+            connection = self._connected()
+            # Half-sent statements are undone by letting go of the connection.
+            if connection.invalidated:
+                self._abandon(error)
+            else:
+                connection.rollback()
         except Exception as lost:  # a rollback may fail in any way on a dead connection
             self._abandon(lost)
         return error
 
-    def _count(self, transaction: Transaction, payloads: Sequence[bytes | None], whole: int) -> None:
+    def _count(self, transaction: Transaction, paging: Paging) -> None:
         figures, drafts = self.figures, len(transaction.drafts)
         figures.heartbeats += transaction.beats
         figures.events += drafts - transaction.beats
         figures.payload_bytes += transaction.payload_bytes
-        pages = [page for page in payloads if page is not None]
+        pages = [page for page in paging.payloads if page is not None]
         raw = sum([len(page) for page in pages if page[0] == RAW])
         figures.stored_bytes["raw"] += raw
         figures.stored_bytes["zstd"] += sum([len(page) for page in pages]) - raw
-        figures.whole += whole
-        figures.differences += drafts - whole
+        figures.whole += paging.whole
+        figures.differences += drafts - paging.whole
 
     def _introduce(self, connection: sa.Connection, transaction: Transaction) -> None:
         if transaction.actors:

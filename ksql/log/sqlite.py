@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ksql.log.pages import Paging
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
 from ksql.log.transaction import Transaction
 
@@ -22,6 +23,9 @@ BUSY_SECONDS = 5.0
 CACHE_KIB = 64 * 1024
 # Rows per statement; one statement is one hand-over of the interpreter's lock instead of one per row.
 _CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+
+# Its statements run in this very thread: nothing would go on meanwhile.
+SENDS_AHEAD = False
 
 Execute = Callable[[str, Sequence[Any]], sqlite3.Cursor]
 
@@ -89,7 +93,7 @@ _HEAD = "UPDATE head SET revision = ?, durable = ?, time = ? WHERE id = 1 AND re
 _STREAMS = "INSERT INTO streams (id, place, uid, name) "
 
 
-def insert(connection: sa.Connection, transaction: Transaction, payloads: Sequence[bytes | None], _: str) -> bool:
+def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, _: str) -> bool:
     """Write the transaction's rows; False when the head has moved and nothing was written."""
     # Straight to the driver: a batch is a dozen statements, each dearer on the way there than in SQLite.
     execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
@@ -100,7 +104,7 @@ def insert(connection: sa.Connection, transaction: Transaction, payloads: Sequen
     _bulk(execute, _STREAMS, transaction.born, 4)
     rows = [
         (row[0], row[1], None if payload is None else micros, *row[2:6], payload)
-        for row, payload in zip(transaction.rows, payloads, strict=True)
+        for row, payload in zip(transaction.rows, paging.payloads, strict=True)
     ]
     width = len(EVENT_COLUMNS)
     if not transaction.beats:

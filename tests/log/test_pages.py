@@ -135,12 +135,13 @@ def fragments(made: Sequence[Draft], keep: bool = True) -> list[tuple[object, by
     for one in made:
         transaction = Transaction(head, registry, 1)
         transaction.take([one])
-        [payload], bases, _ = pager.pages(transaction)
+        paging = pager.paging(transaction)
+        [payload] = paging.finish()
         assert payload is not None
         fragment = pages.Page(codec.decode(payload), transaction.after.revision, 1).fragment(transaction.after.revision)
         out.append((fragment.base or "whole", fragment.data))
         if keep:
-            pager.keep(bases)
+            pager.keep(paging.fresh)
         head = transaction.after
         transaction.learned()
     return out
