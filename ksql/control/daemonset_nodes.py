@@ -51,7 +51,7 @@ def standing(spec: Document, node: Document) -> Standing:
     constraints = _constraints(canonical(spec))
     name = str(node["metadata"]["name"])
     labels = node["metadata"].get("labels") or {}
-    if constraints.node_name not in ("", name) or not affinity_suits(constraints, name, labels):
+    if (spec.get("nodeName") or name) != name or not affinity_suits(constraints, name, labels):
         return Standing(False, False)
     node_spec = node.get("spec") or {}
     taints = list(node_spec.get("taints") or ())
@@ -67,7 +67,6 @@ def _constraints(template: bytes) -> Constraints:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     return Constraints(
         key=template,
-        node_name=spec.get("nodeName") or "",
         selector=spec.get("nodeSelector") or {},
         required=None if required is None else required.get("nodeSelectorTerms") or (),
         preferred=(),

@@ -104,7 +104,7 @@ def test_placement_never_exceeds_allocatable(found, wanted, seed, data):
         if alive and data.draw(st.booleans()):
             cluster.remove_pod(alive.pop(data.draw(st.integers(0, len(alive) - 1))))
         for view in cluster.nodes:
-            asking = [p for p in view.pods.values() if p.cpu]
+            asking = [p for p in view.pods.values() if p.shape.cpu]
             assert not asking or view.cpu_used <= view.cpu
             assert len(view.pods) <= view.pods_max
 

@@ -6,81 +6,77 @@ watch: the next pod, microseconds later, must not be given the same room. `forge
 the binding failed. View and change are one: nothing here is ever read half-updated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final, TypeVar
 
-from ksql.base.documents import Document
-from ksql.control.scheduling.demand import Constraints, Demand, Interest, Term, amounts, demand_of
-from ksql.control.scheduling.terms import Verdict, verdict
+import numpy as np
 
-# Kept answers for that many templates; a cluster has hundreds. When it is full all are dropped at once:
-# they are rebuilt in a fraction of a millisecond each.
-VERDICTS_MAX = 4096
-# Counts kept for that many selectors (spread constraints, pod affinity), dropped the same way; each costs
-# one label match per pod that comes or goes.
+from ksql.base.documents import Document
+from ksql.control.scheduling.demand import Constraints, Demand, Interest, Shape, Term, demand_of
+from ksql.control.scheduling.room import Room
+from ksql.control.scheduling.suits import Suits
+from ksql.control.scheduling.table import Codes, Ints, NodeView, Table, grown, images_of
+
+# Answers kept per template, amounts and selector: each is a few columns of all nodes. The one not asked for for
+# longest goes first; what is worked out anew costs a millisecond.
+SUITS_MAX = 512
+ROOMS_MAX = 512
+OWNERS_MAX = 256
+# Counts kept for that many selectors (spread constraints, pod affinity), dropped all at once; each costs
+# one label match per shape of pods.
 CENSUSES_MAX = 1024
+MEMBERSHIPS_MAX = 16_384
 
 TERMINAL: Final = ("Succeeded", "Failed")
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class NodeView:
-    """One node with its sums. Changed by `Cluster` only."""
+class Held:
+    """What placed pods hold towards others (a term, with its weight): how many hold it on each row."""
 
-    __slots__ = (
-        "cpu", "cpu_used", "document", "extended", "extended_used", "labels", "memory", "memory_used", "name",
-        "pods", "pods_max", "ports", "scored_cpu", "scored_memory",
-    )  # fmt: skip
+    __slots__ = ("counts", "term", "total", "weight")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.document: Document | None = None  # None: pods name this node, but it is not (or no longer) there
-        self.labels: Mapping[str, str] = {}
-        self.cpu = self.memory = self.pods_max = 0
-        self.extended: Mapping[str, int] = {}
-        self.cpu_used = self.memory_used = 0
-        self.scored_cpu = self.scored_memory = 0
-        self.extended_used: dict[str, int] = {}
-        self.ports: dict[tuple[str, int, str], int] = {}
-        self.pods: dict[str, Demand] = {}
+    def __init__(self, term: Term, weight: int, capacity: int) -> None:
+        self.term, self.weight, self.total = term, weight, 0
+        self.counts: Codes = np.zeros(capacity, np.int32)
 
-    def describe(self, document: Document) -> None:
-        self.document = document
-        self.labels = document["metadata"].get("labels") or {}
-        allocatable = amounts((document.get("status") or {}).get("allocatable"))
-        self.cpu = allocatable.pop("cpu", 0)
-        self.memory = allocatable.pop("memory", 0)
-        self.pods_max = allocatable.pop("pods", 0)
-        self.extended = allocatable
 
-    def take(self, demand: Demand, sign: int) -> None:
-        """Add (1) or subtract (-1) what a pod asks for."""
-        self.cpu_used += sign * demand.cpu
-        self.memory_used += sign * demand.memory
-        self.scored_cpu += sign * demand.scored_cpu
-        self.scored_memory += sign * demand.scored_memory
-        for resource, count in demand.extended:
-            self.extended_used[resource] = self.extended_used.get(resource, 0) + sign * count
-        for port in demand.ports:
-            self.ports[port] = self.ports.get(port, 0) + sign
-            if not self.ports[port]:
-                del self.ports[port]
+class Level:
+    """What pods of one priority take on each row: what driving them out would give back."""
+
+    __slots__ = ("cpu", "memory", "pods", "total")
+
+    def __init__(self, capacity: int) -> None:
+        self.cpu: Ints = np.zeros(capacity, np.int64)
+        self.memory: Ints = np.zeros(capacity, np.int64)
+        self.pods: Ints = np.zeros(capacity, np.int64)
+        self.total = 0
 
 
 class Cluster:
-    """Nodes in the order of their names, pods by node, and the counts that spreading and affinity ask for."""
+    """Nodes, the pods on them, and the counts that spreading and affinity ask for."""
 
     def __init__(self) -> None:
+        self.table = Table()
         self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.namespaces_version = 0
         self.assumed: dict[str, str] = {}  # node by uid of the pod, until the binding is seen
+        self.nominated: dict[str, str] = {}  # node by uid of the pod that others make room for
+        self.levels: dict[int, Level] = {}
         self._views: dict[str, NodeView] = {}
         self._nodes: list[NodeView] | None = None
         self._at: dict[str, str] = {}  # node by uid of the pod
-        self._verdicts: dict[bytes, list[Verdict]] = {}
-        self._censuses: dict[Interest, dict[str, int]] = {}
-        self._owned: dict[str, dict[str, int]] = {}  # owner's uid: pods by node
-        self._guards: dict[Term, dict[str, int]] = {}  # required anti-affinity of placed pods: pods by node
+        self._suits: OrderedDict[bytes, Suits] = OrderedDict()
+        self._rooms: OrderedDict[Hashable, Room] = OrderedDict()
+        self._censuses: dict[Interest, Codes] = {}
+        self._members: dict[Shape, list[Codes]] = {}  # the censuses that count pods of a shape
+        self._owned: dict[str, dict[int, int]] = {}  # owner's uid: pods by row
+        self._owners: OrderedDict[str, Codes] = OrderedDict()  # the same as columns, for owners asked about
+        self._guards: dict[Term, Held] = {}  # required anti-affinity
+        self._pulls: dict[tuple[Term, int], Held] = {}  # preferences, and required affinity's, towards others
 
     @classmethod
     def of(
@@ -98,7 +94,7 @@ class Cluster:
 
     @property
     def nodes(self) -> list[NodeView]:
-        """Nodes that exist, by name: the order in which verdicts stand, and no trace of who came first."""
+        """Nodes that exist, by name."""
         if self._nodes is None:
             found = (view for view in self._views.values() if view.document is not None)
             self._nodes = sorted(found, key=lambda view: view.name)
@@ -111,10 +107,14 @@ class Cluster:
     # Steps.
 
     def set_namespace(self, document: Document) -> None:
-        self.namespaces[document["metadata"]["name"]] = document["metadata"].get("labels") or {}
+        name, labels = document["metadata"]["name"], document["metadata"].get("labels") or {}
+        if self.namespaces.get(name) != labels:
+            self.namespaces[name] = labels
+            self.namespaces_version += 1
 
     def remove_namespace(self, name: str) -> None:
-        self.namespaces.pop(name, None)
+        if self.namespaces.pop(name, None) is not None:
+            self.namespaces_version += 1
 
     def set_node(self, document: Document) -> bool:
         """Learn of a node. Answers whether anything that placement looks at has changed."""
@@ -125,7 +125,7 @@ class Cluster:
             view.document = document
             return False
         view.describe(document)
-        self._verdicts.clear()
+        self.table.describe(view)
         if old is None:
             self._nodes = None
         return True
@@ -136,10 +136,9 @@ class Cluster:
         if view is None:
             return
         view.document = None
-        if not view.pods:
-            del self._views[name]
+        self.table.describe(view)
         self._nodes = None
-        self._verdicts.clear()
+        self._drop_unnamed(view)
 
     def set_pod(self, pod: Document, demand: Demand | None = None) -> bool:
         """Learn of a pod. Answers whether it has let go of room that it held."""
@@ -157,7 +156,7 @@ class Cluster:
             unchanged = (
                 held == node
                 and before.terminating == bool(metadata.get("deletionTimestamp"))
-                and before.labels == (metadata.get("labels") or {})
+                and before.shape.labels == (metadata.get("labels") or {})
                 and before.containers == spec.get("containers")
             )
             if unchanged:
@@ -172,12 +171,8 @@ class Cluster:
         node = self._at.pop(uid, None)
         if node is None:
             return False
-        view = self._views[node]
-        demand = view.pods.pop(uid)
-        view.take(demand, -1)
-        self._count(demand, node, -1)
-        if view.document is None and not view.pods:
-            del self._views[node]
+        self._lift(self._views[node], uid)
+        self._drop_unnamed(self._views[node])
         return True
 
     def assume(self, demand: Demand, node: str) -> None:
@@ -190,85 +185,194 @@ class Cluster:
         if uid in self.assumed:
             self.remove_pod(uid)
 
+    def nominate(self, demand: Demand, node: str) -> None:
+        """Keep room on a node for a pod that others are being driven out for: no lighter pod gets it."""
+        self.denominate(demand.uid)
+        view = self._view(node)
+        view.nominated[demand.uid] = demand
+        self.nominated[demand.uid] = node
+        self.table.loads.add(view.row)
+
+    def denominate(self, uid: str) -> str | None:
+        """End a pod's nomination; answers the node it was for."""
+        node = self.nominated.pop(uid, None)
+        if node is not None:
+            view = self._views[node]
+            del view.nominated[uid]
+            self.table.loads.add(view.row)
+            self._drop_unnamed(view)
+        return node
+
     # Questions.
 
-    def verdicts(self, constraints: Constraints) -> list[Verdict]:
-        """What each node's document says to a template, aligned with `nodes`."""
-        found = self._verdicts.get(constraints.key)
-        if found is None:
-            if len(self._verdicts) >= VERDICTS_MAX:
-                self._verdicts.clear()
-            found = [verdict(constraints, view.name, view.document or {}) for view in self.nodes]
-            self._verdicts[constraints.key] = found
+    def suits(self, constraints: Constraints) -> Suits:
+        """What each node's document says to a template, by row."""
+        found = _recent(self._suits, constraints.key, lambda: Suits(constraints), SUITS_MAX)
+        found.refresh(self.table)
         return found
 
-    def census(self, interest: Interest) -> Mapping[str, int]:
-        """How many pods of interest run on each node (nodes without any may be absent)."""
+    def room(self, shape: Shape, is_packing: bool = False) -> Room:
+        """Whether each row has room for a shape, and how much it likes to give it."""
+        amounts = (shape.cpu, shape.memory, shape.extended, shape.scored_cpu, shape.scored_memory)
+        key = (*amounts, shape.priority, is_packing)
+        found = _recent(self._rooms, key, lambda: Room(shape, is_packing), ROOMS_MAX)
+        found.refresh(self.table)
+        return found
+
+    def census(self, interest: Interest) -> Codes:
+        """How many pods of interest run on each row."""
         found = self._censuses.get(interest)
         if found is None:
             if len(self._censuses) >= CENSUSES_MAX:
                 self._censuses.clear()
-            found = self._censuses[interest] = {}
-            for name, view in self._views.items():
-                count = sum(1 for pod in view.pods.values() if _counts(interest, pod))
-                if count:
-                    found[name] = count
+            found = self._censuses[interest] = np.zeros(self.table.capacity, np.int32)
+            self._members.clear()
+            for view in self._views.values():
+                found[view.row] = sum(1 for pod in view.pods.values() if _counts(interest, pod))
         return found
 
-    def owned(self, owner: str) -> Mapping[str, int]:
-        """How many pods of one controller run on each node."""
-        return self._owned.get(owner, {})
+    def owned(self, owner: str) -> Codes | None:
+        """How many pods of one controller run on each row; None when there are none."""
+        rows = self._owned.get(owner)
+        if rows is None:
+            return None
 
-    def guards(self) -> Mapping[Term, Mapping[str, int]]:
+        def column() -> Codes:
+            counts = np.zeros(self.table.capacity, np.int32)
+            counts[list(rows)] = list(rows.values())
+            return counts
+
+        return _recent(self._owners, owner, column, OWNERS_MAX)
+
+    def guards(self) -> Mapping[Term, Held]:
         """The anti-affinity terms that placed pods hold against others, with where they stand."""
         return self._guards
+
+    def pulls(self) -> Mapping[tuple[Term, int], Held]:
+        """The preferences that placed pods have for (or against) company, with where they stand."""
+        return self._pulls
 
     # Inside.
 
     def _view(self, name: str) -> NodeView:
         view = self._views.get(name)
         if view is None:
-            view = self._views[name] = NodeView(name)
+            if self.table.is_full:
+                self._grow()
+            view = self._views[name] = self.table.add(name)
         return view
+
+    def _drop_unnamed(self, view: NodeView) -> None:
+        if view.document is None and not view.pods and not view.nominated:
+            del self._views[view.name]
+            self.table.drop(view)
+
+    def _grow(self) -> None:
+        self.table.grow()
+        capacity = self.table.capacity
+        self._suits.clear()
+        self._rooms.clear()
+        self._censuses.clear()
+        self._members.clear()
+        self._owners.clear()
+        for held in (*self._guards.values(), *self._pulls.values()):
+            held.counts = grown(held.counts, capacity)
+        for level in self.levels.values():
+            level.cpu, level.memory = grown(level.cpu, capacity), grown(level.memory, capacity)
+            level.pods = grown(level.pods, capacity)
 
     def _put(self, node: str, demand: Demand) -> None:
         view = self._view(node)
         view.pods[demand.uid] = demand
-        view.take(demand, 1)
         self._at[demand.uid] = node
-        self._count(demand, node, 1)
+        self._weigh(view, demand, 1)
 
-    def _count(self, demand: Demand, node: str, sign: int) -> None:
-        for interest, counts in self._censuses.items():
-            if _counts(interest, demand):
-                _bump(counts, node, sign)
-        if demand.owner:
-            _bump_in(self._owned, demand.owner, node, sign)
-        for term in demand.anti_affinity:
-            _bump_in(self._guards, term, node, sign)
+    def _lift(self, view: NodeView, uid: str) -> None:
+        self._weigh(view, view.pods.pop(uid), -1)
+
+    def _weigh(self, view: NodeView, demand: Demand, sign: int) -> None:
+        """Count a pod in, or out, everywhere it counts."""
+        view.take(demand, sign)
+        self.table.load(view)
+        shape, row = demand.shape, view.row
+        self._weigh_level(shape, row, sign)
+        if not demand.terminating:
+            # A pod on its way out is no neighbour any more (nor does kube-scheduler spread around it).
+            for counts in self._membership(shape):
+                counts[row] += sign
+        if shape.owner:
+            self._weigh_owner(shape.owner, row, sign)
+        for term in shape.anti_affinity:
+            self._hold(self._guards, term, term, 1, row, sign)
+        for weight, term in shape.preferred:
+            self._hold(self._pulls, (term, weight), term, weight, row, sign)
+        for term in shape.affinity:
+            self._hold(self._pulls, (term, 1), term, 1, row, sign)
+
+    def _weigh_level(self, shape: Shape, row: int, sign: int) -> None:
+        level = self.levels.get(shape.priority)
+        if level is None:
+            level = self.levels[shape.priority] = Level(self.table.capacity)
+        level.cpu[row] += sign * shape.cpu
+        level.memory[row] += sign * shape.memory
+        level.pods[row] += sign
+        level.total += sign
+        if not level.total:
+            del self.levels[shape.priority]
+
+    def _weigh_owner(self, owner: str, row: int, sign: int) -> None:
+        rows = self._owned.setdefault(owner, {})
+        rows[row] = rows.get(row, 0) + sign
+        if not rows[row]:
+            del rows[row]
+        if not rows:
+            del self._owned[owner]
+        column = self._owners.get(owner)
+        if column is not None:
+            column[row] += sign
+
+    def _hold(self, table: dict[K, Held], key: K, term: Term, weight: int, row: int, sign: int) -> None:
+        held = table.get(key)
+        if held is None:
+            held = table[key] = Held(term, weight, self.table.capacity)
+        held.counts[row] += sign
+        held.total += sign
+        if not held.total:
+            del table[key]
+
+    def _membership(self, shape: Shape) -> list[Codes]:
+        found = self._members.get(shape)
+        if found is None:
+            if len(self._members) >= MEMBERSHIPS_MAX:
+                self._members.clear()
+            found = self._members[shape] = [
+                counts for interest, counts in self._censuses.items()
+                if interest.covers(shape.namespace, shape.labels)
+            ]  # fmt: skip
+        return found
 
 
 def _counts(interest: Interest, demand: Demand) -> bool:
-    # A pod that is on its way out is no neighbour any more (nor does kube-scheduler spread around it).
-    return not demand.terminating and interest.covers(demand.namespace, demand.labels)
+    return not demand.terminating and interest.covers(demand.namespace, demand.shape.labels)
 
 
-def _bump(counts: dict[str, int], node: str, sign: int) -> None:
-    counts[node] = counts.get(node, 0) + sign
-    if not counts[node]:
-        del counts[node]
-
-
-def _bump_in(table: dict[K, dict[str, int]], key: K, node: str, sign: int) -> None:
-    counts = table.setdefault(key, {})
-    _bump(counts, node, sign)
-    if not counts:
-        del table[key]
+def _recent(table: OrderedDict[K, V], key: K, make: Callable[[], V], most: int) -> V:
+    """What is kept under a key, made when it is not there; the one not asked for for longest makes room."""
+    found = table.get(key)
+    if found is None:
+        if len(table) >= most:
+            table.popitem(last=False)
+        found = table[key] = make()
+    else:
+        table.move_to_end(key)
+    return found
 
 
 def _same_for_placement(old: Document, new: Document) -> bool:
+    before, after = old.get("status") or {}, new.get("status") or {}
     return (
         old["metadata"].get("labels") == new["metadata"].get("labels")
         and old.get("spec") == new.get("spec")
-        and (old.get("status") or {}).get("allocatable") == (new.get("status") or {}).get("allocatable")
+        and before.get("allocatable") == after.get("allocatable")
+        and (before.get("images") == after.get("images") or images_of(old) == images_of(new))
     )

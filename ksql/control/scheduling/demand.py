@@ -1,8 +1,9 @@
 """What a pod asks of a node, read once from its document.
 
-Placing one pod looks at every node, and 10,000 pods at 100 nodes is a million looks: so quantities are
-parsed, selectors compiled and constraints keyed here, and a look is a few integer comparisons. What ksql
-does not place by yet ends up in `unsupported`: such a pod stays pending and says why.
+Pods made from one template ask for the same: what they ask for is a `Shape`, read once for all of them and
+shared, so that whatever the scheduler works out for a shape it has for every pod of it. Quantities are parsed,
+selectors compiled and constraints keyed here. What ksql does not place by yet ends up in `unsupported`: such a
+pod stays pending and says why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,19 @@ QUANTITIES_CACHED_MAX = 8192
 # A container that asks for nothing still takes room: what kube-scheduler scores it with.
 SCORED_CPU_MILLI = 100
 SCORED_MEMORY_BYTES = 200 * 1024 * 1024
+
+# Shapes kept: some hundred megabytes at worst, a few megabytes in any cluster made from templates.
+SHAPES_MAX = 16_384
+# What of a pod's spec and of its containers the scheduler looks at. The rest differs from pod to pod of one
+# template (names of token volumes, host names) and would make each a shape of its own.
+_ASKED = (
+    "affinity", "hostNetwork", "nodeSelector", "overhead", "preemptionPolicy", "priority", "resourceClaims",
+    "resources", "tolerations", "topologySpreadConstraints",
+)  # fmt: skip
+_ASKED_OF_CONTAINERS = ("image", "ports", "resources", "restartPolicy")
+
+# Volumes that are not simply there with the pod.
+CLAIM_SOURCES = ("persistentVolumeClaim", "ephemeral")
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
@@ -43,7 +57,6 @@ class Constraints:
     """What depends on the node's own document alone; `key` is equal for all pods of one template."""
 
     key: bytes
-    node_name: str
     selector: Mapping[str, str]
     required: Sequence[Document] | None  # node selector terms; None when none are given
     preferred: Sequence[Document]
@@ -93,24 +106,23 @@ class Spread:
     honor_taints: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """A pod as the scheduler knows it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What all pods of one template ask for. One object per shape, so that identity is equality."""
 
-    uid: str
     namespace: str
-    name: str
     labels: Mapping[str, str]
-    owner: str  # uid of the controlling owner; empty for a pod of its own
+    owner: str  # uid of the controlling owner; empty for pods of their own
     priority: int
-    terminating: bool
-    containers: Sequence[Document]  # as read: a resize in place shows as another list
+    preempts: bool  # may drive others out
     cpu: int
     memory: int
     extended: tuple[tuple[str, int], ...]  # every other resource asked for
     scored_cpu: int
     scored_memory: int
     ports: tuple[tuple[str, int, str], ...]  # protocol, host port, host address
+    images: tuple[str, ...]
+    containers: int  # init containers included: image locality scores by the image, averaged over them
     constraints: Constraints
     spreads: tuple[Spread, ...]
     affinity: tuple[Term, ...]
@@ -119,30 +131,81 @@ class Demand:
     unsupported: str
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A pod as the scheduler knows it."""
+
+    uid: str
+    name: str
+    started: str  # when it began to run, as its status has it; empty before
+    terminating: bool
+    containers: Sequence[Document]  # as read: a resize in place shows as another list
+    shape: Shape
+
+    @property
+    def namespace(self) -> str:
+        return self.shape.namespace
+
+
+# Shapes known, by what they are made from; dropped all at once when full. A cluster has hundreds of templates,
+# but a pod with its own name in a variable or label is a shape of its own.
+_shapes: dict[bytes, Shape] = {}
+
+
 def demand_of(pod: Document) -> Demand:
     """Read a pod's document."""
     metadata, spec = pod["metadata"], pod["spec"]
-    namespace = metadata.get("namespace", "")
-    labels = metadata.get("labels") or {}
-    requests = requests_of(spec)
-    containers = spec.get("containers") or ()
-    affinity = spec.get("affinity") or {}
-    pods, apart = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
     return Demand(
         uid=metadata.get("uid", ""),
-        namespace=namespace,
         name=metadata["name"],
-        labels=labels,
-        owner=_owner(metadata),
-        priority=spec.get("priority") or 0,
+        started=(pod.get("status") or {}).get("startTime") or "",
         terminating=bool(metadata.get("deletionTimestamp")),
-        containers=containers,
+        containers=spec.get("containers") or (),
+        shape=shape_of(pod),
+    )
+
+
+def shape_of(pod: Document) -> Shape:
+    """The shape of a pod: the same object for all pods that ask for the same."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    namespace, labels, owner = metadata.get("namespace", ""), metadata.get("labels") or {}, _owner(metadata)
+    key = canonical([namespace, labels, owner, _asked(spec)])
+    found = _shapes.get(key)
+    if found is None:
+        if len(_shapes) >= SHAPES_MAX:
+            _shapes.clear()
+        found = _shapes[key] = _shape(namespace, labels, owner, spec)
+    return found
+
+
+def _asked(spec: Document) -> list[Any]:
+    asked = [[spec.get(key) for key in _ASKED]]
+    for list_ in ("initContainers", "containers"):
+        asked.append([[one.get(key) for key in _ASKED_OF_CONTAINERS] for one in spec.get(list_) or ()])
+    asked.append([v for v in spec.get("volumes") or () if any(source in v for source in CLAIM_SOURCES)])
+    return asked
+
+
+def _shape(namespace: str, labels: Mapping[str, str], owner: str, spec: Document) -> Shape:
+    requests = requests_of(spec)
+    containers = spec.get("containers") or ()
+    every = (*(spec.get("initContainers") or ()), *containers)
+    affinity = spec.get("affinity") or {}
+    pods, apart = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
+    return Shape(
+        namespace=namespace,
+        labels=labels,
+        owner=owner,
+        priority=spec.get("priority") or 0,
+        preempts=spec.get("preemptionPolicy") != "Never",
         cpu=requests.pop("cpu", 0),
         memory=requests.pop("memory", 0),
-        extended=tuple(requests.items()),
+        extended=tuple(sorted((resource, count) for resource, count in requests.items() if count)),
         scored_cpu=_scored(containers, "cpu", SCORED_CPU_MILLI),
         scored_memory=_scored(containers, "memory", SCORED_MEMORY_BYTES),
         ports=_host_ports(spec),
+        images=tuple(image_name(container.get("image") or "") for container in every),
+        containers=len(every),
         constraints=_constraints(spec, affinity.get("nodeAffinity") or {}),
         spreads=tuple(_spreads(spec, namespace, labels)),
         affinity=tuple(_required(pods, namespace, labels)),
@@ -150,6 +213,11 @@ def demand_of(pod: Document) -> Demand:
         preferred=(*_weighted(pods, namespace, labels, 1), *_weighted(apart, namespace, labels, -1)),
         unsupported=unsupported_of(spec),
     )
+
+
+def image_name(image: str) -> str:
+    """An image's name with its tag said, as nodes report what they hold."""
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
 def requests_of(spec: Document) -> Resources:
@@ -179,7 +247,7 @@ def requests_of(spec: Document) -> Resources:
 def unsupported_of(spec: Document) -> str:
     """What of this pod the scheduler cannot honour yet, as a sentence's end; empty when there is nothing."""
     for volume in spec.get("volumes") or ():
-        for source in ("persistentVolumeClaim", "ephemeral"):
+        for source in CLAIM_SOURCES:
             if source in volume:
                 return f"ksql does not bind volumes yet (volume {volume.get('name', '')}: {source})"
     if spec.get("resourceClaims"):
@@ -231,10 +299,9 @@ def _constraints(spec: Document, node_affinity: Document) -> Constraints:
     selector = spec.get("nodeSelector") or {}
     preferred = node_affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
     tolerations = spec.get("tolerations") or ()
-    node_name = spec.get("nodeName") or ""
     terms = None if required is None else required.get("nodeSelectorTerms") or ()
-    key = canonical([node_name, selector, terms, preferred, tolerations])
-    return Constraints(key, node_name, selector, terms, preferred, tolerations)
+    key = canonical([selector, terms, preferred, tolerations])
+    return Constraints(key, selector, terms, preferred, tolerations)
 
 
 def _narrowed(document: Document, labels: Mapping[str, str]) -> LabelSelector:

@@ -1,16 +1,18 @@
-"""Filters that depend on what runs where: room, host ports, spreading, affinity between pods.
+"""Filters that depend on what runs where: host ports, spreading, affinity between pods.
 
-Each filter is prepared once per pod (its counts by topology domain) and then asked per node; a pod that
-uses none of them costs nothing here. Reasons are in kube-scheduler's words, since people search for them.
+Each answers, for all nodes at once, where the pod may go. A pod that uses none of them costs nothing here. Reasons
+are in kube-scheduler's words, since people search for them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 
-from ksql.control.scheduling.cluster import Cluster, NodeView
-from ksql.control.scheduling.demand import Demand, Spread, Term
-from ksql.control.scheduling.terms import Verdict
+import numpy as np
 
-TOO_MANY_PODS = "Too many pods"
+from ksql.control.scheduling.cluster import Cluster
+from ksql.control.scheduling.demand import Shape, Spread, Term
+from ksql.control.scheduling.suits import Suits
+from ksql.control.scheduling.table import Mask, NodeView
+
 PORTS = "node(s) didn't have free ports for the requested pod ports"
 SPREAD = "node(s) didn't match pod topology spread constraints"
 SPREAD_LABEL = SPREAD + " (missing required label)"
@@ -18,123 +20,102 @@ AFFINITY = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rules"
 
-# Answers the reason to refuse a node, or an empty text.
-Filter = Callable[[NodeView], str]
+WILDCARD = "0.0.0.0"  # where host ports are asked when no address is named
 
 
-def lacking(demand: Demand, node: NodeView) -> list[str]:
-    """Every resource of which the node has too little left."""
-    reasons = []
-    if len(node.pods) + 1 > node.pods_max:
-        reasons.append(TOO_MANY_PODS)
-    if demand.cpu and demand.cpu > node.cpu - node.cpu_used:
-        reasons.append("Insufficient cpu")
-    if demand.memory and demand.memory > node.memory - node.memory_used:
-        reasons.append("Insufficient memory")
-    for resource, count in demand.extended:
-        if count and count > node.extended.get(resource, 0) - node.extended_used.get(resource, 0):
-            reasons.append(f"Insufficient {resource}")
-    return reasons
+def depends_on_pods(shape: Shape, cluster: Cluster) -> bool:
+    """Whether anything here can refuse a node to this shape."""
+    return bool(
+        shape.ports or shape.affinity or shape.anti_affinity or cluster.guards()
+        or any(spread.hard for spread in shape.spreads)
+    )  # fmt: skip
 
 
-def filters_for(demand: Demand, cluster: Cluster, verdicts: list[Verdict]) -> list[Filter]:
-    """The filters that this pod, or what already runs, makes necessary."""
-    filters: list[Filter] = []
-    if demand.ports:
-        filters.append(lambda node: PORTS if ports_clash(demand, node) else "")
-    filters += [_spread(spread, demand, cluster, verdicts) for spread in demand.spreads if spread.hard]
-    if cluster.guards() and (guard := _guarded(demand, cluster)) is not None:
-        filters.append(guard)
-    if demand.affinity:
-        filters.append(_affinity(demand, cluster))
-    filters += [_apart(term, cluster) for term in demand.anti_affinity]
-    return filters
+def filters_for(shape: Shape, cluster: Cluster, suits: Suits) -> Iterator[tuple[str, Mask]]:
+    """The reason and the nodes that pass, for each filter that this pod, or what already runs, makes necessary."""
+    if shape.ports:
+        yield PORTS, _free_ports(shape, cluster)
+    for spread in shape.spreads:
+        if spread.hard:
+            yield from _spread(spread, shape, cluster, suits)
+    if shape.affinity:
+        yield AFFINITY, _affinity(shape, cluster)
+    for term in shape.anti_affinity:
+        yield ANTI_AFFINITY, ~_near(term, cluster)
+    if cluster.guards() and (guarded := _guarded(shape, cluster)) is not None:
+        yield EXISTING_ANTI_AFFINITY, guarded
 
 
-def ports_clash(demand: Demand, node: NodeView) -> bool:
+def ports_clash(shape: Shape, view: NodeView) -> bool:
     """Whether a host port asked for is taken; the wildcard address clashes with every address."""
-    for protocol, port, address in demand.ports:
-        for other_protocol, other_port, other_address in node.ports:
+    for protocol, port, address in shape.ports:
+        for other_protocol, other_port, other_address in view.ports:
             if (protocol, port) == (other_protocol, other_port) and (
-                address == other_address or "0.0.0.0" in (address, other_address)
+                address == other_address or WILDCARD in (address, other_address)
             ):
                 return True
     return False
 
 
-def domains(counts: Mapping[str, int], topology: str, cluster: Cluster) -> dict[str, int]:
-    """Counts by node summed up by the value of a topology label."""
-    found: dict[str, int] = {}
-    for name, count in counts.items():
-        node = cluster.node(name)
-        if node is not None and topology in node.labels:
-            value = node.labels[topology]
-            found[value] = found.get(value, 0) + count
-    return found
+def _free_ports(shape: Shape, cluster: Cluster) -> Mask:
+    free = np.ones(cluster.table.capacity, np.bool_)
+    for view in cluster.table.views:
+        if view is not None and view.ports and ports_clash(shape, view):
+            free[view.row] = False
+    return free
 
 
-def _spread(spread: Spread, demand: Demand, cluster: Cluster, verdicts: list[Verdict]) -> Filter:
-    topology, counts = spread.topology, cluster.census(spread.interest)
-    hard = [other.topology for other in demand.spreads if other.hard]
-    totals: dict[str, int] = {}
-    for node, verdict in zip(cluster.nodes, verdicts, strict=True):
-        # Only nodes that the pod could go to, and that carry every label spread over, make up the domains.
-        if any(key not in node.labels for key in hard):
-            continue
-        if spread.honor_affinity and not verdict.affinity_suits:
-            continue
-        if spread.honor_taints and not verdict.taints_suit:
-            continue
-        value = node.labels[topology]
-        totals[value] = totals.get(value, 0) + counts.get(node.name, 0)
-    least = min(totals.values(), default=0) if len(totals) >= spread.min_domains else 0
-    own = 1 if spread.interest.covers(demand.namespace, demand.labels) else 0
-
-    def refuse(node: NodeView) -> str:
-        value = node.labels.get(topology)
-        if value is None:
-            return SPREAD_LABEL
-        return SPREAD if totals.get(value, 0) + own - least > spread.max_skew else ""
-
-    return refuse
+def counted(spread: Spread, shape: Shape, cluster: Cluster, suits: Suits) -> Mask:
+    """The nodes that make up a constraint's domains: those the pod could go to, with every label spread over."""
+    table = cluster.table
+    mask = table.present.copy()
+    for other in shape.spreads:
+        if other.hard == spread.hard:
+            mask &= table.domains(other.topology).codes >= 0
+    if spread.honor_affinity:
+        mask &= suits.affinity
+    if spread.honor_taints:
+        mask &= suits.tolerated
+    return mask
 
 
-def _affinity(demand: Demand, cluster: Cluster) -> Filter:
-    """All terms at once: the first pod of a group that wants its own company may go anywhere."""
-    interests = [(term.topology, term.interest(cluster.namespaces)) for term in demand.affinity]
-    found = [domains(cluster.census(interest), topology, cluster) for topology, interest in interests]
-    is_first = not any(found) and all(
-        interest.covers(demand.namespace, demand.labels) for _, interest in interests
+def _spread(spread: Spread, shape: Shape, cluster: Cluster, suits: Suits) -> Iterator[tuple[str, Mask]]:
+    domains, mask = cluster.table.domains(spread.topology), counted(spread, shape, cluster, suits)
+    totals = domains.sums(cluster.census(spread.interest), mask)
+    there = domains.sums(mask) > 0
+    least = totals[there].min() if np.count_nonzero(there) >= max(spread.min_domains, 1) else 0
+    own = 1 if spread.interest.covers(shape.namespace, shape.labels) else 0
+    yield SPREAD_LABEL, domains.codes >= 0
+    yield SPREAD, domains.spread(totals + own - least <= spread.max_skew, False)
+
+
+def _near(term: Term, cluster: Cluster) -> Mask:
+    """Where pods of a term's interest are in the same domain."""
+    domains = cluster.table.domains(term.topology)
+    totals = domains.sums(cluster.census(term.interest(cluster.namespaces)), cluster.table.present)
+    return domains.spread(totals > 0, False)
+
+
+def _affinity(shape: Shape, cluster: Cluster) -> Mask:
+    """All terms at once: the first pod of a group that wants its own company may go anywhere with the label."""
+    near = [_near(term, cluster) for term in shape.affinity]
+    is_first = not any(mask.any() for mask in near) and all(
+        term.interest(cluster.namespaces).covers(shape.namespace, shape.labels) for term in shape.affinity
     )
-
-    def refuse(node: NodeView) -> str:
-        for (topology, _), totals in zip(interests, found, strict=True):
-            value = node.labels.get(topology)
-            if value is None or (not is_first and value not in totals):
-                return AFFINITY
-        return ""
-
-    return refuse
+    if is_first:
+        near = [cluster.table.domains(term.topology).codes >= 0 for term in shape.affinity]
+    allowed = near[0]
+    for mask in near[1:]:
+        allowed = allowed & mask
+    return allowed
 
 
-def _apart(term: Term, cluster: Cluster) -> Filter:
-    totals = domains(cluster.census(term.interest(cluster.namespaces)), term.topology, cluster)
-    return lambda node: ANTI_AFFINITY if node.labels.get(term.topology) in totals else ""
-
-
-def _guarded(demand: Demand, cluster: Cluster) -> Filter | None:
+def _guarded(shape: Shape, cluster: Cluster) -> Mask | None:
     """Anti-affinity is mutual: a placed pod's terms keep others away as well."""
-    forbidden: dict[tuple[str, str], None] = {}
-    for term, counts in cluster.guards().items():
-        if term.interest(cluster.namespaces).covers(demand.namespace, demand.labels):
-            for value in domains(counts, term.topology, cluster):
-                forbidden[(term.topology, value)] = None
-    if not forbidden:
-        return None
-    keys = list(dict.fromkeys(topology for topology, _ in forbidden))
-
-    def refuse(node: NodeView) -> str:
-        clashes = any((key, node.labels.get(key, "")) in forbidden for key in keys if key in node.labels)
-        return EXISTING_ANTI_AFFINITY if clashes else ""
-
-    return refuse
+    allowed: Mask | None = None
+    for held in cluster.guards().values():
+        if held.term.interest(cluster.namespaces).covers(shape.namespace, shape.labels):
+            domains = cluster.table.domains(held.term.topology)
+            near = domains.spread(domains.sums(held.counts, cluster.table.present) > 0, False)
+            allowed = ~near if allowed is None else allowed & ~near
+    return allowed

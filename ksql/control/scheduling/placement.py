@@ -3,25 +3,40 @@
 `place` looks at every node (no sampling: an explanation that skips nodes explains nothing), refuses those
 that do not fit with kube-scheduler's reasons, scores the rest and lets chance choose among equals. The
 `Decision` it answers is what the pod's events, its condition and the binding's annotation are made of.
-What it does not do yet: preempt pods of lower priority, bind volumes, allocate resource claims.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ksql.base.documents import Document
-from ksql.control.scheduling.cluster import Cluster, NodeView
-from ksql.control.scheduling.demand import Demand
-from ksql.control.scheduling.filters import filters_for, lacking
-from ksql.control.scheduling.scores import preferences, room_and_balance
-from ksql.control.scheduling.terms import Verdict
+from ksql.control.scheduling.cluster import Cluster
+from ksql.control.scheduling.demand import Demand, Shape
+from ksql.control.scheduling.filters import depends_on_pods, filters_for
+from ksql.control.scheduling.room import DIGITS, room_and_balance
+from ksql.control.scheduling.scores import BALANCE, ROOM, View, views
+from ksql.control.scheduling.table import Floats, Mask
 
 # How many of the best nodes a decision names: enough to see by how much the chosen one won, few enough
 # to be kept with every binding.
 SCORES_KEPT_MAX = 3
 
+# Recorded with each decision; raised whenever the same view of the cluster would be decided otherwise.
+POLICY = 2
+
 NO_NODES = "no nodes available to schedule pods"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one node was given: the total and, by view, what it is made of."""
+
+    node: str
+    total: float
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +46,9 @@ class Decision:
     nodes: int
     candidates: int
     refused: Mapping[str, int] = field(default_factory=dict)  # nodes by reason; one node may have several
-    scores: tuple[tuple[str, float], ...] = ()  # the best few, best first
+    scores: tuple[Score, ...] = ()  # the best few, best first
     chosen: str | None = None
+    help: str = ""  # why driving others out would not help either, as kube-scheduler words it
 
     @property
     def message(self) -> str:
@@ -42,73 +58,86 @@ class Decision:
         if not self.nodes:
             return NO_NODES
         reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in self.refused.items()))
-        return f"0/{self.nodes} nodes are available: {reasons}."
+        return f"0/{self.nodes} nodes are available: {reasons}.{self.help}"
 
-    def document(self) -> Document:
-        """The decision as it is recorded."""
-        out: Document = {"nodes": self.nodes, "candidates": self.candidates}
+    def document(self, profile: str = "", seconds: float = 0.0) -> Document:
+        """The decision as it is recorded; `seconds` is how long it took."""
+        out: Document = {"policy": POLICY, "nodes": self.nodes, "candidates": self.candidates}
+        if profile:
+            out["profile"] = profile
         if self.refused:
             out["refused"] = dict(sorted(self.refused.items()))
         if self.scores:
-            out["scores"] = dict(self.scores)
+            out["scores"] = {score.node: {"total": score.total, **score.parts} for score in self.scores}
         if self.chosen is not None:
             out["chosen"] = self.chosen
+        if seconds:
+            out["microseconds"] = round(seconds * 1e6)
         return out
 
 
-def place(demand: Demand, cluster: Cluster, random: Random) -> Decision:
+def place(demand: Demand, cluster: Cluster, random: Random, is_packing: bool = False) -> Decision:
     """Choose a node. Changes nothing: the caller assumes the pod where it was placed."""
-    nodes = cluster.nodes
-    if demand.unsupported:
-        return Decision(len(nodes), 0, {demand.unsupported: len(nodes)} if nodes else {})
-    feasible, refused = fitting(demand, cluster)
-    if not feasible:
-        return Decision(len(nodes), 0, refused)
-    scores, best = _scored(demand, cluster, feasible)
-    ties = [name for name, score in scores if score == best]
-    # A name among equals by the seed alone: never by who was listed first.
-    chosen = ties[0] if len(ties) == 1 else ties[random.randrange(len(ties))]
-    scores.sort(key=lambda pair: (-pair[1], pair[0] != chosen, pair[0]))
-    return Decision(len(nodes), len(feasible), refused, tuple(scores[:SCORES_KEPT_MAX]), chosen)
+    shape, table = demand.shape, cluster.table
+    nodes = len(cluster.nodes)
+    if shape.unsupported:
+        return Decision(nodes, 0, {shape.unsupported: nodes} if nodes else {})
+    feasible, refused = fitting(shape, cluster)
+    candidates = int(np.count_nonzero(feasible))
+    if not candidates:
+        return Decision(nodes, 0, refused)
+    totals = cluster.room(shape, is_packing).score
+    found = list(views(shape, cluster, cluster.suits(shape.constraints), feasible))
+    for view in found:
+        totals = totals + view.likes
+    if found:
+        totals = np.round(totals, DIGITS)
+    best = _best(totals, feasible, table.order, random)
+    scores = tuple(_score(row, shape, cluster, totals, found, is_packing) for row in best)
+    return Decision(nodes, candidates, refused, scores, scores[0].node)
 
 
-def fitting(demand: Demand, cluster: Cluster) -> tuple[list[tuple[NodeView, Verdict]], dict[str, int]]:
-    """The nodes that take the pod, and why the others do not."""
-    verdicts = cluster.verdicts(demand.constraints)
-    filters = filters_for(demand, cluster, verdicts)
-    feasible: list[tuple[NodeView, Verdict]] = []
-    refused: dict[str, int] = {}
-    cpu, memory, extended = demand.cpu, demand.memory, demand.extended
-    for node, verdict in zip(cluster.nodes, verdicts, strict=True):
-        if verdict.reason:
-            refused[verdict.reason] = refused.get(verdict.reason, 0) + 1
-            continue
-        # The common case without a call: plainly room enough.
-        if (
-            extended
-            or node.cpu - node.cpu_used < cpu
-            or node.memory - node.memory_used < memory
-            or node.pods_max <= len(node.pods)
-        ) and (reasons := lacking(demand, node)):
-            for reason in reasons:
-                refused[reason] = refused.get(reason, 0) + 1
-            continue
-        if filters:
-            reason = next((found for refuse in filters if (found := refuse(node))), "")
-            if reason:
-                refused[reason] = refused.get(reason, 0) + 1
-                continue
-        feasible.append((node, verdict))
+def fitting(shape: Shape, cluster: Cluster) -> tuple[Mask, dict[str, int]]:
+    """The rows of the nodes that take the pod, and why the others do not."""
+    suits, room = cluster.suits(shape.constraints), cluster.room(shape)
+    feasible: Mask = suits.ok & room.fits
+    refused = dict(suits.refusals)
+    tight = suits.ok & ~room.fits
+    if tight.any():
+        refused |= room.lacking(tight)
+    if depends_on_pods(shape, cluster):
+        for reason, allowed in filters_for(shape, cluster, suits):
+            passed = feasible & allowed
+            count = int(np.count_nonzero(feasible)) - int(np.count_nonzero(passed))
+            if count:
+                refused[reason] = refused.get(reason, 0) + count
+            feasible = passed
     return feasible, refused
 
 
-def _scored(
-    demand: Demand, cluster: Cluster, feasible: list[tuple[NodeView, Verdict]]
-) -> tuple[list[tuple[str, float]], float]:
-    preferred = preferences(demand, cluster, feasible)
-    scores = [
-        # Hundredths: a small pod on a large node must still tell the emptier node from the fuller.
-        (node.name, round(room_and_balance(demand, node) + preferred[index], 2))
-        for index, (node, _) in enumerate(feasible)
-    ]
-    return scores, max(score for _, score in scores)
+def _best(totals: Floats, feasible: Mask, order: NDArray[np.uint64], random: Random) -> Sequence[int]:
+    """The best few rows, the chosen first: among equals by name and seed alone, never by who was listed first."""
+    masked = np.where(feasible, totals, -np.inf)
+    ties = np.flatnonzero(masked == masked.max())
+    drawn = order[ties] ^ np.uint64(random.getrandbits(64))
+    if len(ties) >= SCORES_KEPT_MAX:
+        if len(ties) > SCORES_KEPT_MAX:
+            least = np.argpartition(drawn, SCORES_KEPT_MAX - 1)[:SCORES_KEPT_MAX]
+            ties, drawn = ties[least], drawn[least]
+        return [int(row) for row in ties[np.argsort(drawn)]]
+    most = min(SCORES_KEPT_MAX, int(np.count_nonzero(feasible)))
+    rows = np.argpartition(masked, -most)[-most:]
+    chosen = int(ties[np.argmin(drawn)])
+    ranked = sorted((int(row) for row in rows), key=lambda row: (-masked[row], row != chosen, int(order[row])))
+    return ranked if chosen in ranked else [chosen, *ranked[:-1]]
+
+
+def _score(
+    row: int, shape: Shape, cluster: Cluster, totals: Floats, found: Sequence[View], is_packing: bool
+) -> Score:
+    view = cluster.table.views[row]
+    assert view is not None
+    room, balance = room_and_balance(shape, view, is_packing)
+    parts = {ROOM: round(room, DIGITS), BALANCE: round(balance, DIGITS)}
+    parts |= {one.name: round(float(one.likes[row]), DIGITS) for one in found}
+    return Score(view.name, float(totals[row]), parts)

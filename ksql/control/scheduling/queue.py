@@ -145,7 +145,7 @@ class PlacementQueue:
     def _activate(self, pending: Pending) -> None:
         self._aside.pop(pending.demand.uid, None)
         pending.place, pending.ticket = Place.ACTIVE, next(self._tickets)
-        entry = (-pending.demand.priority, pending.order, pending.ticket, pending.demand.uid)
+        entry = (-pending.demand.shape.priority, pending.order, pending.ticket, pending.demand.uid)
         heapq.heappush(self._active, entry)
 
     def _back_off_until_due(self, pending: Pending) -> None:

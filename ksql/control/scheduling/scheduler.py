@@ -255,4 +255,5 @@ def refusal(pod: Document, message: str, now: str) -> Document | None:
 
 
 def _looks_at_pods(demand: Demand) -> bool:
-    return bool(demand.affinity or demand.anti_affinity or any(spread.hard for spread in demand.spreads))
+    shape = demand.shape
+    return bool(shape.affinity or shape.anti_affinity or any(spread.hard for spread in shape.spreads))

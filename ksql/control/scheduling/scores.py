@@ -1,106 +1,150 @@
-"""How much the scheduler likes a node that a pod fits on: 0 to 100 per view, weighted and summed.
+"""How much the scheduler likes the nodes that a pod fits on: 0 to 100 per view, weighted and summed.
 
-The views and weights are kube-scheduler's defaults, so that a cluster fills as its users expect: room
-left, cpu and memory used evenly, replicas of one owner apart, soft constraints honoured. Left out is
-image locality: a simulated node has every image or none.
+The views and weights are kube-scheduler's defaults, so that a cluster fills as its users expect: room left, cpu and
+memory used evenly, pods that are alike apart, soft constraints honoured, company wanted, images already there. A view
+that says the same of every node is left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from ksql.control.scheduling.cluster import Cluster, NodeView
-from ksql.control.scheduling.demand import ZONE, Demand
-from ksql.control.scheduling.filters import domains
-from ksql.control.scheduling.terms import Verdict
+import numpy as np
 
-SCORE_MAX = 100
+from ksql.control.scheduling.cluster import Cluster
+from ksql.control.scheduling.demand import HOSTNAME, ZONE, Shape
+from ksql.control.scheduling.filters import counted
+from ksql.control.scheduling.room import SCORE_MAX
+from ksql.control.scheduling.suits import Suits
+from ksql.control.scheduling.table import Codes, Floats, Mask
 
-WEIGHT_ROOM = 1
-WEIGHT_BALANCE = 1
+ROOM, BALANCE = "room", "balance"
+
+# kube-scheduler's weights. Room and balance have 1 each and stand in `room.py`.
 WEIGHT_NODE_AFFINITY = 2
 WEIGHT_SPREAD = 2
-WEIGHT_POD_AFFINITY = 2
+WEIGHT_COMPANY = 2
 WEIGHT_TAINTS = 3
+WEIGHT_IMAGES = 1
 
-# Replicas apart on nodes, and, where nodes name zones, also across zones: in equal parts.
-_ZONE_SHARE = 0.5
+# The cluster's own spreading, for pods that say nothing about it: skews over nodes and over zones.
+DEFAULT_SPREADS = ((HOSTNAME, 3), (ZONE, 5))
 
-Raw = Callable[[NodeView], float]
-
-
-def room_and_balance(demand: Demand, node: NodeView) -> float:
-    """Least allocated (mean of cpu and memory left) and balanced allocation (how alike their use is)."""
-    cpu, memory = node.cpu or 1, node.memory or 1
-    cpu_part = (node.scored_cpu + demand.scored_cpu) / cpu
-    memory_part = (node.scored_memory + demand.scored_memory) / memory
-    if cpu_part > 1.0:
-        cpu_part = 1.0
-    if memory_part > 1.0:
-        memory_part = 1.0
-    # Of two numbers the standard deviation is half their distance.
-    room = 1.0 - (cpu_part + memory_part) / 2
-    balance = 1.0 - abs(cpu_part - memory_part) / 2
-    return SCORE_MAX * (WEIGHT_ROOM * room + WEIGHT_BALANCE * balance)
+# An image below the first size is loaded in no time; per container, more than the second makes no difference.
+IMAGE_BYTES_MIN = 23 * 1024 * 1024
+IMAGE_BYTES_MAX = 1000 * 1024 * 1024
 
 
-def preferences(
-    demand: Demand, cluster: Cluster, feasible: Sequence[tuple[NodeView, Verdict]]
-) -> list[float]:
-    """The part of the scores that compares nodes with each other, aligned with `feasible`."""
-    totals = [0.0] * len(feasible)
-    if any(verdict.preferred for _, verdict in feasible):
-        _add(totals, [verdict.preferred for _, verdict in feasible], WEIGHT_NODE_AFFINITY)
-    if any(verdict.disliked for _, verdict in feasible):
-        _add(totals, [-verdict.disliked for _, verdict in feasible], WEIGHT_TAINTS)
-    soft = [spread for spread in demand.spreads if not spread.hard]
-    for spread in soft:
-        crowd = _crowd(cluster, spread.topology, cluster.census(spread.interest))
-        _add(totals, [-crowd(node) for node, _ in feasible], WEIGHT_SPREAD / len(soft))
-    if not demand.spreads and demand.owner:
-        _apart_by_owner(totals, demand, cluster, feasible)
-    if demand.preferred:
-        _neighbours(totals, demand, cluster, feasible)
-    return totals
+class View(NamedTuple):
+    """One view's likes by row, weighted."""
+
+    name: str
+    likes: Floats
 
 
-def _apart_by_owner(
-    totals: list[float], demand: Demand, cluster: Cluster, feasible: Sequence[tuple[NodeView, Verdict]]
-) -> None:
-    """The system's own spreading, for pods that say nothing about it."""
-    owned = cluster.owned(demand.owner)
-    if not owned:
-        return
-    nodes = [-float(owned.get(node.name, 0)) for node, _ in feasible]
-    zones = domains(owned, ZONE, cluster)
-    if zones:
-        _add(totals, nodes, WEIGHT_SPREAD * (1 - _ZONE_SHARE))
-        crowds = [-float(zones.get(node.labels.get(ZONE, ""), 0)) for node, _ in feasible]
-        _add(totals, crowds, WEIGHT_SPREAD * _ZONE_SHARE)
+def views(shape: Shape, cluster: Cluster, suits: Suits, feasible: Mask) -> Iterator[View]:
+    """The views that compare nodes with each other and say something of this pod."""
+    if suits.is_particular:
+        yield from _by_documents(suits, feasible)
+    apart = _apart(shape, cluster, suits, feasible)
+    if apart is not None:
+        yield View("spread", WEIGHT_SPREAD * apart)
+    company = _company(shape, cluster, feasible)
+    if company is not None:
+        yield View("company", WEIGHT_COMPANY * company)
+    images = _images(shape, cluster, feasible)
+    if images is not None:
+        yield View("images", WEIGHT_IMAGES * images)
+
+
+def _by_documents(suits: Suits, feasible: Mask) -> Iterator[View]:
+    most = suits.preferred[feasible].max()
+    if most > 0:
+        yield View("affinity", WEIGHT_NODE_AFFINITY * SCORE_MAX * suits.preferred / most)
+    worst = suits.disliked[feasible].max()
+    if worst > 0:
+        yield View("taints", WEIGHT_TAINTS * SCORE_MAX * (1.0 - suits.disliked / worst))
+
+
+def _apart(shape: Shape, cluster: Cluster, suits: Suits, feasible: Mask) -> Floats | None:
+    """Soft spreading: fewer pods of its kind in the domain are better, the more so the more domains there are."""
+    table = cluster.table
+    ignored: Mask | None = None
+    crowd: Floats = np.zeros(table.capacity)
+    soft = [spread for spread in shape.spreads if not spread.hard]
+    if soft:
+        for spread in soft:
+            codes = table.domains(spread.topology).codes
+            ignored = codes < 0 if ignored is None else ignored | (codes < 0)
+        among = feasible if ignored is None else feasible & ~ignored
+        for spread in soft:
+            where = counted(spread, shape, cluster, suits)
+            crowd += _crowd(cluster, spread.topology, spread.max_skew, cluster.census(spread.interest), among, where)
+    elif shape.spreads or not shape.owner or (owned := cluster.owned(shape.owner)) is None:
+        return None
     else:
-        _add(totals, nodes, WEIGHT_SPREAD)
+        among = feasible
+        for topology, skew in DEFAULT_SPREADS:
+            if (table.domains(topology).codes[feasible] >= 0).any():
+                crowd += _crowd(cluster, topology, skew, owned, among, table.present)
+    return _fewer(crowd, among)
 
 
-def _neighbours(
-    totals: list[float], demand: Demand, cluster: Cluster, feasible: Sequence[tuple[NodeView, Verdict]]
-) -> None:
-    """Preferred affinity and anti-affinity between pods: weights times matching pods in the domain."""
-    raw = [0.0] * len(feasible)
-    for weight, term in demand.preferred:
-        crowd = _crowd(cluster, term.topology, cluster.census(term.interest(cluster.namespaces)))
-        for index, (node, _) in enumerate(feasible):
-            raw[index] += weight * crowd(node)
-    _add(totals, raw, WEIGHT_POD_AFFINITY)
+def _crowd(cluster: Cluster, topology: str, skew: int, counts: Codes, among: Mask, where: Mask) -> Floats:
+    domains = cluster.table.domains(topology)
+    if topology == HOSTNAME:
+        # A node is its own domain, whatever its label.
+        size, near = int(np.count_nonzero(among)), counts.astype(np.float64)
+    else:
+        size = int(np.count_nonzero(domains.sums(among)))
+        near = domains.spread(domains.sums(counts, where), 0.0)
+    weighed = near * np.log(size + 2) + (skew - 1)
+    return np.where(domains.codes >= 0, weighed, 0.0)
 
 
-def _crowd(cluster: Cluster, topology: str, counts: Mapping[str, int]) -> Raw:
-    found = domains(counts, topology, cluster)
-    return lambda node: float(found.get(node.labels.get(topology, ""), 0))
+def _fewer(crowd: Floats, among: Mask) -> Floats | None:
+    """From 0 for the most crowded to 100; None when it makes no difference. Nodes not `among` get 0."""
+    if not among.any():
+        return None
+    crowd = np.round(crowd)
+    low, high = crowd[among].min(), crowd[among].max()
+    if low == high and among.all():
+        return None
+    likes = np.full(len(crowd), float(SCORE_MAX)) if high == 0 else SCORE_MAX * (high + low - crowd) / high
+    return np.where(among, likes, 0.0)
 
 
-def _add(totals: list[float], raw: Sequence[float], weight: float) -> None:
-    """Stretch raw numbers over 0 to 100 and add them; all alike say nothing."""
-    low, high = min(raw), max(raw)
-    if high == low:
-        return
-    scale = weight * SCORE_MAX / (high - low)
-    for index, value in enumerate(raw):
-        totals[index] += (value - low) * scale
+def _company(shape: Shape, cluster: Cluster, feasible: Mask) -> Floats | None:
+    """Affinity between pods, preferred: this pod's own and, for this pod, that of those already there."""
+    table = cluster.table
+    raw: Floats | None = None
+    for weight, term in shape.preferred:
+        domains = table.domains(term.topology)
+        totals = domains.sums(cluster.census(term.interest(cluster.namespaces)), table.present)
+        more = weight * domains.spread(totals, 0.0)
+        raw = more if raw is None else raw + more
+    for held in cluster.pulls().values():
+        if held.term.interest(cluster.namespaces).covers(shape.namespace, shape.labels):
+            domains = table.domains(held.term.topology)
+            more = held.weight * domains.spread(domains.sums(held.counts, table.present), 0.0)
+            raw = more if raw is None else raw + more
+    if raw is None:
+        return None
+    low, high = raw[feasible].min(), raw[feasible].max()
+    return None if low == high else SCORE_MAX * (raw - low) / (high - low)
+
+
+def _images(shape: Shape, cluster: Cluster, feasible: Mask) -> Floats | None:
+    """Images already on the node, by size, and less so the fewer nodes have them: else all pods went there."""
+    table = cluster.table
+    total: Floats | None = None
+    nodes = max(1, int(np.count_nonzero(table.present)))
+    for image in shape.images:
+        sizes = table.sizes(image)
+        if sizes is not None:
+            scaled = sizes * (np.count_nonzero(sizes) / nodes)
+            total = scaled if total is None else total + scaled
+    if total is None:
+        return None
+    most = IMAGE_BYTES_MAX * shape.containers
+    likes = SCORE_MAX * (np.clip(total, IMAGE_BYTES_MIN, most) - IMAGE_BYTES_MIN) / (most - IMAGE_BYTES_MIN)
+    return likes if likes[feasible].any() else None

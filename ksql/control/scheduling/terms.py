@@ -12,7 +12,6 @@ from ksql.control.scheduling.demand import Constraints
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
-NODE_NAME = "node(s) didn't match the requested node name"
 NODE_UNSCHEDULABLE = "node(s) were unschedulable"
 NODE_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 
@@ -37,8 +36,6 @@ def verdict(constraints: Constraints, name: str, node: Document) -> Verdict:
     reason = ""
     if spec.get("unschedulable") and not _tolerates_unschedulable(constraints.tolerations):
         reason = NODE_UNSCHEDULABLE
-    elif constraints.node_name and constraints.node_name != name:
-        reason = NODE_NAME
     elif repelled is not None:
         reason = f"node(s) had untolerated taint {{{repelled['key']}: {repelled.get('value') or ''}}}"
     elif not suits:
