@@ -2,7 +2,8 @@
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator, Coroutine
+import re
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ksql.base.clock import SystemClock
 from ksql.commands import printing
 from ksql.commands.door import AnswerError, Door
 from ksql.kubeconfig import Connection, KubeconfigError, load
@@ -47,6 +49,12 @@ Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Default: the 
 AllNamespaces = Annotated[bool, typer.Option("-A", "--all-namespaces", help="In all namespaces.")]
 OutputForm = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many, the newest; 0: all.")]
+Utc = Annotated[bool, typer.Option("--utc", help="Tell times as instants in UTC.")]
+Absolute = Annotated[bool, typer.Option("--absolute", help="Tell times by your wall clock, not as how long ago.")]
+Filter = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILTER]…", help="kind:Pod ns:shop actor:alice verb:delete since:1h field:spec.replicas"),
+]
 Target = Annotated[str, typer.Argument(metavar="KIND/NAME", help="deployment/web, pod/a, node/node-2.")]
 
 
@@ -110,9 +118,41 @@ async def paged(
         after = page["pageInfo"]["endCursor"]
 
 
-def print_event(event: dict[str, Any]) -> None:
-    revision = printing.paint(printing.revision(event["revision"]), "cyan")
-    typer.echo(f"{revision}  {printing.local(event['time'])}  {event['sentence']}")
+def clock_face(utc: bool, absolute: bool) -> printing.Face:
+    """The clock that the options mean."""
+    if utc and absolute:
+        raise Wrong("give --utc or --absolute, not both")
+    return printing.face(SystemClock().now(), utc=utc, absolute=absolute)
+
+
+def print_event(event: dict[str, Any], face: printing.Face, width: int = 0, lead: str = "") -> None:
+    """One event as a line; `width` is that of the longest revision beside it."""
+    revision = printing.revision(event["revision"])
+    painted = printing.paint(revision, "cyan") + " " * (width - len(revision))
+    typer.echo(f"{lead}{painted}  {face.show(event['time']):>{_TIME_WIDTH[face.times]}}  {event['sentence']}")
+
+
+def print_events(events: Sequence[dict[str, Any]], face: printing.Face) -> None:
+    """Events as aligned lines."""
+    width = max((len(printing.revision(event["revision"])) for event in events), default=0)
+    for event in events:
+        print_event(event, face, width)
+
+
+def filter_text(words: Sequence[str]) -> str:
+    """The filter that the words of a command line make: the shell has taken the quotes off."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    key, colon, value = word.partition(":")
+    if '"' in word or not re.search(r"\s", word):
+        return word
+    return f'{key}:"{value}"' if colon else f'"{word}"'
+
+
+# How long an instant is when it is told: "123d ago" fits, and columns stay where they are.
+_TIME_WIDTH = {printing.Times.RELATIVE: 8, printing.Times.LOCAL: 19, printing.Times.UTC: 20}
 
 
 async def never_seen(door: Door, kind: str, namespace: str, name: str) -> AnswerError:

@@ -8,16 +8,19 @@ import typer
 from ksql.base.clock import SystemClock
 from ksql.commands import printing
 from ksql.commands.asking import (
+    Absolute,
     ContextName,
     Data,
     Kubeconfig,
     Namespace,
     Output,
     OutputForm,
+    Utc,
     Where,
+    clock_face,
     never_seen,
     pair,
-    print_event,
+    print_events,
     run,
 )
 from ksql.commands.door import AnswerError, Door
@@ -28,13 +31,14 @@ def why(
         str, typer.Argument(metavar="KIND/NAME[@REV]|REV", help="pod/web-abc-1, pod/web-abc-1@r1042, r1042.")
     ],
     kubeconfig: Kubeconfig = None, data: Data = None, context: ContextName = "", namespace: Namespace = "",
-    output: OutputForm = Output.text,
+    output: OutputForm = Output.text, utc: Utc = False, absolute: Absolute = False,
 ) -> None:  # fmt: skip
     """What led to an object's newest change, or to an earlier one: back to the person who started it."""
-    run(_why(Where(kubeconfig, data, context, namespace), target, output))
+    run(_why(Where(kubeconfig, data, context, namespace), target, output, utc, absolute))
 
 
-async def _why(where: Where, target: str, output: Output) -> None:
+async def _why(where: Where, target: str, output: Output, utc: bool, absolute: bool) -> None:
+    face = clock_face(utc, absolute)
     connection = where.connection()
     async with Door(connection, SystemClock()) as door:
         if re.fullmatch(r"r?\d+", target, re.IGNORECASE):
@@ -49,7 +53,7 @@ async def _why(where: Where, target: str, output: Output) -> None:
             if not nodes:
                 raise await never_seen(door, kind, connection.namespace, name)
             event = nodes[0]
-    _print_chain(event["causes"], output)
+    _print_chain(event["causes"], output, face)
 
 
 # How the last line of a chain reads.
@@ -61,12 +65,11 @@ _ROOTS = {
 }
 
 
-def _print_chain(chain: Any, output: Output) -> None:
+def _print_chain(chain: Any, output: Output, face: printing.Face) -> None:
     if output in (Output.json, Output.yaml):
         typer.echo(printing.dump(chain, output))
         return
-    for event in chain["events"]:
-        print_event(event)
+    print_events(chain["events"], face)
     if chain["hidden"]:
         typer.echo(f"{chain['hidden']} links are hidden from you", err=True)
     if chain["events"]:

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -12,6 +14,7 @@ import yaml
 
 from ksql.base.clock import parse_rfc3339
 from ksql.base.documents import Document
+from ksql.schema.columns.column import human_duration
 
 _GAP = "   "  # between columns, as kubectl has it
 _SIGN_COLOURS = {"+": "green", "-": "red", "~": "yellow", "↕": "cyan"}
@@ -29,6 +32,37 @@ def paint(text: str, colour: str) -> str:
 def local(text: str | None) -> str:
     """An instant as the viewer's wall clock shows it."""
     return "" if text is None else parse_rfc3339(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+class Times(StrEnum):
+    """How instants are told: how long ago, by the viewer's wall clock, or in UTC."""
+
+    RELATIVE = "relative"
+    LOCAL = "local"
+    UTC = "utc"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The clock that a reader sees. `now` is when the question was asked, the same for a whole answer."""
+
+    times: Times
+    now: datetime
+
+    def show(self, text: str | None) -> str:
+        if text is None:
+            return ""
+        if self.times is Times.RELATIVE:
+            return human_duration(self.now - parse_rfc3339(text)) + " ago"
+        return local(text) if self.times is Times.LOCAL else parse_rfc3339(text).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def face(now: datetime, *, utc: bool = False, absolute: bool = False) -> Face:
+    """What was asked for; else how long ago where a person looks, and the wall clock where a file is written,
+    since what is read later must still say when it was."""
+    if utc:
+        return Face(Times.UTC, now)
+    return Face(Times.LOCAL if absolute or not sys.stdout.isatty() else Times.RELATIVE, now)
 
 
 def zone_name(now: datetime) -> str:

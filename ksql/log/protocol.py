@@ -37,6 +37,7 @@ class EventFilter:
     namespace: str | None = None
     name: str | None = None
     uid: str | None = None
+    uids: tuple[str, ...] = ()  # of one of these lives, some hundreds at most: SQLite bounds what a query may hold
     user: str | None = None
     verbs: tuple[str, ...] = ()
     cause: int | None = None

@@ -38,6 +38,7 @@ def matches(where: EventFilter, event: Event) -> bool:
         and (where.namespace is None or s.namespace == where.namespace)
         and (where.name is None or s.name == where.name)
         and (where.uid is None or s.uid == where.uid)
+        and (not where.uids or s.uid in where.uids)
         and (where.user is None or event.actor.user == where.user)
         and (not where.verbs or event.verb in where.verbs)
         and (where.cause is None or event.cause == where.cause)
@@ -147,7 +148,7 @@ class Rows:
     def count(self, where: EventFilter, after: int) -> Count:
         """As `EventLog.count`."""
         low = after
-        if where.uid is None and where.name is None and where.cause is None and not where.causes:
+        if not (where.uid or where.uids or where.name or where.causes) and where.cause is None:
             highest = self._newest(events, where.up_to)[0]
             low = max(after, highest - protocol.COUNT_SCANNED_MAX)
         by: dict[tuple[str, str], int] = {}
@@ -312,7 +313,7 @@ class Rows:
     def _numbered(self, where: EventFilter) -> Sequence[int] | None:
         """The streams that a uid or a name means: few, so that the index on the stream serves. None when
         neither is given, or a name that too many have."""
-        if where.uid is None and where.name is None:
+        if where.uid is None and where.name is None and not where.uids:
             return None
         if where.uid is not None and (living := self.registry.living.get(where.uid)) is not None:
             return [living]
@@ -422,6 +423,8 @@ def _stream_clauses(where: EventFilter) -> Clauses:
         clauses.append(streams.c.name == where.name)
     if where.uid is not None:
         clauses.append(streams.c.uid == pack(where.uid))
+    if where.uids:
+        clauses.append(streams.c.uid.in_([pack(uid) for uid in where.uids]))
     return clauses
 
 

@@ -166,6 +166,17 @@ class Context:
         now = self.rooms.clock.now()
         return await moments.resolve(self.rooms.log, moments.parse(text or "", now, self.zone), now)
 
+    async def first_from(self, text: str) -> int:
+        """The lowest revision that `since` includes. A time before the log began means its beginning."""
+        try:
+            instant = await self.instant(text)
+        except moments.BeforeHorizonError:
+            return self.rooms.log.horizon
+        if instant.time is None:
+            return instant.revision
+        event = await self.rooms.log.event(instant.revision)
+        return instant.revision if event is not None and event.time == instant.time else instant.revision + 1
+
     async def actor(self, name: str) -> str:
         """The user name meant by a name that may be short (replicaset-controller, node-2, scheduler)."""
         for user in users_called(name):

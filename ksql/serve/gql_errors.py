@@ -11,6 +11,7 @@ from graphql import GraphQLError, GraphQLSyntaxError
 
 from ksql.history.moments import BeforeHorizonError, MomentError
 from ksql.history.paths import PathError
+from ksql.history.search import SearchError
 from ksql.log.protocol import HorizonError, LogUnavailableError
 from ksql.schema.errors import ApiError
 
@@ -46,7 +47,7 @@ def code_of(error: BaseException) -> str | None:
         return _BY_REASON.get(error.reason)
     if isinstance(error, (BeforeHorizonError, HorizonError)):
         return "HORIZON"
-    if isinstance(error, (MomentError, PathError)):
+    if isinstance(error, (MomentError, PathError, SearchError)):
         return BAD_USER_INPUT
     if isinstance(error, LogUnavailableError):
         return "UNAVAILABLE"

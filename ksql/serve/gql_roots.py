@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from ksql.history import diff, timeline
+from ksql.history import diff, finding, timeline
 from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
 from ksql.history.moments import BeforeHorizonError, MomentError
 from ksql.log.protocol import EventFilter
@@ -38,6 +38,7 @@ from ksql.serve.gql_nodes import (
 )  # fmt: skip
 from ksql.serve.gql_pages import asked, named
 from ksql.serve.gql_scalars import EventOrder, Moment, Revision, Timestamp, Verb
+from ksql.serve.gql_search import sought
 from ksql.serve.gql_values import Diff, ResourceKind, difference, resource_kind
 
 Word = Annotated[
@@ -124,24 +125,12 @@ async def span(ctx: Context, given: EventFilterInput | None) -> Span:
 async def _between(ctx: Context, found: Span, given: EventFilterInput) -> Span:
     low, high = found.lowest, found.highest
     if given.since is not None:
-        low = await _first_from(ctx, given.since)
+        low = await ctx.first_from(given.since)
     if given.until is not None:
         high = (await ctx.instant(given.until)).revision
     if high is not None and low > high + 1:
         raise refusal("since is after until")
     return replace(found, lowest=low, highest=high)
-
-
-async def _first_from(ctx: Context, text: str) -> int:
-    """The lowest revision that `since` includes. A time before the log began means its beginning."""
-    try:
-        instant = await ctx.instant(text)
-    except BeforeHorizonError:
-        return ctx.rooms.log.horizon
-    if instant.time is None:
-        return instant.revision
-    event = await ctx.rooms.log.event(instant.revision)
-    return instant.revision if event is not None and event.time == instant.time else instant.revision + 1
 
 
 @strawberry.type(description="Everything that can be asked.")
@@ -318,6 +307,9 @@ class Subscription:
         info: Info,
         after: Annotated[Revision | None, about("The last revision already seen; 0 for all.")] = None,
         filter: Annotated[EventFilterInput | None, about("Which events; not since, not until.")] = None,
+        query: Annotated[
+            str | None, about("The same as people type it, as in search; instead of filter.")
+        ] = None,
     ) -> AsyncIterator[EventNode]:
         ctx = info.context
         if filter is not None and (filter.since is not None or filter.until is not None):
@@ -330,9 +322,23 @@ class Subscription:
             raise BeforeHorizonError(
                 f"r{start} is before the horizon: the log keeps history from r{log.horizon} on"
             )
-        where = (await span(ctx, filter)).where
-        async for batch in log.subscribe(start, where):
-            for event in batch:
+        what = await _followed(ctx, filter, query)
+        async for batch in log.subscribe(start, what.where):
+            for event in await finding.passing(ctx.rooms.images, what, batch):
                 if ctx.sees(event):
                     yield as_event(event)
+
+
+async def _followed(ctx: Context, filter: EventFilterInput | None, query: str | None) -> finding.Sought:
+    """What a subscription tells: no span, since it begins after a revision and never ends."""
+    if query is None:
+        return finding.Sought((await span(ctx, filter)).where)
+    if filter is not None:
+        raise refusal("give filter or query, not both")
+    what, _ = await sought(ctx, query)
+    if what.lowest > 1 or what.highest is not None:
+        raise refusal("a subscription starts with after and has no end: leave since and until out")
+    if "owner:" in query:
+        raise refusal("what an owner will own is not known yet: leave owner out")
+    return what
 

@@ -95,7 +95,7 @@ class FieldChange:
     text: str = strawberry.field(description="The change as one line of text.")
 
 
-def _field_change(change: diff.FieldChange) -> FieldChange:
+def field_change(change: diff.FieldChange) -> FieldChange:
     return FieldChange(
         kind=FieldChangeKind(change.kind),
         path=diff.dotted(change.path),
@@ -130,5 +130,5 @@ def difference(changes: list[diff.FieldChange], older: int | None, newer: int | 
         from_revision=None if older is None else Revision(older),
         to_revision=None if newer is None else Revision(newer),
         identical=not changes,
-        changes=[_field_change(change) for change in changes],
+        changes=[field_change(change) for change in changes],
     )

@@ -88,6 +88,28 @@ async def test_history_reaches_earlier_lives_and_what_is_gone(tmp_path: Path) ->
         assert "created node node-1" in await sh.out("history", "node/node-1")
 
 
+async def test_history_answers_a_filter(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("history", "kind:pod", "actor:scheduler", "--utc")).splitlines()
+        assert [line.split()[:2] for line in lines] == [
+            ["r14", "2026-11-23T10:00:15Z"], ["r9", "2026-11-23T10:00:10Z"], ["r6", "2026-11-23T10:00:07Z"],
+        ]  # fmt: skip
+        assert [line.index("scheduler") for line in lines] == [27, 27, 27], "aligned"
+        told = (await sh.out("history", "deployment/web", "field:spec.replicas")).splitlines()
+        assert "alice scaled deployment default/web from 2 to 3 replicas" in told[0]
+        assert told[1] == "      ~ spec.replicas: 2 → 3"
+        assert told[3] == "      + spec.replicas: 2", "and what it was made with"
+        assert len(told) == 4
+        assert (await sh.run("history", "nobody")).stderr == "no events match\n"
+
+
+async def test_history_of_an_owners_whole_tree_holds_what_is_gone(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("history", "owner:deployment/web", "--limit", "0")).splitlines()
+        assert [int(line.split()[0][1:]) for line in lines] == [22, *range(16, 2, -1)]
+        assert "log has never seen deployment/nope" in await sh.refused("history", "owner:deployment/nope")
+
+
 async def test_history_as_data(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         found = json.loads(await sh.out("history", "secret/login", "-o", "json"))
@@ -109,6 +131,7 @@ async def test_events_are_filtered_and_oldest_first(tmp_path: Path) -> None:
 
 async def test_pages_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "PAGE", 5)
+    monkeypatch.setattr(history, "PAGE", 5)
     async with shell(tmp_path) as sh:
         found = json.loads(await sh.out("events", "--limit", "0", "-o", "json"))
         assert [event["revision"] for event in found] == list(range(1, sh.told.log.head + 1))
@@ -195,7 +218,12 @@ async def test_secrets_are_masked_unless_revealed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("history", "web"), "is not KIND/NAME"),
+        (("history", "web/"), "is not KIND/NAME"),
+        (("history", "knd:Pod"), 'there is no filter "knd:"; did you mean kind?'),
+        (("history", "kind:Pood"), 'there is no resource or kind "Pood"; did you mean'),
+        (("history", "kind:Pod", "verb:delte"), 'verb: there is no "delte"; did you mean delete?'),
+        (("events", "since:9", "until:3"), "since is after until"),
+        (("events", "-f", "owner:deployment/web"), "has no span and no tree yet"),
         (("history", "deploy/"), "is not KIND/NAME"),
         (("history", "pdo/web"), "did you mean pod"),
         (("history", "deploy/wob"), "did you mean web?"),
@@ -252,12 +280,14 @@ async def test_following_goes_on_where_it_was_when_the_server_comes_back(
 ) -> None:
     monkeypatch.setattr(door, "RETRY_SECONDS", 0.02)
     told_lines: list[int] = []
-    monkeypatch.setattr(history, "print_event", lambda event: told_lines.append(event["revision"]))
+    monkeypatch.setattr(history, "print_event", lambda event, face: told_lines.append(event["revision"]))
     async with story.told() as told:
         async with serving(told) as server:
             kubeconfig(tmp_path, server)
             where = asking.Where(None, tmp_path, "", "")
-            following = asyncio.create_task(history._events(where, {}, "r20", "", asking.Output.text, 50, True))
+            face = asking.clock_face(True, False)
+            asked = history._events(where, "", {"since": "r20"}, asking.Output.text, 50, True, face)
+            following = asyncio.create_task(asked)
             await told_until(told_lines, 22)
             await told.create("configmaps", "v1", "ConfigMap", "one", story.BOB)
             await told_until(told_lines, 23)
