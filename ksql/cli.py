@@ -5,6 +5,7 @@ Arguments that cannot be are refused with exit code 2, what fails while running 
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Iterator
 from enum import StrEnum
@@ -105,6 +106,8 @@ def up(
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
     """Start a cluster in this process: API server, controllers, scheduler and simulated nodes."""
+    # What is imported stays; `cluster` takes the collector up again when all is there.
+    gc.disable()
     import uvloop
 
     from ksql.config import holding
