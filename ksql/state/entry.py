@@ -138,6 +138,10 @@ class Frame:
             self._left = Frame(self.revision, Change.DELETED, self.previous.at(self.revision), self.previous)
         return self._left
 
+    def showing(self, entry: Entry) -> "Frame":
+        """The same step with its object in another form."""
+        return self if entry is self.entry else Frame(self.revision, self.change, entry, self.previous)
+
     def __repr__(self) -> str:
         return f"<Frame r{self.revision} {self.change or 'BOOKMARK'} {self.entry!r}>"
 

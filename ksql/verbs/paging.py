@@ -98,6 +98,12 @@ class Pager:
         self._objects, self._log, self._clock = objects, log, clock
         self._kept: OrderedDict[tuple[str, str, int], Sequence[Entry]] = OrderedDict()
 
+    async def get(self, resource: str, namespace: str, name: str) -> Entry | None:
+        return self._objects.get(resource, namespace, name)
+
+    async def listed(self, resource: str, namespace: str) -> Sequence[Entry]:
+        return self._objects.list(resource, namespace)
+
     async def page(self, resource: str, matcher: Matcher, selection: Selection) -> Page:
         revision, start = read_token(selection.continue_token) if selection.continue_token else (0, "")
         asked, limit = freshness.of_list(selection), max(0, selection.limit)
@@ -118,7 +124,10 @@ class Pager:
             if selection.resource_version == "0":
                 # Whatever is at hand, which kube-apiserver answers whole: so are the caches of clients filled.
                 limit = 0
-        return self._cut(resource, matcher, entries, revision, start, limit)
+        page = cut(matcher, entries, revision, start, limit)
+        if page.continue_token:
+            self._keep((resource, matcher.namespace, revision), entries)
+        return page
 
     async def wait_for(self, revision: int) -> None:
         """Until memory has come that far; 504 when it does not in time."""
@@ -153,33 +162,6 @@ class Pager:
         except HorizonError as error:
             raise GoneError(_EXPIRED_VERSION) from error
 
-    def _cut(
-        self, resource: str, matcher: Matcher, entries: Sequence[Entry], revision: int, start: str, limit: int
-    ) -> Page:
-        qualified = not matcher.namespace
-        first = bisect_left(entries, start, key=lambda entry: _key(entry, qualified)) if start else 0
-        if not limit:
-            whole = entries if not first else entries[first:]
-            return Page(whole if matcher.everything else list(matcher.of(whole)), revision)
-        if matcher.everything:
-            found, remaining = entries[first : first + limit], max(0, len(entries) - first - limit)
-            more = remaining > 0
-        else:
-            found, remaining = [], 0
-            more = False
-            for index in range(first, len(entries)):
-                if not matcher.selects(entries[index]):
-                    continue
-                if len(found) == limit:
-                    more = True
-                    break
-                found.append(entries[index])
-        if not more:
-            return Page(found, revision)
-        self._keep((resource, matcher.namespace, revision), entries)
-        token = make_token(revision, _key(found[-1], qualified) + _AFTER)
-        return Page(found, revision, token, remaining if matcher.everything else None)
-
     def _keep(self, key: tuple[str, str, int], entries: Sequence[Entry]) -> None:
         self._kept[key] = entries
         self._kept.move_to_end(key)
@@ -188,6 +170,32 @@ class Pager:
             del self._kept[old]
         while len(self._kept) > LISTINGS_MAX:
             self._kept.popitem(last=False)
+
+
+def cut(matcher: Matcher, entries: Sequence[Entry], revision: int, start: str, limit: int) -> Page:
+    """What is meant of the listing of a revision, from `start` on and at most `limit` of it (0: all)."""
+    qualified = not matcher.namespace
+    first = bisect_left(entries, start, key=lambda entry: _key(entry, qualified)) if start else 0
+    if not limit:
+        whole = entries if not first else entries[first:]
+        return Page(whole if matcher.everything else list(matcher.of(whole)), revision)
+    if matcher.everything:
+        found, remaining = entries[first : first + limit], max(0, len(entries) - first - limit)
+        more = remaining > 0
+    else:
+        found, remaining = [], 0
+        more = False
+        for index in range(first, len(entries)):
+            if not matcher.selects(entries[index]):
+                continue
+            if len(found) == limit:
+                more = True
+                break
+            found.append(entries[index])
+    if not more:
+        return Page(found, revision)
+    token = make_token(revision, _key(found[-1], qualified) + _AFTER)
+    return Page(found, revision, token, remaining if matcher.everything else None)
 
 
 def _key(entry: Entry, qualified: bool) -> str:

@@ -3,7 +3,7 @@
 A write is prepared outside the lock against memory (patch, structure, defaults, admission, validation)
 and decided under it against exact state: when the object has moved meanwhile it is prepared once more,
 so concurrent patches all land. A dry run walks the same way against a rehearsal that is never appended.
-`writes.py` holds the plans of the verbs, `paging.py` lists, `watching.py` watches.
+`writes.py` holds the plans of the verbs, `reading.py` gets and lists, `watching.py` watches.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -39,6 +39,7 @@ from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.definitions import Definitions
 from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
 from ksql.verbs.paging import Pager
+from ksql.verbs.reading import Reading
 from ksql.verbs.request import Page, Request, Result, Selection
 from ksql.verbs.selection import Matcher
 from ksql.verbs.view import Rehearsal, View
@@ -80,6 +81,7 @@ class Pipeline:
         self._definitions = Definitions(objects, catalogue)
         self._conversions = Conversions(converter or NoConverter())
         self._pager = Pager(objects, log, clock)
+        self.reading = Reading(self._pager, self._conversions)
         self._ground = Ground(catalogue, clock, Allocations(objects, service_range), self.authorize)
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
@@ -147,30 +149,7 @@ class Pipeline:
             request.warnings.append(components.DEPRECATED)
             document = components.get(request, self.components)
             return Result(document=document, warnings=tuple(request.warnings))
-        entry = self.objects.get(type.key, request.namespace, request.name)
-        if entry is None:
-            raise refusals.not_found(type, request.name)
-        if request.subresource == "scale" and type.custom is not None:
-            shown = (await self._conversions.shown(type, [entry]))[0]
-            return Result(document=customwrites.scale_of(type.custom, shown.document, str(entry.revision)))
-        if request.subresource == "scale":
-            return Result(document=subresources.scale_of(entry.document, str(entry.revision)))
-        if request.subresource not in subresources.READABLE:
-            raise NotImplementedYetError(f"{type.resource}/{request.subresource} is not implemented yet")
-        return Result(entry=(await self._shown(type, [entry]))[0])
-
-    async def _shown(self, type: ResourceType, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """The entries in the version that is spoken."""
-        if type.custom is not None:
-            return await self._conversions.shown(type, entries)
-        if shaping.is_storage(type):
-            return entries
-        return [self._served(type, entry) for entry in entries]
-
-    def _served(self, type: ResourceType, entry: Entry) -> Entry:
-        if shaping.is_storage(type):
-            return entry
-        return Entry.of(entry.stream, entry.revision, shaping.served(type, entry.document))
+        return await self.reading.get(request)
 
     # --- writes
 
@@ -260,7 +239,7 @@ class Pipeline:
             else:
                 document = shaping.served(type, outcome.image())
             return Result(None, document, outcome.created, outcome.deleted, warnings)
-        shown_entry = (await self._shown(type, [entry]))[0]
+        shown_entry = (await self.reading.shown(type, [entry]))[0]
         return Result(shown_entry, None, outcome.created, outcome.deleted, warnings)
 
     async def _converted_document(self, type: ResourceType, outcome: Outcome) -> Document:
@@ -284,14 +263,7 @@ class Pipeline:
         type = request.type
         if type.key == components.KEY:
             return components.page(request, selection, self.components, self.objects.revision)
-        matcher = Matcher(type, request.namespace, selection)
-        if matcher.asks_a_webhook:
-            await self._conversions.shown(type, self.objects.list(type.key, matcher.namespace))
-        page = await self._pager.page(type.key, matcher, selection)
-        if shaping.is_storage(type) and type.custom is None:
-            return page
-        entries = await self._shown(type, page.entries)
-        return Page(entries, page.revision, page.continue_token, page.remaining)
+        return await self.reading.page(request, selection)
 
     async def delete_collection(self, request: Request, selection: Selection) -> Page:
         """Delete all that is meant; answers what was asked to go."""
@@ -334,9 +306,7 @@ class Pipeline:
             self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for,
             self._is_over(request.type), self._preparing(request.type) if matcher.asks_a_webhook else None,
         )  # fmt: skip
-        if request.type.custom is not None:
-            return self._converted(request.type, frames)
-        return frames if shaping.is_storage(request.type) else self._converted(request.type, frames)
+        return self.reading.frames(request.type, frames)
 
     def _preparing(self, type: ResourceType) -> Callable[[Sequence[Entry]], Awaitable[object]]:
         return lambda entries: self._conversions.shown(type, entries)
@@ -344,16 +314,3 @@ class Pipeline:
     def _is_over(self, type: ResourceType) -> Callable[[], bool]:
         custom = type.custom
         return lambda: custom is not None and custom.is_over
-
-    async def _converted(
-        self, type: ResourceType, batches: AsyncIterator[Sequence[Frame]]
-    ) -> AsyncIterator[Sequence[Frame]]:
-        async for frames in batches:
-            shown = iter(await self._shown(type, [f.entry for f in frames if f.entry is not None]))
-            out = [frame if frame.entry is None else _with_entry(frame, next(shown)) for frame in frames]
-            yield out
-
-
-def _with_entry(frame: Frame, entry: Entry) -> Frame:
-    """The same step with its object in another form."""
-    return frame if entry is frame.entry else Frame(frame.revision, frame.change, entry, frame.previous)
