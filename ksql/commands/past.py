@@ -5,6 +5,7 @@ Each command reads its arguments, sends one named operation and prints the answe
 
 import typer
 
+from ksql.commands.blame import blame
 from ksql.commands.difference import diff
 from ksql.commands.history import events, history
 from ksql.commands.links import why
@@ -13,5 +14,5 @@ from ksql.commands.then import at
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, diff, why, at):
+    for command in (history, events, blame, diff, why, at):
         app.command()(command)

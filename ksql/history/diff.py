@@ -136,7 +136,7 @@ def _candidates(path: Path, schema: ListKeys | None) -> Iterator[tuple[str, ...]
     yield from ANYWHERE
 
 
-def _aligned(
+def aligned(
     old: list[Any], new: list[Any], path: Path, schema: ListKeys | None
 ) -> tuple[tuple[str, ...], list[str], list[str]] | None:
     """The key fields that name every item of both lists, with the labels; None to go by position."""
@@ -154,11 +154,11 @@ def compare(old: Any, new: Any, schema: ListKeys | None = None, path: Path = ())
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _maps(old, new, schema, path)
     elif isinstance(old, list) and isinstance(new, list):
-        aligned = _aligned(old, new, path, schema) if old or new else None
-        if aligned is None:
+        by_key = aligned(old, new, path, schema) if old or new else None
+        if by_key is None:
             yield from _positions(old, new, schema, path)
         else:
-            yield from _items(old, new, aligned, schema, path)
+            yield from _items(old, new, by_key, schema, path)
     elif type(old) is not type(new) or old != new:
         yield FieldChange("changed", path, old, new)
 
@@ -186,11 +186,11 @@ def _positions(old: list[Any], new: list[Any], schema: ListKeys | None, path: Pa
 def _items(
     old: list[Any],
     new: list[Any],
-    aligned: tuple[tuple[str, ...], list[str], list[str]],
+    by_key: tuple[tuple[str, ...], list[str], list[str]],
     schema: ListKeys | None,
     path: Path,
 ) -> Iterator[FieldChange]:
-    fields, before, after = aligned
+    fields, before, after = by_key
     left, right = dict(zip(before, old, strict=True)), dict(zip(after, new, strict=True))
     for label, item in left.items():
         step = Item(fields, label)

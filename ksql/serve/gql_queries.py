@@ -2,9 +2,9 @@
 
 import strawberry
 
-from ksql.serve import gql_roots, gql_search
+from ksql.serve import gql_blame, gql_changes, gql_roots, gql_search
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(gql_roots.Query, gql_search.Searching):
+class Query(gql_roots.Query, gql_search.Searching, gql_blame.Blaming, gql_changes.Comparing):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""

@@ -231,8 +231,10 @@ class Query:
     ) -> Diff:
         ctx = info.context
         wanted = reads.which(ctx, ref.uid, ref.resource or ref.kind, ref.api_version, ref.namespace, ref.name)
-        older = await reads.one(ctx, wanted, await ctx.instant(start))
-        newer = await reads.one(ctx, wanted, await ctx.instant(end))
+        low, high = await ctx.instant(start), await ctx.instant(end)
+        if low.revision > high.revision:
+            raise refusal(f"r{low.revision} is after r{high.revision}: give the earlier moment first")
+        older, newer = await reads.one(ctx, wanted, low), await reads.one(ctx, wanted, high)
         known = newer or older
         if known is None:
             raise refusal("it existed at neither moment", "NOT_FOUND")

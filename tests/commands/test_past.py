@@ -110,6 +110,49 @@ async def test_history_of_an_owners_whole_tree_holds_what_is_gone(tmp_path: Path
         assert "log has never seen deployment/nope" in await sh.refused("history", "owner:deployment/nope")
 
 
+async def test_blame_says_who_set_each_line(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        lines = (await sh.out("blame", "deployment/web", "--utc")).splitlines()
+        (replicas,) = [line for line in lines if "replicas: 3" in line]
+        assert replicas.split()[:4] == ["r11", "2026-11-23T10:00:12Z", "alice", "kubectl"]
+        at = replicas.index("  replicas: 3")
+        assert yaml.safe_load("\n".join(line[at:] for line in lines))["spec"]["replicas"] == 3
+        (image,) = [line for line in lines if "image:" in line]
+        assert "nginx:1.28" in image
+        then = await sh.out("blame", "deployment/web", "--at", "r10")
+        assert "replicas: 2" in then and "r11" not in then
+        secret = await sh.out("blame", "secret/login")
+        assert "password: masked, 32 bytes" in secret
+        assert "did not exist then" in await sh.refused("blame", "deployment/web", "--at", "r1")
+        assert "did you mean web?" in await sh.refused("blame", "deployment/wbe")
+
+
+async def test_two_states_of_the_cluster_are_compared(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        result = await sh.run("diff", "r10", "r21")
+        assert result.stdout.splitlines() == [
+            "+ configmap default/settings (created)",
+            "~ deployment default/web (changed)",
+            "    ~ spec.replicas: 2 → 3",
+            "    ~ spec.template.spec.containers[web].image: nginx:1.27 → nginx:1.28",
+            "+ pod default/web-abc-3 (created)",
+            "~ replicaset default/web-abc (changed)",
+            "    ~ spec.replicas: 2 → 3",
+            "+ secret default/login (created)",
+        ]
+        assert result.stderr == "from r10 to r21\n3 created, 2 changed\n"
+        lines = (await sh.out("diff", "cm", "r19", "r21")).splitlines()
+        assert lines[0] == "± configmap default/settings (replaced)"
+        assert "    ~ data.colour: blue → red" in lines
+        assert (await sh.out("diff", "secret", "r17", "r18")).splitlines()[1:] == [
+            "    ~ data.password: changed, 32 bytes"
+        ]
+        assert (await sh.out("diff", "label:app=web", "kind:pod", "r21", "r22")) == (
+            "- pod default/web-abc-1 (deleted)\n"
+        )
+        assert json.loads(await sh.out("diff", "-o", "json", "r22"))["objects"] == []
+
+
 async def test_history_as_data(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         found = json.loads(await sh.out("history", "secret/login", "-o", "json"))
@@ -223,6 +266,12 @@ async def test_secrets_are_masked_unless_revealed(tmp_path: Path) -> None:
         (("history", "kind:Pood"), 'there is no resource or kind "Pood"; did you mean'),
         (("history", "kind:Pod", "verb:delte"), 'verb: there is no "delte"; did you mean delete?'),
         (("events", "since:9", "until:3"), "since is after until"),
+        (("diff", "deployment/web"), "give one moment or two"),
+        (("diff", "r9", "r3"), "r9 is after r3: give the earlier moment first"),
+        (("diff", "deployment/web", "r9", "r3"), "r9 is after r3: give the earlier moment first"),
+        (("diff", "deployment/web", "tomorow", "r3"), 'beside deployment/web there is no place for "tomorow"'),
+        (("diff", "pods", "tomorow", "r3"), '"tomorow" is no moment'),
+        (("diff", "actor:alice", "r3"), "actor: is about events; two states are compared by kind, ns, name"),
         (("events", "-f", "owner:deployment/web"), "has no span and no tree yet"),
         (("history", "deploy/"), "is not KIND/NAME"),
         (("history", "pdo/web"), "did you mean pod"),
