@@ -8,11 +8,11 @@ import typer
 from ksql.commands.blame import blame
 from ksql.commands.difference import diff
 from ksql.commands.history import events, history
-from ksql.commands.links import why
+from ksql.commands.links import then, why
 from ksql.commands.then import at
 
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, blame, diff, why, at):
+    for command in (history, events, blame, diff, why, then, at):
         app.command()(command)

@@ -127,6 +127,27 @@ async def test_blame_says_who_set_each_line(tmp_path: Path) -> None:
         assert "did you mean web?" in await sh.refused("blame", "deployment/wbe")
 
 
+async def test_then_tells_what_came_of_a_change_as_a_tree(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        result = await sh.run("then", "r11", "--utc")
+        assert result.stdout.splitlines() == [
+            "r11  2026-11-23T10:00:12Z  alice scaled deployment default/web from 2 to 3 replicas",
+            "r12  2026-11-23T10:00:13Z  └ deployment-controller scaled replicaset default/web-abc from 2 to 3 replicas",
+            "r13  2026-11-23T10:00:14Z    └ replicaset-controller created pod default/web-abc-3",
+            "r14  2026-11-23T10:00:15Z      └ scheduler bound pod default/web-abc-3 to node-2",
+            "r15  2026-11-23T10:00:16Z        └ node-2 reported pod default/web-abc-3 Running and Ready",
+        ]
+        assert "r12" in await sh.out("then", "deployment/web@r11", "--depth", "1")
+        cut = await sh.run("then", "r11", "--depth", "1")
+        assert "there is more" in cut.stderr
+        assert (await sh.run("then", "r22")).stderr == "nothing came of it\n"
+        assert json.loads(await sh.out("then", "r11", "-o", "json"))["totalCount"] == 4
+        tree = (await sh.out("why", "pod/web-abc-3", "--tree", "--utc")).splitlines()
+        assert tree[0].startswith("r11  2026-11-23T10:00:12Z  alice scaled")
+        assert tree[4].startswith("r15  2026-11-23T10:00:16Z        └ node-2 reported")
+        assert "there is no event at r999" in await sh.refused("then", "r999")
+
+
 async def test_two_states_of_the_cluster_are_compared(tmp_path: Path) -> None:
     async with shell(tmp_path) as sh:
         result = await sh.run("diff", "r10", "r21")
