@@ -256,7 +256,7 @@ class Rows:
                 Event(
                     revision, from_microseconds(image.time), streams_of[number], done.change, done.verb, who,
                     image.payload, done.subresource, done.field_manager, cause,
-                    image.correlation or _told(correlation), is_transient,
+                    image.correlation or told(correlation), is_transient,
                 )
             )  # fmt: skip
         return out
@@ -326,6 +326,11 @@ def _with_streams(table: sa.Table) -> sa.Join:
     return table.join(streams, streams.c.id == table.c.stream)
 
 
+def select_events() -> sa.Select[Any]:
+    """Rows of events with what their streams say."""
+    return _select(events)
+
+
 def _select(table: sa.Table) -> sa.Select[Any]:
     return sa.select(*table.columns, *_STREAM_COLUMNS).select_from(_with_streams(table))
 
@@ -382,7 +387,7 @@ def _correlated(table: sa.Table, correlation: str, dialect: str) -> sa.ColumnEle
     return table.c.correlation == (unpack(key) if dialect == "postgresql" else key)
 
 
-def _told(correlation: str | bytes | None) -> str:
+def told(correlation: str | bytes | None) -> str:
     """A correlation as the databases give it: one has a type for it."""
     if not correlation:
         return ""

@@ -160,12 +160,16 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "sqlite": (
         "CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events"
         " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END",
-        "CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events"
+        # But for ranges that were retired as a whole, which `retirements` names and a seal's key has signed.
+        "CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events WHEN NOT EXISTS"
+        " (SELECT 1 FROM retirements r WHERE OLD.revision BETWEEN r.first AND r.last)"
         " BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
     ),
     "postgresql": (
         "CREATE FUNCTION events_refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'events are never changed or deleted'; END $$",
+        " $$ BEGIN IF TG_OP = 'DELETE' THEN IF EXISTS"
+        " (SELECT 1 FROM retirements r WHERE OLD.revision BETWEEN r.first AND r.last) THEN RETURN OLD; END IF;"
+        " END IF; RAISE EXCEPTION 'events are never changed or deleted'; END $$",
         "CREATE TRIGGER events_refuse_row BEFORE UPDATE OR DELETE ON events"
         " FOR EACH ROW EXECUTE FUNCTION events_refuse()",
         "CREATE TRIGGER events_refuse_truncate BEFORE TRUNCATE ON events"

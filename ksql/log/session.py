@@ -8,6 +8,7 @@ the transaction's first revision is ours tells the outcome.
 
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +30,7 @@ TRANSIENT_TAIL = 2048
 PRUNE_EVERY = 256
 
 Probe = Callable[[str], None]
+T = TypeVar("T")
 
 
 class OutageError(Exception):
@@ -222,6 +224,17 @@ class Session:
             return
         self._heartbeats = 0
         prune(connection)
+
+    def transact(self, call: Callable[[sa.Connection], T]) -> T:
+        """Run a call within a transaction that holds the head: nothing is appended before its end."""
+        try:
+            connection = self._connected()
+            self.dialect.hold(connection)
+            found = call(connection)
+            connection.commit()
+            return found
+        except Exception as error:
+            raise self._failed(error) from error
 
     def save_checkpoint(self, consumer: str, revision: int, time: int) -> None:
         """Make a consumer's position durable."""

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ksql.base.clock import Clock, to_microseconds
 from ksql.base.tasks import InlineWorker, Tasks, ThreadWorker, Worker
+from ksql.log import evidence as evidence  # its tables belong to the schema
 from ksql.log import migrate, queries, training
 from ksql.log.appender import Appender
 from ksql.log.codec import Codec
@@ -238,6 +239,15 @@ class SqlEventLog:
         bounded = queries.up_to(where, up_to)
         found = await self.read(position, SUBSCRIPTION_EVENTS, bounded)
         return found, found[-1].revision if len(found) == SUBSCRIPTION_EVENTS else head
+
+    async def transact(self, call: Callable[[sa.Connection], T]) -> T:
+        """Write to other tables than the events, on the appender's connection and between two appends.
+
+        `LogUnavailableError` when nothing was written for want of the database."""
+        try:
+            return await self._writing.run(self._session.transact, call)
+        except OutageError as error:
+            raise LogUnavailableError(f"the log cannot be written: {error}") from error
 
     async def checkpoint(self, consumer: str) -> int:
         query = sa.select(checkpoints.c.revision).where(checkpoints.c.consumer == consumer)
