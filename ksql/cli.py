@@ -4,21 +4,20 @@ Arguments that cannot be are refused with exit code 2, what fails while running 
 """
 
 import asyncio
-import contextlib
 import gc
 import signal
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ksql import __version__, settings
+from ksql import __version__, custody, settings
 from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past
-from ksql.settings import Settings, SettingsError
+from ksql.operating import Data, Database, checked, told_plainly
+from ksql.settings import Settings
 
 # A server's rooms take a second to import, and questions about the past need none of them: only the
 # commands that open a log or serve one import them, each for itself.
@@ -29,8 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-log_app = typer.Typer(help="Look after the event log itself.", no_args_is_help=True)
-app.add_typer(log_app, name="log")
+custody.register(app)
 past.register(app)
 
 
@@ -44,39 +42,6 @@ class LogLevel(StrEnum):
     info = "info"
     warning = "warning"
     error = "error"
-
-
-Data = Annotated[Path, typer.Option("--data", help="Directory of the cluster: database, keys, kubeconfig.")]
-Database = Annotated[
-    str,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        help="sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME. Default: SQLite in the data directory.",
-    ),
-]
-
-
-def _fail(message: str, code: int = 1) -> typer.Exit:
-    typer.echo(f"ksql: {message}", err=True)
-    return typer.Exit(code)
-
-
-@contextlib.contextmanager
-def _told_plainly() -> Iterator[None]:
-    """What an operator can mend is said in one line, without a trace."""
-    import sqlalchemy as sa
-
-    from ksql.hold import HeldError
-    from ksql.log.migrate import SchemaError
-    from ksql.log.protocol import LogUnavailableError
-
-    try:
-        yield
-    except SettingsError as error:
-        raise _fail(str(error), 2) from None
-    except (HeldError, LogUnavailableError, SchemaError, OSError, sa.exc.DBAPIError) as error:
-        raise _fail(str(error).partition("\n")[0]) from None
 
 
 @app.command()
@@ -102,6 +67,14 @@ def up(
     dns: Annotated[
         bool, typer.Option("--dns/--no-dns", help="Put the cluster's DNS into kube-system, as installers do.")
     ] = True,
+    seal_key: Annotated[
+        Path | None,
+        typer.Option(help="The key that signs seals; made when missing. Default: in the data directory."),
+    ] = None,
+    seal_witness: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|URL", help="Where else to leave each new seal; may be given again."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -113,16 +86,14 @@ def up(
     from ksql.config import holding
 
     logs.configure(log_format, log_level)
-    with _told_plainly():
-        wanted = _checked(Settings(data, database, listen, nodes, kubernetes_version, migrate, dns))
+    with told_plainly():
+        witnesses = tuple(seal_witness or ())
+        wanted = checked(
+            Settings(data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses)
+        )
         clock = SystemClock()
         with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(wanted, clock))
-
-
-def _checked(wanted: Settings) -> Settings:
-    wanted.check()
-    return wanted
 
 
 async def _serve(wanted: Settings, clock: SystemClock) -> None:
@@ -155,45 +126,16 @@ def _greeting(wanted: Settings, url: str, seconds: float) -> str:
 def migrate(data: Data = settings.DEFAULT_DATA, database: Database = "") -> None:
     """Bring the database's schema up to date. Safe to run again; events are never touched."""
     logs.configure(level="warning")
-    with _told_plainly():
+    with told_plainly():
         from ksql.log import migrate as migrations
 
-        wanted = _checked(Settings(data, database))
+        wanted = checked(Settings(data, database))
         if wanted.file is not None:
             wanted.file.parent.mkdir(parents=True, exist_ok=True)
         before = migrations.schema_state(wanted.url)
         migrations.migrate(wanted.url)
         is_current = before is migrations.SchemaState.CURRENT
         typer.echo(f"schema {'already up to date' if is_current else f'was {before}, now up to date'}")
-
-
-@log_app.command()
-def verify(data: Data = settings.DEFAULT_DATA, database: Database = "") -> None:
-    """Recompute the state from the events and compare it with the stored one.
-
-    Works on a running or a stopped cluster. Exit code 1 and the first difference when they disagree.
-    """
-    logs.configure(level="warning")
-    with _told_plainly():
-        wanted = _checked(Settings(data, database))
-        if wanted.file is not None and not wanted.file.exists():
-            raise SettingsError(f"no event log at {wanted.file}")
-        asyncio.run(_verify(wanted.url))
-
-
-async def _verify(url: str) -> None:
-    from ksql.log.store import open_log
-    from ksql.log.verify import verify as compare
-
-    log = open_log(url, SystemClock())
-    await log.open()
-    try:
-        difference = await compare(log)
-        if difference is not None:
-            raise _fail(str(difference))
-        typer.echo(f"verified: events up to r{log.head} and the stored state agree")
-    finally:
-        await log.aclose()
 
 
 @app.command()

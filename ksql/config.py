@@ -19,18 +19,21 @@ from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.tokens import Tokens
-from ksql.base.clock import Clock, rfc3339
+from ksql.base.clock import Clock, rfc3339, to_microseconds
 from ksql.base.tasks import Tasks
 from ksql.control.supervisor import Controllers
 from ksql.hold import FileHold, Holder, PostgreSQLHold
+from ksql.log import sealkeys
 from ksql.log.migrate import migrate
 from ksql.log.protocol import EventLog
-from ksql.log.store import open_log
+from ksql.log.sealer import Sealer
+from ksql.log.store import SqlEventLog, open_log
+from ksql.log.witnesses import Witness
 from ksql.node import machine
 from ksql.node.fleet import Fleet
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.serve import aggregationkeeping, flowkeeping
+from ksql.serve import aggregationkeeping, flowkeeping, logfigures
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.late import Late
@@ -73,7 +76,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         gc.disable()
         stack.callback(gc.enable)
         catalogue = catalogues.load(settings.minor)
-        log, objects = await _opened(settings, clock, stack)
+        log, objects, sealer = await _opened(settings, clock, stack)
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
         tokens = Tokens(keys.accounts_key, clock, objects.document)
         authenticator = Authenticator(clock, admin_tokens(keys.token), tokens)
@@ -108,6 +111,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)
         pipeline.components |= controllers.checks()
         door.metrics.add(controllers.kit.metrics.registry.collect)
+        door.metrics.add(lambda: logfigures.seals(sealer))
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What
         # comes after is mostly documents, which have no cycles; looking for some less often gave back half
@@ -129,20 +133,32 @@ def _graphql(pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Cat
     return graphql_app(pipeline, objects, log, catalogue, clock)
 
 
-async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects]:
+async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects, Sealer]:
     """The log, its schema as this version wants it, and the state folded from it."""
     settings.data.mkdir(parents=True, exist_ok=True)
     if settings.migrates:
         await asyncio.to_thread(migrate, settings.url)
     log, objects = open_log(settings.url, clock), Objects(clock)
     log.fold_into(objects.fold)
+    sealer = _sealer(log, settings, clock)
     await log.open()
     stack.push_async_callback(log.aclose)
+    await sealer.start()
+    stack.push_async_callback(sealer.aclose)
     started = clock.monotonic()
     await objects.load(log)
     seconds = round(clock.monotonic() - started, 3)
     logger.info("state loaded", extra={"revision": log.head, "seconds": seconds})
-    return log, objects
+    return log, objects, sealer
+
+
+def _sealer(log: EventLog, settings: Settings, clock: Clock) -> Sealer:
+    """Seals the log with the key outside of the database, before witnesses outside of it too."""
+    assert isinstance(log, SqlEventLog)
+    key = sealkeys.establish(settings.seal_key_file, to_microseconds(clock.now()))
+    sealer = Sealer(log, key, clock, [Witness(one) for one in (str(settings.seal_witness), *settings.seal_witnesses)])
+    log.fold_into(sealer.fold)
+    return sealer
 
 
 async def _workers(

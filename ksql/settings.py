@@ -34,6 +34,8 @@ class Settings:
     minor: str = DEFAULT_MINOR
     migrate: bool | None = None  # None: yes for SQLite, no for PostgreSQL
     dns: bool = True  # the cluster's DNS in kube-system
+    seal_key: Path | None = None  # None: in the data directory
+    seal_witnesses: tuple[str, ...] = ()  # files or URLs told of each seal, beside the data directory's own
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -43,6 +45,10 @@ class Settings:
             raise SettingsError(f"--database {self.database!r}: expected a URL of {' or '.join(DATABASES)}")
         if driver == SQLITE and (not rest.startswith("/") or rest in ("/", "/:memory:")):
             raise SettingsError(f"--database {self.database!r}: name a file, such as sqlite:///ksql.db")
+        for witness in self.seal_witnesses:
+            scheme, separator, _ = witness.partition("://")
+            if separator and scheme not in ("http", "https"):
+                raise SettingsError(f"--seal-witness {witness!r}: expected a file, or a URL of http or https")
         if self.minor not in minors():
             known = ", ".join(minors())
             raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
@@ -69,6 +75,20 @@ class Settings:
     @property
     def migrates(self) -> bool:
         return self.file is not None if self.migrate is None else self.migrate
+
+    @property
+    def seal_key_file(self) -> Path:
+        return self.seal_key or self.data / "pki" / "seal.key"
+
+    @property
+    def seal_ring(self) -> Path:
+        """The public keys, beside the key."""
+        return self.seal_key_file.with_name("seal-keys.json")
+
+    @property
+    def seal_witness(self) -> Path:
+        """The data directory's own witness of the newest seal."""
+        return self.data / "seal-witness.json"
 
     @property
     def kubeconfig(self) -> Path:

@@ -25,7 +25,9 @@ Invariants
 6. A lost wake-up, a failed checkpoint or an old dictionary costs time or space, never an event.
 7. Heartbeats (retention `latest`) take their revisions from the same head but leave only a short tail;
    pages account for the numbers, so that a missing event is told from a dropped heartbeat.
-8. What can be had from an index is not stored again: `objects`, each living object's newest revision, is a
+8. Seals follow the events, off the appends' way; with the keys, which lie outside of the database, anyone
+   finds the first event that is not as it was written.
+9. What can be had from an index is not stored again: `objects`, each living object's newest revision, is a
    view. Whatever an append must keep beside its events costs as much as the events.
 
 Words: a *draft* is a decided change without a revision; a *decision* makes drafts; a *fold* takes events
@@ -34,5 +36,6 @@ memory; *news* is what other servers appended.
 
 Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and
 its failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py` and `postgresql.py` (the
-dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (the proof).
+dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (does it contradict itself), `leaves.py`, `seals.py` and
+`sealer.py` (the seals), `sealcheck.py` (is it what was written), `proofs.py` (told to others).
 """

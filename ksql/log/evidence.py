@@ -28,7 +28,7 @@ seals = sa.Table(
     _wide("last"),
     sa.Column("statement", sa.LargeBinary, nullable=False),
     sa.Column("signature", sa.LargeBinary, nullable=False),
-    # Of the salts. Not signed: it may be taken away with what it salts.
+    # Of the salts. Bound by the statement as its hash: it may be taken away with what it salts.
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("marks", sa.LargeBinary, nullable=False),
     sa.Index("ix_seals_last", "last"),

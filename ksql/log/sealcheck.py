@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ksql.log import leaves
+from ksql.log import leaves, namecheck, verify
 from ksql.log.codec import PayloadError
 from ksql.log.event import Stream
 from ksql.log.evidence import seals
@@ -132,12 +132,13 @@ class _Checker:
     def __init__(self, rows: Rows, ring: Ring, witnesses: Sequence[Seal]) -> None:
         self.rows, self.ring, self.witnesses = rows, ring, witnesses
         self.ledger = Ledger(rows)
-        self.horizon = rows.head().horizon
         self.seals = self.events = self.sealed = 0
         self.keys: dict[str, None] = {}
         self.previous = NOTHING
 
     def differences(self) -> Iterator[Difference]:
+        if self.rows.head().horizon != 0:
+            yield Difference(1, "the head tells of a horizon, but no range was retired")
         stored = self.rows.connection.execute(sa.select(seals).order_by(seals.c.number)).all()
         wanted = {seal.statement.number: seal for seal in self.witnesses}
         for row in stored:
@@ -177,9 +178,8 @@ class _Checker:
         yield from self._block(seal, said)
 
     def _block(self, seal: Seal, said: Statement) -> Iterator[Difference]:
-        if said.last <= self.horizon:
-            # Retired: what is left of it is checked where its archive is.
-            return
+        if sha256(seal.secret).hexdigest() != said.secret:
+            yield Difference(said.first, f"the salts of seal {said.number} were changed: its events cannot be checked")
         try:
             found = self.ledger.leaves(said.first, said.last, seal.secret, said.count)
         except MissingError as missing:
@@ -224,6 +224,16 @@ class _Checker:
             f"the log was cut off: a witness saw seal {said.number} up to r{said.last},"
             f" the seals here end at r{self.sealed}",
         )
+
+
+def first_difference(rows: Rows, ring: Ring | None, witnesses: Sequence[Seal] = ()) -> tuple[Difference | None, Report]:
+    """All that can be asked of a log: its names, its state, its seals (where there are keys to ask with)."""
+    fault = namecheck.first_fault(rows.connection)
+    if fault is not None:
+        return fault, Report()
+    report = Report() if ring is None else check(rows, ring, witnesses)
+    found = [one for one in (verify.first_difference(rows), report.difference) if one is not None]
+    return min(found, key=lambda one: one.revision, default=None), report
 
 
 def check(rows: Rows, ring: Ring, witnesses: Sequence[Seal] = ()) -> Report:

@@ -7,7 +7,7 @@ is read back from the database, as after a restart. Nothing waits for a seal.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
@@ -22,6 +22,7 @@ from ksql.log.protocol import EventFilter, LogUnavailableError
 from ksql.log.sealkeys import SigningKey
 from ksql.log.seals import NOTHING, SEAL_EVENTS, Block, Seal, statement_of
 from ksql.log.store import SqlEventLog
+from ksql.log.witnesses import Witness
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ SHARE_MAX = 0.05
 # But not by more than this: then it takes its time from them.
 BEHIND_EVENTS_MAX, SHARE_BEHIND = 200_000, 0.3
 
-Witness = Callable[[Seal], Awaitable[None]]
 
 
 class Sealer:
@@ -60,6 +60,8 @@ class Sealer:
         # Finished, not yet written.
         self._finished: list[Seal] = []
         self._hurries = False
+        # One round at a time.
+        self._gate = asyncio.Lock()
 
     def fold(self, events: Sequence[Event]) -> None:
         """On the appends' way: as little as can be."""
@@ -69,6 +71,10 @@ class Sealer:
         self._waiting_events += len(events)
         if self._waiting_events >= SEAL_EVENTS:
             self._awake.set()
+
+    @property
+    def witness_failures(self) -> int:
+        return sum(witness.failures for witness in self._witnesses)
 
     async def start(self) -> None:
         """Go on where the last seal ends."""
@@ -80,11 +86,16 @@ class Sealer:
         await self._tasks.aclose()
         self._hurries = True
         try:
-            await self._round(is_last=True)
+            await self.seal()
         except Exception as error:
             # What is not sealed now the next start will seal.
             logger.warning("the last events are not sealed yet: %s", error)
         self._worker.close()
+
+    async def seal(self) -> None:
+        """Put all that is in the log under a seal now."""
+        async with self._gate:
+            await self._round(is_last=True)
 
     async def _resume(self) -> None:
         """Forget what is not written and begin after the newest seal."""
@@ -99,7 +110,8 @@ class Sealer:
     async def _run(self) -> None:
         while True:
             try:
-                await self._round(is_last=False)
+                async with self._gate:
+                    await self._round(is_last=False)
             except LogUnavailableError as error:
                 logger.warning("sealing waits for the log: %s", error)
             except sa.exc.IntegrityError:
@@ -115,7 +127,7 @@ class Sealer:
 
     async def _sealed_by_time(self) -> None:
         try:
-            await self._round(is_last=True)
+            await self.seal()
         except (LogUnavailableError, sa.exc.IntegrityError) as error:
             logger.warning("sealing is tried again: %s", error)
 

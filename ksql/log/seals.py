@@ -32,7 +32,7 @@ NOTHING = bytes(leaves.HASH_BYTES).hex()
 
 _FIELDS = {
     "count": int, "first": int, "format": str, "key": str, "last": int, "marks": str, "number": int,
-    "previous": str, "root": str, "time": int,
+    "previous": str, "root": str, "secret": str, "time": int,
 }  # fmt: skip
 
 
@@ -51,6 +51,7 @@ class Statement:
     time: int  # microseconds, when it was sealed
     root: str
     marks: str  # the hash of the marks
+    secret: str  # the hash of what the salts are drawn from
     previous: str  # the hash of the statement before
     key: str
 
@@ -59,7 +60,7 @@ class Statement:
         document = {
             "count": self.count, "first": self.first, "format": FORMAT, "key": self.key, "last": self.last,
             "marks": self.marks, "number": self.number, "previous": self.previous, "root": self.root,
-            "time": self.time,
+            "secret": self.secret, "time": self.time,
         }  # fmt: skip
         return orjson.dumps(document)
 
@@ -126,7 +127,9 @@ class Block:
         """What is to be signed. `first` is the revision after the last one sealed."""
         marks = sha256(self.marks()).hexdigest()
         root = leaves.root(self.leaves).hex()
-        return Statement(number, first, self.revisions[-1], len(self.leaves), time, root, marks, previous, key)
+        secret = sha256(self.secret).hexdigest()
+        last, count = self.revisions[-1], len(self.leaves)
+        return Statement(number, first, last, count, time, root, marks, secret, previous, key)
 
 
 def marks_of(revisions: Iterable[int], hashes: Iterable[bytes]) -> bytes:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from ksql.log.figures import Figures, Spread
+from ksql.log.sealer import Sealer
+from ksql.serve.metrics import gauge
 
 
 def figures(log: Figures) -> Iterator[Metric]:
@@ -25,6 +27,15 @@ def figures(log: Figures) -> Iterator[Metric]:
         "images", "Objects stored whole, or as the difference from an earlier image.", "form",
         {"whole": log.whole, "difference": log.differences},
     )  # fmt: skip
+
+
+def seals(sealer: Sealer) -> Iterator[Metric]:
+    """How far the log is under seals, and whether others heard of them."""
+    yield gauge("ksql_log_sealed_revision", "Newest revision under a seal.", sealer.sealed)
+    yield CounterMetricFamily("ksql_log_seals", "Seals in the log.", value=sealer.number)
+    yield CounterMetricFamily(
+        "ksql_log_witness_failures", "Seals that a witness was not told of.", value=sealer.witness_failures
+    )
 
 
 def _counter(name: str, meaning: str, label: str, values: dict[str, int]) -> CounterMetricFamily:
