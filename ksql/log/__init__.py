@@ -36,6 +36,7 @@ memory; *news* is what other servers appended.
 
 Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and
 its failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py` and `postgresql.py` (the
-dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (does it contradict itself), `leaves.py`, `seals.py` and
-`sealer.py` (the seals), `sealcheck.py` (is it what was written), `proofs.py` (told to others).
+dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (does it
+contradict itself), `leaves.py`, `seals.py` and `sealer.py` (the seals), `sealcheck.py` (is it what was
+written), `proofs.py` (told to others).
 """
