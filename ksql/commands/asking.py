@@ -125,11 +125,13 @@ def clock_face(utc: bool, absolute: bool) -> printing.Face:
     return printing.face(SystemClock().now(), utc=utc, absolute=absolute)
 
 
-def print_event(event: dict[str, Any], face: printing.Face, width: int = 0, lead: str = "") -> None:
+def print_event(
+    event: dict[str, Any], face: printing.Face, width: int = 0, lead: str = "", *, err: bool = False
+) -> None:
     """One event as a line; `width` is that of the longest revision beside it."""
     revision = printing.revision(event["revision"])
     painted = printing.paint(revision, "cyan") + " " * (width - len(revision))
-    typer.echo(f"{lead}{painted}  {face.show(event['time']):>{_TIME_WIDTH[face.times]}}  {event['sentence']}")
+    typer.echo(f"{lead}{painted}  {face.show(event['time']):>{_TIME_WIDTH[face.times]}}  {event['sentence']}", err=err)
 
 
 def print_events(events: Sequence[dict[str, Any]], face: printing.Face) -> None:

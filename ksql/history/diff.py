@@ -213,6 +213,13 @@ _ORDER = {"changed": 0, "removed": 1, "added": 2, "reordered": 3}
 
 def apply(document: Any, changes: Sequence[FieldChange]) -> Any:
     """The document after the changes; the inverse of `compare`. Shares what did not change."""
+    for change in in_order(changes):
+        document = _applied(document, change.path, change)
+    return document
+
+
+def in_order(changes: Sequence[FieldChange]) -> list[FieldChange]:
+    """The changes in the order in which they can be applied one by one."""
     stages: dict[int, list[FieldChange]] = {stage: [] for stage in _ORDER.values()}
     for change in changes:
         stages[_ORDER[change.kind]].append(change)
@@ -220,10 +227,7 @@ def apply(document: Any, changes: Sequence[FieldChange]) -> Any:
     stages[1].reverse()
     # An inner list is put in order before the list that holds it: labels of both stay true either way,
     # and a path through a reordered list goes by label.
-    for stage in stages.values():
-        for change in stage:
-            document = _applied(document, change.path, change)
-    return document
+    return [change for stage in stages.values() for change in stage]
 
 
 def _applied(value: Any, path: Path, change: FieldChange) -> Any:
@@ -282,6 +286,11 @@ def _visible(document: Document | None, managers: bool) -> Document:
         return {}
     document = removed(document, _REVISION)
     return document if managers else removed(document, _MANAGERS)
+
+
+def hidden(change: FieldChange, resource: str) -> FieldChange:
+    """A change of an object of this resource as people may see it."""
+    return _masked(change) if masks.is_secret(resource) else change
 
 
 def _masked(change: FieldChange) -> FieldChange:

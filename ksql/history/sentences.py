@@ -53,6 +53,9 @@ class Facts:
         return bool(self.was(*path) != self.now(*path))
 
 
+# How a write that takes back what was says so: by the name under which it was made (`undo.py`).
+_TAKEN_BACK = {"ksql-undo": "undid", "ksql-restore": "went back to"}
+
 Reader = Callable[[Facts], str | None]
 
 
@@ -68,6 +71,8 @@ def sentence(
 ) -> str:
     """What happened. `before` is the object as the event found it; None when it was new or is unknown."""
     text = f"{called(event.actor)} {_deed(event, before, keys)}"
+    if (manager := event.field_manager) in _TAKEN_BACK and event.cause:
+        return f"{called(event.actor)} {_TAKEN_BACK[manager]} r{event.cause}: {_deed(event, before, keys)}"
     return f"{text} because of r{event.cause}" if because and event.cause else text
 
 

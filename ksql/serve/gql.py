@@ -41,7 +41,7 @@ from ksql.serve.gql_context import Context, Rooms
 from ksql.serve.gql_errors import BAD_USER_INPUT, coded, refusal
 from ksql.serve.gql_limits import Limits
 from ksql.serve.gql_nodes import EventNode, Object
-from ksql.serve.gql_queries import Query
+from ksql.serve.gql_queries import Mutation, Query
 from ksql.serve.gql_roots import Subscription
 from ksql.serve.gql_scalars import SCALARS
 from ksql.state.objects import Objects
@@ -119,6 +119,7 @@ def _without_nulls(graphql: GraphQLSchema) -> None:
 def _schema() -> Schema:
     made = Schema(
         Query,
+        mutation=Mutation,
         subscription=Subscription,
         types=[Object, EventNode],
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from ksql.history import comparison, diff, search
+from ksql.history import comparison, diff
 from ksql.history.comparison import Pair
 from ksql.serve.gql_context import Context
 from ksql.serve.gql_errors import refusal
@@ -14,11 +14,8 @@ from ksql.serve.gql_fields import about, resolved
 from ksql.serve.gql_nodes import After, First, Info
 from ksql.serve.gql_pages import asked, cursor, place
 from ksql.serve.gql_scalars import Moment, Revision
-from ksql.serve.gql_search import InNamespace, sought
+from ksql.serve.gql_search import InNamespace, chosen
 from ksql.serve.gql_values import Diff, PageInfo, difference, page_info
-
-# What says something about objects, rather than about the events that changed them.
-_ABOUT_OBJECTS = ("kind", "ns", "name", "uid", "object", "owner", "label", "part")
 
 
 @strawberry.enum(description="What became of an object between two moments.")
@@ -70,11 +67,7 @@ class Comparing:
         older, newer = (await ctx.instant(start)).revision, (await ctx.instant(end)).revision
         if older > newer:
             raise refusal(f"r{older} is after r{newer}: give the earlier moment first")
-        for term in search.parse(query).terms:
-            if term.key not in _ABOUT_OBJECTS:
-                keys = ", ".join(_ABOUT_OBJECTS[:-1])
-                raise refusal(f"{term.key}: is about events; two states are compared by {keys}")
-        what, _ = await sought(ctx, query, namespace)
+        what = await chosen(ctx, query, namespace)
         found = await comparison.pairs(ctx.rooms.log, older, newer, what.where, what.tests)
         start_key = tuple(place(ask.after, "c", 3)) if ask.after is not None else ("",)
         shown = _shown(ctx, [pair for pair in found if pair.key > start_key], ask.count + 1, managers)

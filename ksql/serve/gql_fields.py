@@ -18,6 +18,11 @@ def followed(description: str) -> Callable[[F], F]:
     return cast(Callable[[F], F], strawberry.subscription(description=description))
 
 
+def changing(description: str) -> Callable[[F], F]:
+    """A mutation done by the method below."""
+    return cast(Callable[[F], F], strawberry.mutation(description=description))
+
+
 def about(text: str, name: str | None = None) -> object:
     """What an argument means, for use in `Annotated`."""
     return strawberry.argument(description=text, name=name)

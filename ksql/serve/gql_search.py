@@ -99,6 +99,19 @@ async def sought(ctx: Context, text: str, namespace: str | None = None) -> tuple
     return what, cut
 
 
+# What says something about objects, rather than about the events that changed them.
+_ABOUT_OBJECTS = ("kind", "ns", "name", "uid", "object", "owner", "label", "part")
+
+
+async def chosen(ctx: Context, text: str, namespace: str | None = None) -> finding.Sought:
+    """A text that means objects, not events, made ready for the log."""
+    for term in search.parse(text).terms:
+        if term.key not in _ABOUT_OBJECTS:
+            keys = ", ".join(_ABOUT_OBJECTS[:-1])
+            raise refusal(f"{term.key}: is about events; objects are chosen by {keys}")
+    return (await sought(ctx, text, namespace))[0]
+
+
 def _object(ctx: Context, text: str, namespace: str | None) -> EventFilter:
     """All lives of KIND/NAME."""
     kind, _, name = text.partition("/")

@@ -292,7 +292,7 @@ async def test_secrets_are_masked_unless_revealed(tmp_path: Path) -> None:
         (("diff", "deployment/web", "r9", "r3"), "r9 is after r3: give the earlier moment first"),
         (("diff", "deployment/web", "tomorow", "r3"), 'beside deployment/web there is no place for "tomorow"'),
         (("diff", "pods", "tomorow", "r3"), '"tomorow" is no moment'),
-        (("diff", "actor:alice", "r3"), "actor: is about events; two states are compared by kind, ns, name"),
+        (("diff", "actor:alice", "r3"), "actor: is about events; objects are chosen by kind, ns, name"),
         (("events", "-f", "owner:deployment/web"), "has no span and no tree yet"),
         (("history", "deploy/"), "is not KIND/NAME"),
         (("history", "pdo/web"), "did you mean pod"),
