@@ -14,7 +14,7 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, lookup, replaced
 from ksql.schema.errors import Cause, ForbiddenError
 from ksql.schema.resources import ResourceType
-from ksql.verbs import allocation, limits, pods, refusals
+from ksql.verbs import allocation, limits, pods, refusals, storage
 from ksql.verbs.decider import with_metadata
 from ksql.verbs.view import View
 
@@ -68,8 +68,6 @@ _KEPT_ONLY: Mapping[str, str] = {
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",
     "clusterrolebindings.rbac.authorization.k8s.io": "grant by roles",
     "horizontalpodautoscalers.autoscaling": "scale by metrics",
-    "persistentvolumeclaims": "bind volumes",
-    "persistentvolumes": "bind volumes",
     "ingresses.networking.k8s.io": "route requests",
     "networkpolicies.networking.k8s.io": "enforce network policies",
     "certificatesigningrequests.certificates.k8s.io": "sign certificates",
@@ -249,5 +247,9 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
             pods.initial_status,
         )
     ),
-    "persistentvolumeclaims": (_pod(limits.claim_limited),),
+    "persistentvolumeclaims": tuple(
+        _pod(mutate) for mutate in (storage.classed, storage.protected, storage.grown, limits.claim_limited)
+    ),
+    "persistentvolumes": (_pod(storage.protected),),
+    "volumeattributesclasses.storage.k8s.io": (_pod(storage.protected),),
 }  # fmt: skip
