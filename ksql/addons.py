@@ -1,9 +1,10 @@
-"""What `kube-system` holds in a cluster as installers make it: the cluster's DNS.
+"""What installers put into a cluster: a default storage class, and the DNS in `kube-system`.
 
 Clients, their test suites and people's habits expect some system pods there (`kubectl get pods -n
 kube-system`, `kubectl cluster-info`). The pods run where all pods run, on simulated nodes so far, so nothing
 answers queries yet. Written once through the pipeline when missing, as installers do; `ksql up --no-dns`
-leaves it out, and whoever brings another DNS deletes this one and says so.
+leaves it out, and whoever brings another DNS deletes this one and says so. A class of simulated volumes lets
+claims be bound that name none; who brings another one leaves ksql's out by having one first.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
 OFFSET = 9
 REPLICAS = 2
 
+CLASSES = "storageclasses.storage.k8s.io"
+# Answered by the controllers' simulated provisioner.
+PROVISIONER = "volumes.ksql.dev"
+
 _LABELS = {"k8s-app": "kube-dns"}
 _COREFILE = """.:53 {
     errors
@@ -31,6 +36,25 @@ _COREFILE = """.:53 {
 }
 """
 _PORTS = (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP"))
+
+
+async def add_storage(pipeline: Pipeline) -> None:
+    """Write the class of simulated volumes, the default one, unless the cluster has classes of its own."""
+    if not pipeline.objects.list(CLASSES):
+        await bootstrap.ensure(pipeline, CLASSES, _storage_class())
+
+
+def _storage_class() -> Document:
+    return {
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
 
 
 async def add_dns(pipeline: Pipeline) -> None:

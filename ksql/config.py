@@ -106,6 +106,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
             stack.push_async_callback(keeper.aclose)
         await aggregator.start()
         stack.push_async_callback(aggregator.aclose)
+        await addons.add_storage(pipeline)
         if settings.dns:
             await addons.add_dns(pipeline)
         controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)

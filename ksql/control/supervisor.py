@@ -38,6 +38,11 @@ from ksql.control.rootca import RootCertificates
 from ksql.control.scheduling.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
 from ksql.control.statefulset import StatefulSets
+from ksql.control.volumes.binder import Binder
+from ksql.control.volumes.ephemeral import EphemeralVolumes
+from ksql.control.volumes.protection import AttributesProtection, ClaimProtection, VolumeProtection
+from ksql.control.volumes.provisioning import Provisioning, SimulatedProvisioner
+from ksql.control.volumes.words import ATTRIBUTES
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 
@@ -147,6 +152,23 @@ class Controllers:
             EndpointSlices(kit).controller,
             EndpointsMirror(kit).controller,
             KubeEvents(kit).controller,
+            *self._storage(),
+        ]
+
+    def _storage(self) -> list[Controller]:
+        kit, provisioner = self.kit, SimulatedProvisioner()
+        binder, provisioning = Binder(kit, expands=provisioner.name), Provisioning(kit, provisioner)
+        # Minors before 1.34 do not serve classes of attributes by default.
+        has_attributes = any(type.key == ATTRIBUTES for type in self._catalogue.types)
+        return [
+            EphemeralVolumes(kit).controller,
+            binder.claims,
+            binder.volumes,
+            provisioning.claims,
+            provisioning.volumes,
+            ClaimProtection(kit).controller,
+            VolumeProtection(kit).controller,
+            *([AttributesProtection(kit).controller] if has_attributes else []),
         ]
 
     async def start(self) -> None:

@@ -297,10 +297,9 @@ def test_replicas_of_one_owner_spread_over_nodes():
 
 
 def test_what_is_not_supported_stays_pending_and_says_so():
-    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "c"}}
-    decision = decide(pod(volumes=[volume]), [node("a")])
+    decision = decide(pod(resourceClaims=[{"name": "gpu", "resourceClaimName": "gpus"}]), [node("a")])
     assert decision.chosen is None
-    assert "does not bind volumes yet (volume data: persistentVolumeClaim)" in decision.message
+    assert "does not allocate resource claims yet" in decision.message
 
 
 def test_ties_are_broken_by_the_seed_alone():

@@ -128,6 +128,7 @@ class Shape:
     affinity: tuple[Term, ...]
     anti_affinity: tuple[Term, ...]
     preferred: tuple[tuple[int, Term], ...]  # weight, negative for anti-affinity
+    has_claims: bool  # whether volumes have a say, which ones is read from the pod each time
     unsupported: str
 
 
@@ -182,7 +183,7 @@ def _asked(spec: Document) -> list[Any]:
     asked = [[spec.get(key) for key in _ASKED]]
     for list_ in ("initContainers", "containers"):
         asked.append([[one.get(key) for key in _ASKED_OF_CONTAINERS] for one in spec.get(list_) or ()])
-    asked.append([v for v in spec.get("volumes") or () if any(source in v for source in CLAIM_SOURCES)])
+    asked.append([_has_claims(spec)])
     return asked
 
 
@@ -211,8 +212,13 @@ def _shape(namespace: str, labels: Mapping[str, str], owner: str, spec: Document
         affinity=tuple(_required(pods, namespace, labels)),
         anti_affinity=tuple(_required(apart, namespace, labels)),
         preferred=(*_weighted(pods, namespace, labels, 1), *_weighted(apart, namespace, labels, -1)),
+        has_claims=_has_claims(spec),
         unsupported=unsupported_of(spec),
     )
+
+
+def _has_claims(spec: Document) -> bool:
+    return any(source in volume for volume in spec.get("volumes") or () for source in CLAIM_SOURCES)
 
 
 def image_name(image: str) -> str:
@@ -246,10 +252,6 @@ def requests_of(spec: Document) -> Resources:
 
 def unsupported_of(spec: Document) -> str:
     """What of this pod the scheduler cannot honour yet, as a sentence's end; empty when there is nothing."""
-    for volume in spec.get("volumes") or ():
-        for source in CLAIM_SOURCES:
-            if source in volume:
-                return f"ksql does not bind volumes yet (volume {volume.get('name', '')}: {source})"
     if spec.get("resourceClaims"):
         return "ksql does not allocate resource claims yet"
     return ""

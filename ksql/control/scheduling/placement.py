@@ -19,6 +19,7 @@ from ksql.control.scheduling.filters import depends_on_pods, filters_for
 from ksql.control.scheduling.room import DIGITS, room_and_balance
 from ksql.control.scheduling.scores import BALANCE, ROOM, View, views
 from ksql.control.scheduling.table import Floats, Mask
+from ksql.control.volumes.needs import NOTHING_NEEDED, Needs
 
 # How many of the best nodes a decision names: enough to see by how much the chosen one won, few enough
 # to be kept with every binding.
@@ -48,6 +49,7 @@ class Decision:
     refused: Mapping[str, int] = field(default_factory=dict)  # nodes by reason; one node may have several
     scores: tuple[Score, ...] = ()  # the best few, best first
     chosen: str | None = None
+    whole: str = ""  # what no node can help with, as it is said instead of the counts
     help: str = ""  # why driving others out would not help either, as kube-scheduler words it
 
     @property
@@ -57,6 +59,8 @@ class Decision:
             return ""
         if not self.nodes:
             return NO_NODES
+        if self.whole:
+            return f"0/{self.nodes} nodes are available: {self.whole}.{self.help}"
         reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in self.refused.items()))
         return f"0/{self.nodes} nodes are available: {reasons}.{self.help}"
 
@@ -76,13 +80,19 @@ class Decision:
         return out
 
 
-def place(demand: Demand, cluster: Cluster, random: Random, is_packing: bool = False) -> Decision:
+def place(
+    demand: Demand, cluster: Cluster, random: Random, is_packing: bool = False, needs: Needs = NOTHING_NEEDED
+) -> Decision:
     """Choose a node. Changes nothing: the caller assumes the pod where it was placed."""
     shape, table = demand.shape, cluster.table
     nodes = len(cluster.nodes)
     if shape.unsupported:
         return Decision(nodes, 0, {shape.unsupported: nodes} if nodes else {})
+    if needs.refusal:
+        return Decision(nodes, 0, {needs.refusal: nodes} if nodes else {}, whole=needs.refusal)
     feasible, refused = fitting(shape, cluster)
+    if needs:
+        feasible, refused = _reached(needs, cluster, feasible, refused)
     candidates = int(np.count_nonzero(feasible))
     if not candidates:
         return Decision(nodes, 0, refused)
@@ -113,6 +123,20 @@ def fitting(shape: Shape, cluster: Cluster) -> tuple[Mask, dict[str, int]]:
                 refused[reason] = refused.get(reason, 0) + count
             feasible = passed
     return feasible, refused
+
+
+def _reached(
+    needs: Needs, cluster: Cluster, feasible: Mask, refused: Mapping[str, int]
+) -> tuple[Mask, dict[str, int]]:
+    """The nodes from which the pod's volumes can be had, and why the others are refused."""
+    passed, reasons = feasible.copy(), dict(refused)
+    for row in np.flatnonzero(feasible):
+        view = cluster.table.views[row]
+        assert view is not None
+        if reason := needs.refuse(view.name, view.labels):
+            passed[row] = False
+            reasons[reason] = reasons.get(reason, 0) + 1
+    return passed, reasons
 
 
 def _best(totals: Floats, feasible: Mask, order: NDArray[np.uint64], random: Random) -> Sequence[int]:

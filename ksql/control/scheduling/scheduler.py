@@ -23,6 +23,8 @@ from ksql.control.scheduling.demand import Demand, demand_of
 from ksql.control.scheduling.placement import Decision, place
 from ksql.control.scheduling.queue import SET_ASIDE_SECONDS_MAX, Pending, PlacementQueue
 from ksql.control.trigger import INTENT
+from ksql.control.volumes.needs import NOTHING_NEEDED, Needs
+from ksql.control.volumes.scheduling import PodVolumes, UnboundError
 from ksql.recorder import NORMAL, WARNING, Note, Recorder
 from ksql.schema.errors import ApiError, ConflictError, NotFoundError
 
@@ -58,9 +60,10 @@ class Scheduler:
             self._informers, (self._on_namespace, self._on_node, self._on_pod), strict=True
         ):
             informer.add_handler(handler)
+        self._volumes = PodVolumes(kit, self._client, lambda revision: self._helped(revision, _has_claims))
 
     async def run(self) -> None:
-        for informer in self._informers:
+        for informer in (*self._informers, *self._volumes.informers):
             await informer.synced()
         turn = 0
         while True:
@@ -144,11 +147,12 @@ class Scheduler:
     # Deciding and writing.
 
     def _decide(self, pending: Pending) -> None:
-        decision = place(pending.demand, self.cluster, self._clock.random)
+        needs = self._volumes.needs(pending.pod) if pending.demand.shape.has_claims else NOTHING_NEEDED
+        decision = place(pending.demand, self.cluster, self._clock.random, needs=needs)
         name = pending.demand.name
         if decision.chosen is not None:
             self.cluster.assume(pending.demand, decision.chosen)
-            self._tasks.start(f"bind {name}", self._bind(pending, decision, decision.chosen))
+            self._tasks.start(f"bind {name}", self._bind(pending, decision, decision.chosen, needs))
         else:
             self.queue.set_aside(pending, self._clock.monotonic())
             if self._is_news(pending, decision.message):
@@ -156,15 +160,17 @@ class Scheduler:
             else:
                 self._room.release()
 
-    async def _bind(self, pending: Pending, decision: Decision, node: str) -> None:
+    async def _bind(self, pending: Pending, decision: Decision, node: str, needs: Needs) -> None:
         demand, cause = pending.demand, pending.cause
         try:
+            if needs.waiting:
+                await self._volumes_ready(pending, needs, node)
             await self._client.create("pods", binding(demand, decision), subresource="binding", cause=cause)
         except (NotFoundError, ConflictError) as error:
             # Gone, or bound by somebody else: the watch tells, or has told. If it does not, try again.
             logger.info("pod %s/%s not bound to %s: %s", demand.namespace, demand.name, node, error)
             self._unbound(pending)
-        except ApiError as error:
+        except (ApiError, UnboundError) as error:
             logger.warning("pod %s/%s not bound to %s: %s", demand.namespace, demand.name, node, error)
             self._unbound(pending)
         else:
@@ -172,6 +178,15 @@ class Scheduler:
             self._say(pending, NORMAL, "Scheduled", message)
         finally:
             self._room.release()
+
+    async def _volumes_ready(self, pending: Pending, needs: Needs, node: str) -> None:
+        """Have the pod's claims bound, without a place among the writers while others work on that."""
+        view = self.cluster.node(node)
+        self._room.release()
+        try:
+            await self._volumes.ready(pending.pod, needs, node, view.labels if view else {}, pending.cause)
+        finally:
+            await self._room.acquire()
 
     def _unbound(self, pending: Pending) -> None:
         self.cluster.forget(pending.demand.uid)
@@ -257,3 +272,7 @@ def refusal(pod: Document, message: str, now: str) -> Document | None:
 def _looks_at_pods(demand: Demand) -> bool:
     shape = demand.shape
     return bool(shape.affinity or shape.anti_affinity or any(spread.hard for spread in shape.spreads))
+
+
+def _has_claims(demand: Demand) -> bool:
+    return demand.shape.has_claims

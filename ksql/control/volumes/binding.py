@@ -12,9 +12,24 @@ from ksql.control.plan import NOTHING, Amend, Change, Plan, Remark, Replace, wit
 from ksql.control.pods import is_terminating
 from ksql.control.volumes.matching import best_match, complaint
 from ksql.control.volumes.words import (
-    BETA_PROVISIONER, BIND_COMPLETED, BOUND_BY_CONTROLLER, CLAIMS, NO_PROVISIONER, OWN_PREFIX, PROVISIONED_BY,
-    PROVISIONER, SELECTED_NODE, VOLUMES, annotations_of, capacity, class_of, is_default, is_reserved_for, phase,
-    requested, waits_for_consumer,
+    BETA_PROVISIONER,
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    CLAIMS,
+    NO_PROVISIONER,
+    OWN_PREFIX,
+    PROVISIONED_BY,
+    PROVISIONER,
+    SELECTED_NODE,
+    VOLUMES,
+    annotations_of,
+    capacity,
+    class_of,
+    is_default,
+    is_reserved_for,
+    phase,
+    requested,
+    waits_for_consumer,
 )  # fmt: skip
 from ksql.recorder import NORMAL, WARNING
 

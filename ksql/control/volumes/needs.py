@@ -64,11 +64,11 @@ class Needs:
     def chosen(self, place: Place) -> list[tuple[Waiting, Document | None]] | None:
         """The volume of each waiting claim, None where one is to be made; None when a claim can have neither.
 
-        Larger claims choose last: what suffices for a small one is not taken by it from one that has no other choice.
+        Small claims choose first and take the smallest that will do, which leaves most to the others.
         """
         taken: set[str] = set()
         found: list[tuple[Waiting, Document | None]] = []
-        for each in sorted(self.waiting, key=lambda each: (words.requested(each.claim), each.claim["metadata"]["name"])):
+        for each in sorted(self.waiting, key=_size_and_name):
             candidates = [one for one in each.candidates if one["metadata"]["name"] not in taken]
             volume = best_match(each.claim, candidates, waits=True, place=place)
             if volume is None and not _can_be_made(each.storage_class, place):
@@ -84,6 +84,10 @@ class Needs:
             _selected(each.claim, place) if volume is None else _reserved(each.claim, volume)
             for each, volume in self.chosen(place) or ()
         ]
+
+
+def _size_and_name(each: Waiting) -> tuple[int, str]:
+    return words.requested(each.claim), each.claim["metadata"]["name"]
 
 
 NOTHING_NEEDED = Needs()
@@ -136,7 +140,8 @@ def _refusal(pod: Document, name: str, is_ephemeral: bool, claim: Document | Non
         return f'persistentvolumeclaim "{name}" is being deleted'
     if is_ephemeral and not words.is_for(claim, pod):
         namespace = pod["metadata"]["namespace"]
-        return f"PVC {namespace}/{name} was not created for pod {namespace}/{pod['metadata']['name']} (pod is not owner)"
+        owner = f"{namespace}/{pod['metadata']['name']}"
+        return f"PVC {namespace}/{name} was not created for pod {owner} (pod is not owner)"
     return ""
 
 

@@ -15,7 +15,12 @@ from ksql.control.plan import NOTHING, Plan, Replace
 from ksql.control.pods import is_terminating, node_name
 from ksql.control.volumes import binder, words
 from ksql.control.volumes.words import (
-    ATTRIBUTES, ATTRIBUTES_PROTECTION, CLAIM_PROTECTION, CLAIMS, VOLUME_PROTECTION, VOLUMES,
+    ATTRIBUTES,
+    ATTRIBUTES_PROTECTION,
+    CLAIM_PROTECTION,
+    CLAIMS,
+    VOLUME_PROTECTION,
+    VOLUMES,
 )  # fmt: skip
 
 # The index of claims and volumes by the classes of attributes that they name, wanted and current.

@@ -1,4 +1,4 @@
-"""What storage objects say, in the words of Kubernetes: annotations, finalizers, and the questions asked of documents."""
+"""What storage objects say, in Kubernetes' words: annotations, finalizers, and the questions asked of documents."""
 
 from collections.abc import Iterator
 
