@@ -40,9 +40,10 @@ from ksql.serve.exchange import (
 )
 from ksql.serve.listen import CERTIFICATE, CONNECTION
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
+from ksql.serve.past import PREFIX, PastDoor, Silence
 from ksql.serve.paths import Page, Target, parse
 from ksql.serve.reach import Caller, Reach
-from ksql.serve.rest import DEFAULT_LIMITS, Limits, Rest
+from ksql.serve.rest import DEFAULT_LIMITS, Conversing, Limits, Rest
 from ksql.serve.streams import Streams
 from ksql.serve.turns import in_turn
 from ksql.serve.watches import Watches
@@ -84,6 +85,7 @@ class Door(Starlette):
         self.rest, self.admission, self.metrics = rest, rest.admission, Metrics()
         self._discovery, self._authenticator, self._clock = discovery, authenticator, clock
         self._aggregator = aggregator
+        self.past: PastDoor | None = None
         if aggregator is not None:
             discovery.remotes = lambda: aggregator.remotes
             aggregator.listen(discovery.forget)
@@ -139,6 +141,9 @@ class Door(Starlette):
         path = exchange.path
         if path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis"):
             await self._kubernetes(exchange, path)
+            return
+        if path.startswith(PREFIX) and self.past is not None:
+            await self.past.serve(exchange)
             return
         scope[_EXCHANGE], scope[USER], scope[CORRELATION] = exchange, exchange.user, exchange.correlation
         if path.endswith("/") and path != "/":
@@ -252,7 +257,7 @@ class Door(Starlette):
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization", b"")
-        if scope["path"].startswith(("/api/", "/apis/")):
+        if scope["path"].startswith(("/api/", "/apis/", PREFIX)):
             await self._conversation(scope, receive, send, headers)
             return
         try:
@@ -277,6 +282,10 @@ class Door(Starlette):
                 self._allow(asked(user, "GET", path, scope["query_string"], remote))
                 await aggregator.socket(scope, receive, send, remote, user, correlation)
                 return
+            streams: Conversing = self.rest.streams
+            if path.startswith(PREFIX):
+                # Whatever the moment, nobody is there to talk to.
+                streams, path = Silence(), "/" + path.removeprefix(PREFIX).partition("/")[2]
             target = parse(self._catalogue, path)
             if not isinstance(target, Target):
                 raise NotFoundError("the server could not find the requested resource")
@@ -285,7 +294,7 @@ class Door(Starlette):
             return
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARACTERS_MAX]
         source = (scope.get("client") or ("",))[0]
-        await self.rest.streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
+        await streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
 
 
 def _has_left(scope: Scope) -> bool:
@@ -352,6 +361,7 @@ def create_app(
     admission = _admission(objects, clock)
     rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams, admission)
     door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline, aggregator)
+    door.past = PastDoor(rest, pipeline, log, clock, watches, compressor, limits, admission)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
     door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))

@@ -113,7 +113,8 @@ class Discovery:
         asked, hashed = text(query, "hash"), index[path].partition("hash=")[2]
         if asked and asked != hashed:
             # The address of another server's document: where this one's is.
-            await exchange.answer(301, b"", JSON_TYPE, [(b"location", index[path].encode())])
+            moved = exchange.scope.get("root_path", "") + index[path]
+            await exchange.answer(301, b"", JSON_TYPE, [(b"location", moved.encode())])
             return True
         await self._send(exchange, data, tag, JSON_TYPE, [], FOREVER if asked else NO_CACHE)
         return True

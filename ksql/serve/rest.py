@@ -7,7 +7,9 @@ list no encoding either. What can be refused without reading the body is refused
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
 
 from ksql.auth.authorize import is_component
 from ksql.base.clock import Clock
@@ -51,12 +53,13 @@ from ksql.serve.negotiation import (
     wish,
 )
 from ksql.serve.paths import Target
-from ksql.serve.streams import CONNECTS, Streams
+from ksql.serve.reach import Caller
+from ksql.serve.streams import CONNECTS
 from ksql.serve.turns import in_turn
 from ksql.serve.watches import Lines, Watches
 from ksql.state.entry import Frame
-from ksql.verbs.pipeline import Pipeline
-from ksql.verbs.request import Options, Page, Request, Result
+from ksql.state.objects import Objects
+from ksql.verbs.request import Options, Page, Request, Result, Selection
 
 # How long a write may take before its caller is told that it did not end in time; what was already
 # handed to the log may still be appended.
@@ -88,25 +91,52 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+class Verbs(Protocol):
+    """What is asked of a pipeline here. The present one's and the past's answer alike."""
+
+    @property
+    def objects(self) -> Objects: ...
+
+    async def perform(self, request: Request) -> Result: ...
+
+    async def page(self, request: Request, selection: Selection) -> Page: ...
+
+    async def delete_collection(self, request: Request, selection: Selection) -> Page: ...
+
+    def watch(self, request: Request, selection: Selection) -> AsyncIterator[Sequence[Frame]]: ...
+
+    async def wait_for(self, version: str) -> None: ...
+
+
+class Conversing(Protocol):
+    """Who answers what is a conversation with a container."""
+
+    async def serve(self, exchange: Exchange, target: Target, verb: str, query: parameters.Query) -> None: ...
+
+    async def socket(
+        self, scope: Scope, receive: Receive, send: Send, target: Target, caller: Caller
+    ) -> None: ...
+
+
 class Rest:
     """Answers requests for resources."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Verbs,
         catalogue: Catalogue,
         clock: Clock,
         watches: Watches,
         compressor: Compressor,
         limits: Limits,
-        streams: Streams,
+        streams: Conversing,
         admission: Admission,
     ) -> None:
         self.streams, self.admission = streams, admission
         self._pipeline, self._catalogue, self._clock = pipeline, catalogue, clock
         self._limits = limits
         self._writing = 0
-        self.watches = watches
+        self.watches, self.shared = watches, watches.shared
         self._compressor = compressor
 
     def close(self) -> None:
@@ -255,7 +285,7 @@ class Rest:
         _possible(wished, target)
         selection = parameters.selecting(query, is_watch=True, name=target.name)
         whole = Target(target.type, target.namespace)
-        lines = Lines(target.type, wished, _include(query, wished), self._clock.now, self.watches.shared)
+        lines = Lines(target.type, wished, _include(query, wished), self._clock.now, self.shared)
         feed: AsyncIterator[Sequence[Frame]] | GoneError
         try:
             feed = self._pipeline.watch(self._request(exchange, whole, "watch"), selection)

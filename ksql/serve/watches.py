@@ -110,7 +110,7 @@ class Lines:
         shown = frame.entry.document
         if self._wish.form is not Form.OBJECT:
             # Columns are told once a watch, as kube-apiserver does.
-            now = self._now()
+            now = frame.time or self._now()
             shown = formed(self._type, shown, self._wish, now, self._include, definitions=is_first)
         return event_bytes(frame.change.value, shown, self._wish.media)
 

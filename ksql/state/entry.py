@@ -5,6 +5,8 @@ those. The document is parsed only where something must look inside. A `Frame` i
 event means to a watcher; its JSON line too is made once and shared by all of them.
 """
 
+from datetime import datetime
+
 from ksql.base.documents import Document, decode, encode
 from ksql.log.event import Change, Event, Stream, stamped
 
@@ -66,7 +68,8 @@ class Entry:
             if stored is None:
                 document = decode(self.body)
             else:
-                metadata = {**stored["metadata"], "resourceVersion": str(self.revision)}
+                # Where `stamped` puts it too: what is made of it must not tell whether the log was read.
+                metadata = {"resourceVersion": str(self.revision), **stored["metadata"]}
                 document = {**stored, "metadata": metadata}
                 self._stored = None
             self._document = document
@@ -103,6 +106,9 @@ class Frame:
 
     __slots__ = ("_left", "_line", "_met", "change", "entry", "initial_end", "previous", "revision")
 
+    # When it happened, where that is another time than it is told.
+    time: datetime | None = None
+
     def __init__(
         self,
         revision: int,
@@ -128,19 +134,23 @@ class Frame:
     def met(self) -> "Frame":
         """The same step for a selector that did not match before: the object appears."""
         if self._met is None:
-            self._met = Frame(self.revision, Change.ADDED, self.entry)
+            self._met = self._turned(Change.ADDED, self.entry, None)
         return self._met
 
     def left(self) -> "Frame":
         """The same step for a selector that no longer matches: the object goes, as it last matched."""
         if self._left is None:
             assert self.previous is not None
-            self._left = Frame(self.revision, Change.DELETED, self.previous.at(self.revision), self.previous)
+            self._left = self._turned(Change.DELETED, self.previous.at(self.revision), self.previous)
         return self._left
 
     def showing(self, entry: Entry) -> "Frame":
         """The same step with its object in another form."""
-        return self if entry is self.entry else Frame(self.revision, self.change, entry, self.previous)
+        return self if entry is self.entry else self._turned(self.change, entry, self.previous)
+
+    def _turned(self, change: Change | None, entry: Entry | None, previous: Entry | None) -> "Frame":
+        """Another view of the same step."""
+        return Frame(self.revision, change, entry, previous)
 
     def __repr__(self) -> str:
         return f"<Frame r{self.revision} {self.change or 'BOOKMARK'} {self.entry!r}>"
