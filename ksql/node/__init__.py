@@ -18,9 +18,15 @@ writers of conditions would overwrite each other unseen).
 
 People look inside (`kubelet`, asked through `ksql.conversations`): a simulated container says what a script
 says (`output`), runs commands in a small shell over files of its own (`inside`, `shell`, `commands`) and
-answers HTTP on its ports (`responder`). All of it is computed when it is asked for, from annotations and
+answers HTTP on its ports (`replies`). All of it is computed when it is asked for, from annotations and
 from what the pod's status tells, so pods that nobody looks into cost nothing and a restart forgets nothing
 that matters. Rejected: writing output as it happens (a cluster of ten thousand pods would do little else).
+
+A container whose own command the simulation knows (`images`: shells, small tools, the programs that suites
+run) is performed from its start (`acting`): its exit code, output and last words are its command's, over
+volumes that its pod's containers share (`volumes`, `mounts`), with the variables a kubelet gives (`variables`),
+probed and told of start and end (`care`), and reached by other pods through Services and the cluster's
+names (`network`). It remains a simulation: no kernel, no binary, no packet; what is not known lives as data.
 
 Invariants
 1. At most one write of a pod's status is under way, and each is made on the pod as last seen.

@@ -45,3 +45,7 @@ class Addresses:
         number = self._held.pop(holder, None)
         if number is not None:
             del self._holder[number]
+
+    def holder(self, address: str) -> str | None:
+        """Who has an address."""
+        return self._holder.get(int(IPv4Address(address)) - self._first)

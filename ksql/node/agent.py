@@ -11,6 +11,7 @@ from typing import Protocol
 from ksql.base.clock import Clock, new_uid, rfc3339, rfc3339_micro
 from ksql.base.documents import Document
 from ksql.client import Client
+from ksql.node.care import Care
 from ksql.node.machine import Machine, is_reported, lease_document, node_document, node_status
 from ksql.node.runtime import Report, Runtime
 from ksql.node.timers import Timers
@@ -52,6 +53,7 @@ class Agent:
         self.machine, self.address = machine, machine.address
         self.client, self.recorder, self.timers, self.clock = client, recorder, timers, clock
         self.workers: dict[str, Worker] = {}
+        self.care = Care(clock, lambda: self.runtime.inside, self.hear)
         self.is_connected = True
         self._outbox = outbox
         self._boot_id = new_uid(clock)

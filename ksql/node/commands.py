@@ -4,22 +4,23 @@ Each takes the run and its arguments and answers with an exit code. They do what
 namesakes for the options named here; an option that is not known is refused, as the namesakes do.
 """
 
-import io
 import posixpath
 import re
-import tarfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ksql.node.files import FILES_BYTES_MAX, Node
+from ksql.node import archives
+from ksql.node.archives import pieces
+from ksql.node.files import Node
+from ksql.node.images.programs import PROGRAMS
 from ksql.node.shell import SHELLS, Command, ExitError, Run, Shell, inside
+from ksql.node.variables import domain_name_of
 
 Foreground = Callable[[Coroutine[Any, Any, int]], Awaitable[int]]
 
-# Output is written in pieces of what a pipe takes at once.
-PIECE_BYTES = 32 * 1024
-_ROOT = ("root", "root")
+# How often a file that is followed is looked at.
+FOLLOW_SECONDS = 1.0
 
 
 async def _echo(run: Run, arguments: list[str]) -> int:
@@ -55,16 +56,11 @@ async def _cat(run: Run, arguments: list[str]) -> int:
                 await run.write(data)
             continue
         try:
-            await _pieces(run, run.place.files.read(run.place.path(name)))
+            await pieces(run, run.place.files.read(run.place.path(name)))
         except OSError as error:
             await run.error(f"cat: {name}: {error}")
             code = 1
     return code
-
-
-async def _pieces(run: Run, data: bytes) -> None:
-    for start in range(0, len(data), PIECE_BYTES):
-        await run.write(data[start : start + PIECE_BYTES])
 
 
 async def _env(run: Run, arguments: list[str]) -> int:
@@ -138,6 +134,9 @@ async def _date(run: Run, arguments: list[str]) -> int:
 
 async def _hostname(run: Run, arguments: list[str]) -> int:
     status = run.place.pod.get("status") or {}
+    if "-f" in arguments:
+        await run.say(f"{domain_name_of(run.place.pod)}\n")
+        return 0
     await run.say(f"{status.get('podIP', '') if '-i' in arguments else run.place.environment['HOSTNAME']}\n")
     return 0
 
@@ -237,18 +236,32 @@ async def _input(run: Run, names: list[str]) -> bytes:
 async def _head(run: Run, arguments: list[str]) -> int:
     count, unit, names = _amount(arguments)
     data = await _input(run, names)
-    await _pieces(run, data[: int(count)] if unit == "c" else b"".join(data.splitlines(True)[: int(count)]))
+    await pieces(run, data[: int(count)] if unit == "c" else b"".join(data.splitlines(True)[: int(count)]))
     return 0
 
 
 async def _tail(run: Run, arguments: list[str]) -> int:
+    if followed := [a for a in arguments if a in ("-f", "-F")]:
+        return await _follow(run, [a for a in arguments if a not in followed])
     count, unit, names = _amount(arguments)
     data = await _input(run, names)
     lines = data.splitlines(True)
     size = len(data) if unit == "c" else len(lines)
     first = max(0, int(count) - 1 if count.startswith("+") else size - int(count))
-    await _pieces(run, data[first:] if unit == "c" else b"".join(lines[first:]))
+    await pieces(run, data[first:] if unit == "c" else b"".join(lines[first:]))
     return 0
+
+
+async def _follow(run: Run, arguments: list[str]) -> int:
+    """The end of a file, and what is added to it, for ever."""
+    await _tail(run, arguments)
+    path = run.place.path(_amount(arguments)[2][0])
+    seen = len(run.place.files.read(path))
+    while True:
+        await run.place.clock.sleep(FOLLOW_SECONDS)
+        data = run.place.files.read(path)
+        await pieces(run, data[min(seen, len(data)) :])
+        seen = len(data)
 
 
 def _amount(arguments: list[str]) -> tuple[str, str, list[str]]:
@@ -285,7 +298,7 @@ async def _grep(run: Run, arguments: list[str]) -> int:
         if (text.encode() in line) != ("v" in flags)
     ]  # fmt: skip
     if "q" not in flags:
-        await _pieces(run, b"%d\n" % len(found) if "c" in flags else b"".join(found))
+        await pieces(run, b"%d\n" % len(found) if "c" in flags else b"".join(found))
     return 0 if found else 1
 
 
@@ -330,12 +343,29 @@ async def _ps(run: Run, arguments: list[str]) -> int:
 
 
 async def _whoami(run: Run, arguments: list[str]) -> int:
-    await run.say("root\n")
+    user = run.place.identity[0]
+    known = {0: "root", 65534: "nobody"}
+    if user not in known:
+        await run.error(f"whoami: unknown uid {user}")
+        return 1
+    await run.say(f"{known[user]}\n")
     return 0
 
 
 async def _id(run: Run, arguments: list[str]) -> int:
-    await run.say("0\n" if "-u" in arguments or "-g" in arguments else "uid=0(root) gid=0(root)\n")
+    user, group = run.place.identity
+    shared = run.place.pod["spec"].get("securityContext") or {}
+    groups = [group, *(shared.get("supplementalGroups") or ()), *([shared["fsGroup"]] if "fsGroup" in shared else ())]
+    if "-u" in arguments:
+        await run.say(f"{user}\n")
+    elif "-g" in arguments:
+        await run.say(f"{group}\n")
+    elif "-G" in arguments:
+        await run.say(" ".join(str(one) for one in dict.fromkeys(groups)) + "\n")
+    else:
+        names = ["(root)" if one == 0 else "" for one in (user, group)]
+        listed = ",".join(f"{one}(root)" if one == 0 else str(one) for one in dict.fromkeys(groups))
+        await run.say(f"uid={user}{names[0]} gid={group}{names[1]} groups={listed}\n")
     return 0
 
 
@@ -400,91 +430,11 @@ async def conversation(shell: Shell, run: Run, prompt: str = "", foreground: For
     return shell.code
 
 
-async def _tar(run: Run, arguments: list[str]) -> int:
-    """`tar cf - PATH…` and `tar xf - [-C DIR]`: both ends of `kubectl cp`, through pipes alone."""
-    flags, names, directory, rest = "", [], run.place.directory, list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if argument == "-C" and rest:
-            directory = run.place.path(rest.pop(0))
-        elif argument.startswith("--"):
-            continue
-        elif not flags or (argument.startswith("-") and argument != "-"):
-            flags += argument.lstrip("-")
-        else:
-            names.append(argument)
-    if "f" not in flags or not names or names.pop(0) != "-":
-        await run.error("tar: simulated containers write and read archives through pipes alone: use 'f -'")
-        return 1
-    if "c" in flags:
-        return await _archive(run, directory, names)
-    if "x" in flags:
-        return await _unpack(run, directory)
-    if "t" in flags:
-        with tarfile.open(fileobj=io.BytesIO(await run.stdin.all())) as archive:
-            await run.say("".join(f"{name}\n" for name in archive.getnames()))
-        return 0
-    await run.error("tar: one of c, x and t must be given")
-    return 1
-
-
-async def _archive(run: Run, directory: str, names: list[str]) -> int:
-    files, buffer, code = run.place.files, io.BytesIO(), 0
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name in names:
-            path = posixpath.normpath(posixpath.join(directory, name))
-            if files.find(path) is None:
-                await run.error(f"tar: {name}: Cannot stat: No such file or directory")
-                code = 2
-                continue
-            if name.startswith("/"):
-                await run.error("tar: Removing leading `/' from member names")
-            for found in (path, *files.below(path)):
-                shown = (name.rstrip("/") + found[len(path.rstrip("/")) :]).lstrip("/") or "."
-                node = files.node(found)
-                entry = tarfile.TarInfo(shown)
-                entry.mode, entry.mtime = node.mode, int(node.time.timestamp())
-                entry.uname, entry.gname = _ROOT
-                if node.data is None:
-                    entry.type = tarfile.DIRTYPE
-                    archive.addfile(entry)
-                else:
-                    entry.size = len(node.data)
-                    archive.addfile(entry, io.BytesIO(node.data))
-    await _pieces(run, buffer.getvalue())
-    return code
-
-
-async def _unpack(run: Run, directory: str) -> int:
-    files, now = run.place.files, run.place.clock.now()
-    if not files.node(directory).is_directory:
-        raise NotADirectoryError(f"{directory}: Not a directory")
-    try:
-        with tarfile.open(fileobj=io.BytesIO(await run.stdin.all())) as archive:
-            for entry in archive:
-                # Whatever an archive says, nothing lands outside of where it was asked for.
-                inner = posixpath.normpath("/" + entry.name).lstrip("/")
-                path = posixpath.normpath(posixpath.join(directory, inner))
-                if entry.isdir():
-                    files.make_directory(path, now, parents=True)
-                elif entry.isfile():
-                    if entry.size > FILES_BYTES_MAX:
-                        raise OSError("No space left on device")
-                    above = posixpath.dirname(path)
-                    files.make_directory(above, now, parents=True)
-                    source = archive.extractfile(entry)
-                    files.write(path, source.read() if source else b"", now, mode=entry.mode & 0o777)
-    except tarfile.TarError:
-        await run.error("tar: This does not look like a tar archive")
-        return 2
-    return 0
-
-
 COMMANDS: Mapping[str, Command] = {
     "[": _bracket, "cat": _cat, "cd": _cd, "cp": _cp, "date": _date, "echo": _echo, "env": _env, "exit": _exit,
     "export": _export, "false": _false, "grep": _grep, "head": _head, "hostname": _hostname, "id": _id, "ls": _ls,
     "mkdir": _mkdir, "mv": _mv, "printenv": _env, "printf": _printf, "ps": _ps, "pwd": _pwd, "read": _read,
-    "rm": _rm, "seq": _seq, "sleep": _sleep, "tail": _tail, "tar": _tar, "test": _test, "touch": _touch,
+    "rm": _rm, "seq": _seq, "sleep": _sleep, "tail": _tail, "tar": archives.tar, "test": _test, "touch": _touch,
     "true": _true, "uname": _uname, "wc": _wc, "which": _which, "whoami": _whoami, ":": _true,
-    **dict.fromkeys(SHELLS, _sh),
+    **dict.fromkeys(SHELLS, _sh), **PROGRAMS,
 }  # fmt: skip

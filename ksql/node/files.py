@@ -22,6 +22,7 @@ class Node:
     data: bytes | None
     mode: int
     time: datetime
+    owner: tuple[int, int] = (0, 0)  # user and group
 
     @property
     def is_directory(self) -> bool:
@@ -31,8 +32,8 @@ class Node:
 class Files:
     """A tree of files below /."""
 
-    def __init__(self, now: datetime) -> None:
-        self._nodes: dict[str, Node] = {"/": Node(None, 0o755, now)}
+    def __init__(self, now: datetime, mode: int = 0o755, owner: tuple[int, int] = (0, 0)) -> None:
+        self._nodes: dict[str, Node] = {"/": Node(None, mode, now, owner)}
         self._bytes = 0
 
     def find(self, path: str) -> Node | None:
@@ -50,7 +51,10 @@ class Files:
             raise IsADirectoryError("Is a directory")
         return data
 
-    def write(self, path: str, data: bytes, now: datetime, *, append: bool = False, mode: int = 0o644) -> None:
+    def write(
+        self, path: str, data: bytes, now: datetime, *, append: bool = False, mode: int = 0o644,
+        owner: tuple[int, int] = (0, 0),
+    ) -> None:  # fmt: skip
         """Make or replace a file; the directory that holds it must be there."""
         old = self._nodes.get(path)
         if old is not None and old.data is None:
@@ -61,7 +65,9 @@ class Files:
         if self._bytes - len(before) + len(new) > FILES_BYTES_MAX or len(self._nodes) >= FILES_MAX:
             raise OSError("No space left on device")
         self._bytes += len(new) - len(before)
-        self._nodes[path] = Node(new, old.mode if old is not None else mode, now)
+        self._nodes[path] = Node(
+            new, old.mode if old is not None else mode, now, old.owner if old is not None else owner
+        )
 
     def make_directory(self, path: str, now: datetime, *, parents: bool = False) -> None:
         if path in self._nodes:

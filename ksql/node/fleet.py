@@ -8,7 +8,7 @@ group commit carries many at once.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ksql.auth.identity import node_user
 from ksql.base.clock import Clock
@@ -18,9 +18,12 @@ from ksql.client import Client, Connect, Notice
 from ksql.conversations import Kubelet
 from ksql.node.addresses import Addresses
 from ksql.node.agent import LEASE_RENEW_SECONDS, Agent
+from ksql.node.images.web import Handler
 from ksql.node.kubelet import AgentKubelet
 from ksql.node.lifecycle import Profile
 from ksql.node.machine import Machine
+from ksql.node.network import Network
+from ksql.node.shell import Talk
 from ksql.node.simulated import SimulatedRuntime
 from ksql.node.timers import Timers
 from ksql.node.worker import Worker
@@ -48,6 +51,38 @@ class _Outbox:
         self.queue.put_nowait((agent, worker))
 
 
+class _Everyone:
+    """The pods of all nodes, as their network sees them."""
+
+    def __init__(self, agents: Mapping[str, Agent]) -> None:
+        self._agents = agents
+        self._by_range = {agent.machine.pod_cidr.rpartition(".")[0]: agent for agent in agents.values()}
+        self._by_address = {agent.address: agent for agent in agents.values()}
+
+    def _agent_at(self, address: str) -> Agent | None:
+        return self._by_address.get(address) or self._by_range.get(address.rpartition(".")[0])
+
+    def at(self, address: str) -> Sequence[Document]:
+        agent = self._agent_at(address)
+        return agent.runtime.at(address) if agent is not None else ()
+
+    def named(self, namespace: str) -> Iterator[Document]:
+        for agent in self._agents.values():
+            yield from agent.runtime.of(namespace)
+
+    def handler(self, pod: Document, port: int) -> Handler | None:
+        agent = self._agents.get(pod["spec"].get("nodeName", ""))
+        return agent.runtime.inside.handler(pod, port) if agent is not None else None
+
+    def talk(self, pod: Document, port: int) -> Talk | None:
+        agent = self._agents.get(pod["spec"].get("nodeName", ""))
+        return agent.runtime.inside.talk(pod, port) if agent is not None else None
+
+    def node_of(self, address: str) -> str | None:
+        agent = self._by_address.get(address)
+        return agent.name if agent is not None else None
+
+
 class Fleet:
     """Simulated nodes of one process. `aclose` leaves the cluster as it is: a next start adopts the pods."""
 
@@ -58,6 +93,11 @@ class Fleet:
         self._timers = Timers(clock)
         self._outbox = _Outbox()
         self.agents = {machine.name: self._agent(machine) for machine in machines}
+        if self.agents:
+            client = next(iter(self.agents.values())).client
+            network = Network(_Everyone(self.agents), client, clock)
+            for agent in self.agents.values():
+                agent.runtime.inside.network = network
         self._placed: dict[str, str] = {}  # node by uid of the pod
         self._tasks = Tasks()
 
@@ -96,6 +136,7 @@ class Fleet:
         await self._tasks.aclose()
         for agent in self.agents.values():
             await agent.recorder.aclose()
+            await agent.care.aclose()
             await agent.runtime.inside.aclose()
 
     def kubelet(self, name: str) -> Kubelet | None:

@@ -1,25 +1,21 @@
 """Inside simulated containers: what they say, commands in them, who answers on their ports.
 
-Commands run in a small shell (`shell`, `commands`) over files and an environment of their own, made when
-somebody first asks. A container that keeps its standard input open (`stdin: true`) and whose command the
+Commands run in a small shell (`shell`, `commands`) over files and an environment of their own, and
+their pod's volumes. A container that keeps its standard input open (`stdin: true`) and whose command the
 shell knows is a real conversation: its process begins when somebody attaches, sees what they type, and
 its exit code is the container's.
 
-Ports answer HTTP where `containerPorts` names them, or where an image that declares none is known to listen.
-/healthz says ok, /hostname the pod's name, a body sent to /echo comes back, all else tells the pod, the
-method and the path. Annotations, as in `lifecycle`:
-
-| annotation  | value                 | meaning                                               |
-|-------------|-----------------------|-------------------------------------------------------|
-| `http-code` | 200 to 599            | with which every path but /healthz is answered (200)  |
-| `http-body` | text                  | what is answered instead                              |
+A container whose own command is performed (`acting`) has its place from its start, and its program answers on
+its ports; any other is made when somebody first asks, and answers as `replies` says.
 """
 
 import asyncio
+import contextlib
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ksql.base.clock import Clock
@@ -28,13 +24,20 @@ from ksql.base.tasks import Tasks
 from ksql.client import Client
 from ksql.conversations import KubeletError, LogOptions, Stdio, Wire
 from ksql.node import output, responder
+from ksql.node.acting import Acting, Ended, Key, last_words
+from ksql.node.images.catalogue import image_of, words_of
+from ksql.node.images.web import Handler
 from ksql.node.lifecycle import annotation_of
+from ksql.node.network import Network
 from ksql.node.output import LOG_SECONDS, Life, Line, Script, line_of
 from ksql.node.performance import Performance, Sink, StageClock
-from ksql.node.processes import base, is_known, run, start
+from ksql.node.processes import base, is_known, listens, run, start
+from ksql.node.replies import replies
 from ksql.node.responder import Question, Reply
-from ksql.node.shell import Input, Place, inside
-from ksql.node.surroundings import containers_of, environment_of, files_of
+from ksql.node.shell import Input, Place, Talk, inside
+from ksql.node.surroundings import containers_of, identity_of, tree_of
+from ksql.node.variables import ConfigurationError, environment_of, filled
+from ksql.node.volumes import Disks, Volumes
 
 KILLED = 137  # 128 + SIGKILL: what a process shows whose container ended around it
 # Containers whose insides are kept at once; the one that nobody looked into longest is made anew.
@@ -45,24 +48,21 @@ SAID_LINES_MAX = 2000
 LOOK_SECONDS = 0.2
 # What is kept of one line of it.
 LINE_BYTES_MAX = 16 * 1024
-# Images whose own command is a shell.
-SHELL_IMAGES = ("busybox", "alpine", "debian", "ubuntu", "bash", "fedora")
-
-# Where well-known images listen whose containers often declare nothing.
-IMAGE_PORTS: Mapping[str, tuple[int, ...]] = {
-    "nginx": (80,), "httpd": (80,), "caddy": (80,), "traefik": (80,), "echoserver": (8080,), "http-echo": (5678,),
-}  # fmt: skip
-
-Key = tuple[str, str]  # uid of the pod, name of the container
-# Told that a container's own process has ended by itself: uid, container, exit code.
-Ended = Callable[[str, str, int], None]
+# A pod as last seen, by its uid.
+Seen = Callable[[str], Document | None]
+# Told where a container's process will run, or why it cannot: a reason (empty: its volumes) and a message.
+Prepared = Callable[[Place], None]
+Failed = Callable[[str, str], None]
 
 
 class Inside:
     """The insides of one node's containers."""
 
-    def __init__(self, client: Client, clock: Clock, node: str, ended: Ended) -> None:
-        self._client, self._clock, self._node, self._ended = client, clock, node, ended
+    # Set once the process's nodes are known.
+    network: Network | None = None
+
+    def __init__(self, client: Client, clock: Clock, node: str, ended: Ended, seen: Seen) -> None:
+        self._client, self._clock, self._node, self._ended, self._seen = client, clock, node, ended, seen
         self._places: OrderedDict[Key, Place] = OrderedDict()
         self._said: OrderedDict[Key, Said] = OrderedDict()
         self._performances: OrderedDict[tuple[str, str, int], Performance] = OrderedDict()
@@ -71,8 +71,12 @@ class Inside:
         self._lives: dict[Key, list[Life]] = {}
         self._mains: set[Key] = set()
         self._tasks = Tasks()
+        self._disks = Disks()
+        self._volumes: dict[str, Volumes] = {}
+        self.acting = Acting(clock, self._tasks, ended, self._refresh)
 
     async def aclose(self) -> None:
+        self.acting.close()
         for performance in self._performances.values():
             performance.close()
         await self._tasks.aclose()
@@ -83,24 +87,57 @@ class Inside:
         """The container runs already."""
         self._over[uid, container] = asyncio.Event()
 
-    def began(self, uid: str, container: str, attempt: int) -> None:
-        """A run of the container has begun: nothing of the one before is left in it."""
+    def prepare(self, pod: Document, container: Document, then: Prepared, fail: Failed) -> None:
+        """Have ready what a container's process finds around it; one of the two is called."""
+        self._tasks.start(f"surroundings of {container['name']}", self._prepare(pod, container, then, fail))
+
+    async def _prepare(self, pod: Document, container: Document, then: Prepared, fail: Failed) -> None:
+        now = self._clock.now()
+        try:
+            await self._volumes_of(pod).prepare(now)
+        except ConfigurationError as error:
+            fail("", str(error))
+            return
+        try:
+            place = await self._fresh(pod, container)
+        except ConfigurationError as error:
+            fail("CreateContainerConfigError", str(error))
+            return
+        then(place)
+
+    def began(
+        self, uid: str, container: str, attempt: int, place: Place | None = None, since: datetime | None = None
+    ) -> None:
+        """A run of the container has begun: nothing of the one before is left in it.
+
+        With a place its own command is performed there, from `since` on when it began before.
+        """
         key = (uid, container)
         self._places.pop(key, None)
         self._over[key] = asyncio.Event()
-        self._lives[key] = [*self._lives.get(key, ())[-1:], Life(self._clock.now(), attempt=attempt)]
+        began = since or self._clock.now()
+        self._lives[key] = [*self._lives.get(key, ())[-1:], Life(began, attempt=attempt)]
+        if place is not None:
+            self.acting.begin(key, place, attempt, began)
 
-    def ended(self, uid: str, container: str, code: int = KILLED) -> None:
-        """It has ended: so does all that was done inside."""
+    def ended(self, uid: str, container: str, code: int = KILLED) -> str:
+        """It has ended: so does all that was done inside → its last words."""
+        act, message = self.acting.end((uid, container)), ""
+        if act is not None:
+            message = last_words(act.place, act.performance.lines, code)
+            self._shelve((uid, container, act.attempt), act.performance)
         if lives := self._lives.get((uid, container)):
             lives[-1] = replace(lives[-1], ended=self._clock.now(), exit_code=code)
         if over := self._over.pop((uid, container), None):
             over.set()
+        return message
 
     def stopped(self, uid: str) -> None:
         """Nothing of the pod runs any more; what it said can still be asked."""
         for uid_and_name in [key for key in self._over if key[0] == uid]:
             self.ended(*uid_and_name)
+        self._volumes.pop(uid, None)
+        self.acting.forget(uid)
 
     def forget(self, uid: str) -> None:
         """The pod is no more."""
@@ -165,7 +202,12 @@ class Inside:
         now = self._clock.now()
         if is_conversation(container):
             return LOOK_SECONDS
-        performance = self._performances.get((pod["metadata"]["uid"], container["name"], life.attempt))
+        key = (pod["metadata"]["uid"], container["name"])
+        act = self.acting.find(key)
+        if act is not None and act.attempt == life.attempt:
+            # A server may be asked at any time.
+            return min(LOOK_SECONDS, max(0.01, act.performance.seconds_to_next(now)))
+        performance = self._performances.get((*key, life.attempt))
         if performance is not None:
             return performance.seconds_to_next(now)
         return script.seconds_to_next(life, now)
@@ -204,20 +246,30 @@ class Inside:
         if not is_known(command):
             return None
         key = (pod["metadata"]["uid"], container["name"], life.attempt)
+        act = self.acting.find(key[:2])
+        if act is not None and act.attempt == life.attempt:
+            await act.performance.until(self._clock.now())
+            return act.performance
         found = self._performances.get(key)
         if found is None:
 
             async def perform(clock: StageClock, out: Sink, err: Sink) -> int:
-                place = await self._fresh(pod, container, clock)
-                return await run(place, command, Input(None), out, err)
+                place = replace(await self._lenient(pod, container), clock=clock)
+                words = [filled(word, place.environment) for word in command]
+                return await run(place, words, Input(None), out, err)
 
-            found = self._performances[key] = Performance(self._clock, life.began, perform)
-            while len(self._performances) > PLACES_MAX:
-                self._performances.popitem(last=False)[1].close()
+            found = self._shelve(key, Performance(self._clock, life.began, perform))
         self._performances.move_to_end(key)
         now = self._clock.now()
         await found.until(min(now, life.ended) if life.ended is not None else now)
         return found
+
+    def _shelve(self, key: tuple[str, str, int], performance: Performance) -> Performance:
+        """Keep what a run says for who asks later."""
+        self._performances[key] = performance
+        while len(self._performances) > PLACES_MAX:
+            self._performances.popitem(last=False)[1].close()
+        return performance
 
     # Commands.
 
@@ -231,6 +283,7 @@ class Inside:
                 "executable file not found in $PATH"
             )
         key = (pod["metadata"]["uid"], container["name"])
+        await self._refresh(key[0])
         place = inside(await self._place(pod, container))
         return await self._within(key, start(place, list(command), stdio))
 
@@ -277,18 +330,53 @@ class Inside:
 
     async def dial(self, pod: Document, port: int) -> Wire:
         """Connect to a port of the pod; `KubeletError` where nothing listens."""
-        owner = next(
-            (
-                container
-                for container in containers_of(pod)
-                if (pod["metadata"]["uid"], container["name"]) in self._over
-                and port in ports_of(container)
-            ),
-            None,
-        )
-        if owner is None:
+        handler = self.handler(pod, port)
+        if handler is None:
             raise KubeletError(f"dial tcp4 127.0.0.1:{port}: connect: connection refused")
-        return self.answering(lambda question: _reply(pod, owner["name"], question))
+        return self.answering(handler)
+
+    def handler(self, pod: Document, port: int) -> Handler | None:
+        """Who answers on a port of the pod: a performed program, or the simulation for a container that runs."""
+        uid = pod["metadata"]["uid"]
+        sockets = self.acting.find_sockets(uid)
+        if sockets is not None and port in sockets.listeners:
+            return sockets.listeners[port]
+        serves = sockets is not None and bool(sockets.listeners)
+        for container in containers_of(pod):
+            key = (uid, container["name"])
+            # A program that serves nothing is answered for all the same, where its container declares a port.
+            is_answered_for = not serves or self.acting.find(key) is None
+            if key in self._over and is_answered_for and port in ports_of(container):
+                return replies(pod, container["name"])
+        return None
+
+    def talk(self, pod: Document, port: int) -> Talk | None:
+        """Who answers datagrams there."""
+        sockets = self.acting.find_sockets(pod["metadata"]["uid"])
+        return None if sockets is None else sockets.datagrams.get(port)
+
+    async def ask(self, pod: Document, host: str, port: int, question: Question) -> Reply:
+        """One question over HTTP, to the pod itself when `host` is empty; `OSError` when nobody answers."""
+        handler = self.handler(pod, port) if not host else None
+        if handler is not None:
+            return await handler(question)
+        address = host or (self._seen(pod["metadata"]["uid"]) or pod)["status"].get("podIP", "")
+        if not host or self.network is None:
+            shown = f'Get "http://{address}:{port}{question.path}": ' if question.method == "GET" else ""
+            raise ConnectionRefusedError(f"{shown}dial tcp {address}:{port}: connect: connection refused")
+        return await self.network.ask(host, port, question, await self._somewhere(pod))
+
+    async def knock(self, pod: Document, host: str, port: int) -> None:
+        """Whether a port answers; `OSError` when it does not."""
+        if not host and self.handler(pod, port) is not None:
+            return
+        if not host or self.network is None:
+            raise ConnectionRefusedError(f"dial tcp :{port}: connect: connection refused")
+        await self.network.knock(host, port, await self._somewhere(pod))
+
+    async def _somewhere(self, pod: Document) -> Place:
+        """A place in the pod, for what the node asks in its name."""
+        return await self._place(pod, next(containers_of(pod)))
 
     def answering(self, respond: responder.Respond) -> Wire:
         """A wire with somebody at its end."""
@@ -300,45 +388,68 @@ class Inside:
 
     async def _place(self, pod: Document, container: Document) -> Place:
         key = (pod["metadata"]["uid"], container["name"])
+        if (act := self.acting.find(key)) is not None:
+            return act.place
         found = self._places.get(key)
         if found is None:
-            found = self._places[key] = await self._fresh(pod, container, self._clock)
+            found = self._places[key] = await self._lenient(pod, container)
             while len(self._places) > PLACES_MAX:
                 self._places.popitem(last=False)
         self._places.move_to_end(key)
         return found
 
-    async def _fresh(self, pod: Document, container: Document, clock: Clock) -> Place:
+    async def _lenient(self, pod: Document, container: Document) -> Place:
+        """A place as good as it is to be had, for a container that runs already."""
+        pod = self._seen(pod["metadata"]["uid"]) or pod
+        with contextlib.suppress(ConfigurationError):
+            await self._volumes_of(pod).prepare(self._clock.now())
+        try:
+            return await self._fresh(pod, container)
+        except ConfigurationError:
+            bare = {key: value for key, value in container.items() if key not in ("env", "envFrom", "volumeMounts")}
+            return await self._fresh(pod, bare)
+
+    async def _fresh(self, pod: Document, container: Document) -> Place:
+        uid, clock = pod["metadata"]["uid"], self._clock
         environment = await environment_of(self._client, pod, container)
-        files = await files_of(self._client, pod, container, clock)
-        directory = container.get("workingDir") or "/"
-        files.make_directory(directory, clock.now(), parents=True)
-        return Place(pod, container, files, environment, clock, directory)
+        files = await tree_of(self._client, pod, container, self._volumes_of(pod), environment, clock)
+        sockets = self.acting.sockets(uid)
+        return Place(
+            pod, container, files, environment, clock, container.get("workingDir") or "/", identity_of(pod, container),
+            sockets.listeners, sockets.datagrams, self.network, clock,
+        )  # fmt: skip
+
+    def _volumes_of(self, pod: Document) -> Volumes:
+        uid = pod["metadata"]["uid"]
+        found = self._volumes.get(uid)
+        if found is None:
+            found = self._volumes[uid] = Volumes(self._client, self._disks, pod)
+        return found
+
+    async def _refresh(self, uid: str) -> None:
+        """Show in the pod's volumes what has become of the objects in them."""
+        volumes, pod = self._volumes.get(uid), self._seen(uid)
+        if volumes is not None and pod is not None:
+            await volumes.refresh(pod, self._clock.now())
 
 
 def command_of(container: Document) -> list[str]:
-    """The words of a container's own process; those of an image that is known for its shell."""
-    words = [*(container.get("command") or ()), *(container.get("args") or ())]
-    if not words:
-        words = ["sh"] if _image(container) in SHELL_IMAGES else []
+    """The words of a container's own process; none for an image of which only its ports are known."""
+    is_told = bool(container.get("command") or container.get("args"))
+    words = words_of(container) if is_told or not image_of(container).is_quiet else []
     return [base(words[0]), *words[1:]] if words else []
 
 
 def is_conversation(container: Document) -> bool:
     """Whether the container's own process is run for whoever attaches."""
-    return bool(container.get("stdin")) and is_known(command_of(container))
+    words = command_of(container)
+    return bool(container.get("stdin")) and is_known(words) and listens(words)
 
 
 def ports_of(container: Document) -> set[int]:
     """Where a container listens: the ports it declares, else those that its image is known for."""
     declared = {int(one["containerPort"]) for one in container.get("ports") or ()}
-    return declared or set(IMAGE_PORTS.get(_image(container), ()))
-
-
-def _image(container: Document) -> str:
-    """The last part of an image's name, without its tag."""
-    name: str = container.get("image", "").rpartition("/")[2]
-    return name.partition("@")[0].partition(":")[0]
+    return declared or set(image_of(container).ports)
 
 
 class Said:
@@ -366,19 +477,3 @@ def _seconds(text: str) -> float:
     except ValueError:
         return LOG_SECONDS
     return seconds if 0 < seconds < math.inf else LOG_SECONDS
-
-
-def _reply(pod: Document, container: str, question: Question) -> Reply:
-    """What a pod answers on its ports."""
-    name, path = pod["metadata"]["name"], question.path.partition("?")[0]
-    if path == "/healthz":
-        return Reply(200, b"ok")
-    code = annotation_of(pod, container, "http-code")
-    status = int(code) if code.isdigit() and 200 <= int(code) <= 599 else 200
-    if body := annotation_of(pod, container, "http-body"):
-        return Reply(status, body.encode())
-    if path == "/hostname":
-        return Reply(status, name.encode())
-    if path == "/echo":
-        return Reply(status, question.body)
-    return Reply(status, f"{name}: {question.method} {question.path}\n".encode())

@@ -57,7 +57,7 @@ class AgentKubelet:
         """Connect to the node's own port."""
         return self._agent.runtime.inside.answering(self._answer)
 
-    def _answer(self, question: Question) -> Reply:
+    async def _answer(self, question: Question) -> Reply:
         """What the node tells of itself."""
         path = question.path.partition("?")[0].rstrip("/")
         if question.method not in ("GET", "HEAD"):

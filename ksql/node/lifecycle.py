@@ -27,7 +27,7 @@ A value that cannot be read gives the pod an event (`InvalidSimulation`) and the
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -84,6 +84,19 @@ def annotation_of(pod: Document, container: str, key: str) -> str:
     """The text of one annotation, the container's own before the pod's; empty without one."""
     given = pod["metadata"].get("annotations") or {}
     return str(given.get(f"{PREFIX}{key}.{container}", given.get(f"{PREFIX}{key}", "")))
+
+
+# What says how a container lives, rather than what its own command does.
+LIVES = (
+    "lifecycle", "run-seconds", "exit-code", "exit-reason", "crashes", "ready-seconds", "init-seconds",
+    "init-exit-code",
+)  # fmt: skip
+
+
+def given_for(pod: Document, container: str, keys: Sequence[str]) -> bool:
+    """Whether an annotation of one of these keys counts for the container."""
+    given = pod["metadata"].get("annotations") or {}
+    return any(f"{PREFIX}{key}" in given or f"{PREFIX}{key}.{container}" in given for key in keys)
 
 
 Complain = Callable[[str], None]

@@ -11,11 +11,40 @@ from typing import Any
 from ksql.base.pipes import Pipe
 from ksql.conversations import Stdio
 from ksql.node.commands import COMMANDS, conversation
+from ksql.node.scripts import ScriptError, named, parsed
 from ksql.node.shell import SHELLS, ExitError, Input, Place, Run, Shell, Sink
 from ksql.node.terminal import PROMPT, Terminal
 
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def is_understood(words: Sequence[str]) -> bool:
+    """Whether a known command can be run to its end as it is meant: of a script, each command is known."""
+    if base(words[0]) not in SHELLS:
+        return True
+    flags = [word for word in words[1:] if word.startswith("-")]
+    rest = [word for word in words[1:] if not word.startswith("-")]
+    if not any("c" in flag for flag in flags):
+        return not rest
+    try:
+        return bool(rest) and all(name in COMMANDS for name in map(base, named(parsed(rest[0]))))
+    except ScriptError:
+        return False
+
+
+# What takes its input from whoever holds the other end, when it is named nothing else.
+_READERS = frozenset((*SHELLS, "cat", "cut", "grep", "head", "nc", "read", "sort", "tail", "tar", "tee", "uniq", "wc"))
+
+
+def listens(words: Sequence[str]) -> bool:
+    """Whether a command waits for what somebody types."""
+    if not words or base(words[0]) not in SHELLS or len(words) == 1:
+        return bool(words) and base(words[0]) in _READERS
+    try:
+        return any(base(name) in _READERS for word in words[1:] if word[:1] != "-" for name in named(parsed(word)))
+    except ScriptError:
+        return True
 
 
 def is_known(words: Sequence[str]) -> bool:

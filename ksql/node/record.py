@@ -28,8 +28,8 @@ class Record:
     """One container of one pod. `state` and `last` are as in `containerStatuses`."""
 
     __slots__ = (
-        "back_off_seconds", "container", "container_id", "image_id", "last", "name", "ready", "restarts",
-        "role", "stage", "started", "started_at", "state", "timer",
+        "back_off_seconds", "container", "container_id", "image_id", "is_failed", "is_stopping", "last", "name",
+        "ready", "restarts", "role", "stage", "started", "started_at", "state", "timer",
     )  # fmt: skip
 
     def __init__(self, container: Document, role: Role, waiting: str) -> None:
@@ -42,6 +42,7 @@ class Record:
         self.started_at = 0.0  # monotonic, for the reset of the back-off
         self.container_id = self.image_id = ""
         self.back_off_seconds = 0.0
+        self.is_stopping = self.is_failed = False  # its last hook runs; it was found dead
         self.timer: Timer | None = None
 
     @property

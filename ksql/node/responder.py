@@ -4,7 +4,7 @@ One connection after another question, as many as its client asks; a client that
 is told 400 and cut off.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import httptools
@@ -23,6 +23,7 @@ class Question:
     path: str  # with its query
     headers: Sequence[tuple[str, str]]
     body: bytes
+    source: str = ""  # the address that asks, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Reply:
     headers: Sequence[tuple[str, str]] = ()
 
 
-Respond = Callable[[Question], Reply]
+Respond = Callable[[Question], Awaitable[Reply]]
 
 
 class _Reader:
@@ -94,7 +95,7 @@ async def _one(read: Pipe, write: Pipe, respond: Respond) -> bool:
         return False
     method = reader.parser.get_method().decode()
     question = Question(method, reader.path.decode("latin-1"), reader.headers, bytes(reader.body))
-    await _answer(write, respond(question), reader.stays, method == "HEAD")
+    await _answer(write, await respond(question), reader.stays, method == "HEAD")
     return reader.stays
 
 

@@ -5,14 +5,19 @@ runtime was made with. Reports carry facts only: what follows from them (restart
 worker's business and the same for every runtime.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ksql.base.documents import Document
 from ksql.conversations import LogOptions, Stdio, Wire
 from ksql.node.output import Life
-from ksql.node.responder import Respond
+from ksql.node.responder import Question, Reply, Respond
+
+if TYPE_CHECKING:
+    from ksql.node.images.web import Handler
+    from ksql.node.network import Network
+    from ksql.node.shell import Talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,15 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class StartFailed:
+    """What the pod names for it cannot be had now; `reason` is empty when its volumes cannot."""
+
+    container: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     container: str
     ready: bool
@@ -67,6 +81,26 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe (startup, readiness, liveness) found; `is_new` when that counts from now on."""
+
+    container: str
+    kind: str
+    succeeded: bool
+    is_new: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """A hook (postStart, preStop) has run; `error` says what went wrong."""
+
+    container: str
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Complaint:
     """Something about the pod that its owner should read."""
 
@@ -74,7 +108,10 @@ class Complaint:
     message: str
 
 
-Report = SandboxReady | SandboxFailed | Pulled | PullFailed | Started | Readiness | Exited | Complaint
+Report = (
+    SandboxReady | SandboxFailed | Pulled | PullFailed | StartFailed | Started | Readiness | Exited | Probed | Hooked
+    | Complaint
+)  # fmt: skip
 
 # Told the pod's uid and what happened to it.
 Listener = Callable[[str, Report], None]
@@ -95,6 +132,12 @@ class Runtime(Protocol):
     def run(self, pod: Document, container: Document, attempt: int) -> None:
         """Start a container whose image is there (attempt 0 is the first) → Started, Readiness, Exited."""
 
+    def is_asked(self, pod: Document, container: Document) -> bool:
+        """Whether probes and hooks mean anything to this container; else `Readiness` tells how it is."""
+
+    def observe(self, pod: Document) -> None:
+        """The pod's object has changed."""
+
     def stop(self, pod: Document, container: str, grace_seconds: float) -> None:
         """Ask a running container to end within its grace → Exited."""
 
@@ -103,6 +146,12 @@ class Runtime(Protocol):
 
     def forget(self, uid: str) -> None:
         """The pod's object is gone: nobody can ask any more what it said."""
+
+    def at(self, address: str) -> Sequence[Document]:
+        """The pods that have an address."""
+
+    def of(self, namespace: str) -> Iterator[Document]:
+        """The pods of a namespace, of all when it is empty."""
 
     @property
     def inside(self) -> "Insides":
@@ -125,6 +174,20 @@ class Insides(Protocol):
 
     async def dial(self, pod: Document, port: int) -> Wire:
         """Connect to a port in the pod."""
+
+    network: "Network | None"
+
+    def handler(self, pod: Document, port: int) -> "Handler | None":
+        """Who answers on a port of the pod."""
+
+    def talk(self, pod: Document, port: int) -> "Talk | None":
+        """Who answers datagrams there."""
+
+    async def ask(self, pod: Document, host: str, port: int, question: Question) -> Reply:
+        """One question over HTTP, to the pod itself when `host` is empty; `OSError` when nobody answers."""
+
+    async def knock(self, pod: Document, host: str, port: int) -> None:
+        """Whether a port answers; `OSError` when it does not."""
 
     def answering(self, respond: Respond) -> Wire:
         """A wire at whose end HTTP is answered: for what the node serves itself."""

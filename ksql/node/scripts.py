@@ -96,6 +96,31 @@ def substitutions(word: str) -> Sequence[tuple[str, bool]]:
     return [*pieces, (word[position:], False)]
 
 
+_ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
+
+
+def named(pipelines: Sequence[Pipeline]) -> Iterator[str]:
+    """The commands that a script names; a word that only its run will tell is named as it stands."""
+    for part in (part for pipeline in pipelines for part in pipeline.commands):
+        match part:
+            case Simple():
+                words = [word for word in part.words if not _ASSIGNED.match(word)]
+                if words:
+                    yield words[0].strip("'\"")
+                for word in part.words:
+                    for text, is_command in substitutions(word):
+                        if is_command:
+                            yield from named(parsed(text))
+            case For():
+                yield from named(part.body)
+            case While():
+                yield from named([*part.condition, *part.body])
+            case If():
+                for condition, body in part.branches:
+                    yield from named([*condition, *body])
+                yield from named(part.otherwise)
+
+
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     position = 0
     while position < len(text):

@@ -9,13 +9,20 @@ with exit code 2, as a shell refuses its syntax. The commands themselves are dat
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.pipes import Pipe
 from ksql.node.files import FILES_BYTES_MAX, Files, resolved
+from ksql.node.mounts import Tree
 from ksql.node.scripts import For, If, Part, Pipeline, ScriptError, Simple, While, parsed, substitutions
+
+if TYPE_CHECKING:
+    from ksql.node.images.web import Handler
+    from ksql.node.network import Network
 
 NOT_FOUND, SYNTAX = 127, 2
 # Commands that one process runs, loops counted: a day of a loop that looks every few seconds.
@@ -40,19 +47,45 @@ class ExitError(Exception):
         self.code = code
 
 
+# What answers a datagram: told its text and who sent it.
+Talk = Callable[[str, str], Awaitable[str]]
+
+
 @dataclass(slots=True)
 class Place:
-    """Where commands run: one container's files, environment and identity."""
+    """Where commands run: one container's files, environment and identity.
+
+    `clock` is the process's own time, `wall` the cluster's: a process that is played back is behind it.
+    Its pod's containers share `listeners` and `datagrams`, who answers on which port.
+    """
 
     pod: Document
     container: Document
-    files: Files
+    files: Files | Tree
     environment: dict[str, str]
     clock: Clock
     directory: str = "/"
+    identity: tuple[int, int] = (0, 0)
+    listeners: "dict[int, Handler]" = field(default_factory=dict)
+    datagrams: dict[int, Talk] = field(default_factory=dict)
+    network: "Network | None" = None
+    wall: Clock | None = None
 
     def path(self, name: str) -> str:
         return resolved(self.directory, name)
+
+    def now(self) -> datetime:
+        """The cluster's time."""
+        return (self.wall or self.clock).now()
+
+    def mount_kind(self, path: str) -> str:
+        return self.files.mount_at(path).kind if isinstance(self.files, Tree) else "ext4"
+
+    def reach(self) -> "Network":
+        """The network; `OSError` where there is none."""
+        if self.network is None:
+            raise OSError("Network is unreachable")
+        return self.network
 
 
 class Input:
@@ -96,6 +129,7 @@ class Run:
     write: Sink
     complain: Sink
     execute: "Execute"
+    called: str = ""  # the command's first word
 
     async def say(self, text: str) -> None:
         await self.write(text.encode())
@@ -248,8 +282,9 @@ class Shell:
 
     async def execute(self, run: Run, words: list[str]) -> int:
         """One command with its arguments, its words complete."""
-        name = words[0].rpartition("/")[2] if words[0].startswith(("/bin/", "/usr/bin/")) else words[0]
+        name = words[0].rpartition("/")[2] if words[0].startswith(("/", "./")) else words[0]
         command = self._commands.get(name)
+        run.called = words[0]
         if command is None:
             await run.error(f"sh: {words[0]}: not found")
             return NOT_FOUND

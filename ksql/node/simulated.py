@@ -6,12 +6,13 @@ are stopped. Deterministic under a virtual clock with a seed.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from ksql.base.clock import Clock, parse_rfc3339
 from ksql.base.documents import Document
 from ksql.client import Client
+from ksql.node.acting import is_performed
 from ksql.node.addresses import Addresses, AddressesExhaustedError
 from ksql.node.inside import Inside, is_conversation
 from ksql.node.lifecycle import Lifecycle, Profile, lifecycle_of
@@ -26,7 +27,9 @@ from ksql.node.runtime import (
     SandboxFailed,
     SandboxReady,
     Started,
+    StartFailed,
 )
+from ksql.node.shell import Place
 from ksql.node.surroundings import containers_of
 from ksql.node.timers import Timer, Timers
 
@@ -36,11 +39,11 @@ KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace pe
 class _Container:
     """One simulated container of one pod."""
 
-    __slots__ = ("exits", "id", "is_conversation", "lifecycle", "pulls", "running", "timer")
+    __slots__ = ("exits", "id", "is_conversation", "is_performed", "lifecycle", "orders", "pulls", "running", "timer")
 
-    def __init__(self, lifecycle: Lifecycle, is_conversation: bool) -> None:
-        self.lifecycle, self.is_conversation = lifecycle, is_conversation
-        self.pulls = self.exits = 0
+    def __init__(self, lifecycle: Lifecycle, is_conversation: bool, is_performed: bool) -> None:
+        self.lifecycle, self.is_conversation, self.is_performed = lifecycle, is_conversation, is_performed
+        self.pulls = self.exits = self.orders = 0
         self.running = False
         self.id = ""
         self.timer: Timer | None = None
@@ -62,7 +65,7 @@ class SimulatedRuntime:
         self, addresses: Addresses, host_address: str, timers: Timers, clock: Clock, profile: Profile,
         listener: Listener, client: Client, node: str,
     ) -> None:  # fmt: skip
-        self.inside = Inside(client, clock, node, self._finished)
+        self.inside = Inside(client, clock, node, self._finished, self._seen)
         self._addresses, self._host_address = addresses, host_address
         self._timers, self._clock, self._profile, self._listener = timers, clock, profile, listener
         self._pods: dict[str, _Pod] = {}
@@ -81,8 +84,10 @@ class SimulatedRuntime:
             container.exits = entry.get("restartCount") or 0
             if running:
                 container.running, container.id = True, entry.get("containerID") or ""
-                self.inside.adopted(pod["metadata"]["uid"], entry["name"])
                 since = parse_rfc3339(running["startedAt"]) if running.get("startedAt") else self._clock.now()
+                self.inside.adopted(pod["metadata"]["uid"], entry["name"])
+                if container.is_performed:
+                    self._again(known, entry["name"], container, since)
                 self._live(known, entry["name"], container, since, bool(entry.get("ready")))
 
     def sandbox(self, pod: Document) -> None:
@@ -117,19 +122,84 @@ class SimulatedRuntime:
         name = container["name"]
         simulated = self._container(known, name)
 
-        def start() -> None:
+        simulated.orders += 1
+        order = simulated.orders
+
+        def begin(place: Place | None) -> None:
+            if simulated.orders != order or self._pods.get(pod["metadata"]["uid"]) is not known:
+                return  # stopped meanwhile
             simulated.running = True
             simulated.id = f"simulated://{_digest(pod['metadata']['uid'], name, str(attempt))}"
-            self.inside.began(pod["metadata"]["uid"], name, attempt)
+            self.inside.began(pod["metadata"]["uid"], name, attempt, place)
             self._tell(known, Started(name, simulated.id))
             self._live(known, name, simulated, self._clock.now(), False)
 
+        def fail(reason: str, message: str) -> None:
+            if simulated.orders == order and self._pods.get(pod["metadata"]["uid"]) is known:
+                self._tell(known, StartFailed(name, reason, message))
+
+        def start() -> None:
+            if simulated.is_performed:
+                self.inside.prepare(self._addressed(known), container, begin, fail)
+            else:
+                begin(None)
+
         self._later(simulated, simulated.lifecycle.start_seconds, start)
+
+    def is_asked(self, pod: Document, container: Document) -> bool:
+        return self._container(self._pod(pod), container["name"]).is_performed
+
+    def observe(self, pod: Document) -> None:
+        known = self._pods.get(pod["metadata"]["uid"])
+        if known is not None:
+            known.document = pod
+
+    def at(self, address: str) -> list[Document]:
+        """The pods that have an address."""
+        if address != self._host_address:
+            uid = self._addresses.holder(address)
+            return [self._addressed(self._pods[uid])] if uid in self._pods else []
+        return [self._addressed(one) for one in self._pods.values() if one.document["spec"].get("hostNetwork")]
+
+    def of(self, namespace: str) -> Iterator[Document]:
+        """The pods of a namespace, of all when it is empty."""
+        for one in list(self._pods.values()):
+            if namespace in ("", one.document["metadata"]["namespace"]):
+                yield self._addressed(one)
+
+    def _again(self, pod: _Pod, name: str, container: _Container, since: datetime) -> None:
+        """Perform a container that ran before this process did, from its start."""
+        spec = next(one for one in containers_of(pod.document) if one["name"] == name)
+        uid, attempt = pod.document["metadata"]["uid"], container.exits
+
+        def begin(place: Place) -> None:
+            if container.running and self._pods.get(uid) is pod:
+                self.inside.began(uid, name, attempt, place, since)
+
+        def fail(reason: str, message: str) -> None:
+            self._tell(pod, Complaint("FailedToAdopt", message))
+
+        self.inside.prepare(self._addressed(pod), spec, begin, fail)
+
+    def _seen(self, uid: str) -> Document | None:
+        """A pod as last seen, with the addresses that it has."""
+        known = self._pods.get(uid)
+        return None if known is None else self._addressed(known)
+
+    def _addressed(self, known: _Pod) -> Document:
+        pod = known.document
+        addresses: Document = {"hostIP": self._host_address, "hostIPs": [{"ip": self._host_address}]}
+        if known.address:
+            addresses |= {"podIP": known.address, "podIPs": [{"ip": known.address}]}
+        return {**pod, "status": {**(pod.get("status") or {}), **addresses}}
 
     def stop(self, pod: Document, container: str, grace_seconds: float) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
         simulated = known.containers.get(container) if known is not None else None
-        if known is None or simulated is None or not simulated.running:
+        if known is None or simulated is None:
+            return
+        simulated.orders += 1  # what is being prepared begins no more
+        if not simulated.running:
             return
         seconds = simulated.lifecycle.stop_seconds
         code, reason = (0, "Completed") if seconds <= grace_seconds else (KILLED, "Error")
@@ -157,8 +227,8 @@ class SimulatedRuntime:
         life = container.lifecycle
         passed = (self._clock.now() - since).total_seconds()
         run_seconds = life.run_seconds if container.exits < life.crashes else math.inf
-        if container.is_conversation:
-            # It runs until whoever attaches has said what they had to say.
+        if container.is_conversation or container.is_performed:
+            # It runs until its own command has ended, or until whoever attaches has said what they had to say.
             run_seconds = math.inf
         if not is_ready and life.ready_seconds < run_seconds:
 
@@ -177,8 +247,8 @@ class SimulatedRuntime:
     def _exit(self, pod: _Pod, name: str, container: _Container, code: int, reason: str) -> None:
         container.running = False
         container.exits += 1
-        self.inside.ended(pod.document["metadata"]["uid"], name, code)
-        self._tell(pod, Exited(name, code, reason))
+        message = self.inside.ended(pod.document["metadata"]["uid"], name, code)
+        self._tell(pod, Exited(name, code, reason, message))
 
     def _finished(self, uid: str, name: str, code: int) -> None:
         """A container's own process has ended by itself."""
@@ -217,7 +287,8 @@ class SimulatedRuntime:
                 lambda message: self._tell(pod, Complaint("InvalidSimulation", message)),
             )  # fmt: skip
             spec = next((one for one in containers_of(pod.document) if one["name"] == name), {})
-            found = pod.containers[name] = _Container(life, is_conversation(spec))
+            performed = bool(spec) and is_performed(pod.document, spec)
+            found = pod.containers[name] = _Container(life, bool(spec) and is_conversation(spec), performed)
         return found
 
     def _tell(self, pod: _Pod, report: Report) -> None:

@@ -1,154 +1,120 @@
-"""What a container finds around it: its environment and the files that are there before it starts.
+"""What a container finds around it: the files that are there before it starts, and who it is.
 
-Both are computed from the pod and from what the pod names (ConfigMaps, Secrets), as a kubelet does when
-it starts a container; here when somebody first looks inside, since nobody else would notice.
+A bare system with the files that a kubelet manages (hosts, hostname, resolv.conf), those that its image is
+known to bring, and the pod's volumes on top. Made when the container's process starts, or, for one that only
+lives as data, when somebody first looks inside.
 """
 
-import base64
 import posixpath
 from collections.abc import Iterator
-from typing import Any
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.node.files import Files
+from ksql.node.images.catalogue import image_of
+from ksql.node.mounts import Mount, Tree
+from ksql.node.variables import DOMAIN, domain_name_of, hostname_of
+from ksql.node.volumes import HOSTS, Volumes
 from ksql.schema.errors import ApiError
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/proc", "/root", "/tmp", "/usr/bin", "/var/log", "/var/run")
-_DOMAIN = "cluster.local"
+_FOLDERS = (
+    "/bin", "/dev/shm", "/etc", "/home", "/mnt", "/proc", "/root", "/tmp", "/usr/bin", "/var/log", "/var/run",
+    "/var/tmp",
+)  # fmt: skip
 _RELEASE = 'NAME="ksql simulated container"\nID=simulated\n'
+_PASSWORDS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 
-_SOURCES = {"configMap": "configmaps", "secret": "secrets"}
-# How a reference names its object, by source: env refs and volumes differ for secrets.
-_NAMES = ("name", "secretName")
-
-
-async def environment_of(client: Client, pod: Document, container: Document) -> dict[str, str]:
-    """The variables of a container's processes."""
-    metadata = pod["metadata"]
-    found = {
-        "PATH": _PATH, "HOSTNAME": pod["spec"].get("hostname") or metadata["name"], "HOME": "/root",
-        "KUBERNETES_SERVICE_HOST": "kubernetes.default.svc", "KUBERNETES_SERVICE_PORT": "443",
-    }  # fmt: skip
-    if container.get("tty"):
-        found["TERM"] = "xterm"
-    for source in container.get("envFrom") or ():
-        for kind in ("configMap", "secret"):
-            if reference := source.get(f"{kind}Ref"):
-                data = await _data(client, metadata["namespace"], kind, reference)
-                found |= {source.get("prefix", "") + key: text.decode(errors="replace") for key, text in data.items()}
-    for variable in container.get("env") or ():
-        text = variable.get("value", "")
-        if "valueFrom" in variable:
-            text = await _value(client, pod, container, variable["valueFrom"])
-        found[variable["name"]] = text
-    return found
+_LOOPBACK = (
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+    "fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+)
+TERMINATION_LOG = "/dev/termination-log"
 
 
-async def _value(client: Client, pod: Document, container: Document, source: Document) -> str:
-    if field := source.get("fieldRef"):
-        return field_of(pod, field["fieldPath"])
-    if resource := source.get("resourceFieldRef"):
-        kind, _, name = resource["resource"].partition(".")
-        return str(((container.get("resources") or {}).get(kind) or {}).get(name, "0"))
-    for kind in _SOURCES:
-        if reference := source.get(f"{kind}KeyRef"):
-            data = await _data(client, pod["metadata"]["namespace"], kind, reference)
-            return data.get(reference["key"], b"").decode(errors="replace")
-    return ""
-
-
-def field_of(pod: Document, path: str) -> str:
-    """What the downward API says under a path."""
-    if path.endswith("']"):
-        above, _, key = path[:-2].partition("['")
-        return str((_walk(pod, above) or {}).get(key, ""))
-    found = _walk(pod, path)
-    if isinstance(found, dict):
-        return "\n".join(f'{key}="{text}"' for key, text in sorted(found.items()))
-    return "" if found is None else str(found)
-
-
-def _walk(document: Document, path: str) -> Any:
-    found: Any = document
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
-
-
-async def _data(client: Client, namespace: str, kind: str, reference: Document) -> dict[str, bytes]:
-    """The keys of the ConfigMap or Secret that a reference names; none when it is not to be had."""
-    name = next((reference[key] for key in _NAMES if reference.get(key)), "")
-    try:
-        document = await client.get(_SOURCES[kind], namespace, name)
-    except ApiError:
-        return {}
-    data = document.get("data") or {}
-    if kind == "secret":
-        return {key: base64.b64decode(text) for key, text in data.items()}
-    binary = {key: base64.b64decode(text) for key, text in (document.get("binaryData") or {}).items()}
-    return {**{key: text.encode() for key, text in data.items()}, **binary}
-
-
-async def files_of(client: Client, pod: Document, container: Document, clock: Clock) -> Files:
-    """The files of a container: a bare system, and its volumes that are ConfigMaps, Secrets or empty."""
-    now, files = clock.now(), Files(clock.now())
+async def tree_of(
+    client: Client, pod: Document, container: Document, volumes: Volumes, environment: dict[str, str], clock: Clock
+) -> Tree:
+    """The files of a container."""
+    now, root = clock.now(), Files(clock.now())
     for folder in _FOLDERS:
-        files.make_directory(folder, now, parents=True)
-    metadata, address = pod["metadata"], (pod.get("status") or {}).get("podIP", "")
-    files.write("/etc/hostname", f"{metadata['name']}\n".encode(), now)
-    files.write("/etc/hosts", f"127.0.0.1\tlocalhost\n{address}\t{metadata['name']}\n".encode(), now)
-    files.write("/etc/resolv.conf", (await _resolver(client, metadata["namespace"])).encode(), now)
-    files.write("/etc/os-release", _RELEASE.encode(), now)
-    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
-    for mount in container.get("volumeMounts") or ():
-        path = posixpath.normpath(mount["mountPath"])
-        if not mount.get("subPath"):
-            files.make_directory(path, now, parents=True)
-        for name, data in await _volume(client, pod, volumes.get(mount["name"]) or {}):
-            if mount.get("subPath"):
-                if name == mount["subPath"]:
-                    files.make_directory(posixpath.dirname(path), now, parents=True)
-                    files.write(path, data, now)
-                continue
-            inner = posixpath.normpath(posixpath.join(path, name))
-            files.make_directory(posixpath.dirname(inner), now, parents=True)
-            files.write(inner, data, now)
-    return files
+        root.make_directory(folder, now, parents=True)
+    for device in ("/dev/null", "/dev/zero"):
+        root.write(device, b"", now, mode=0o666)
+    for folder in ("/tmp", "/var/tmp"):
+        root.node(folder).mode = 0o1777
+    image = image_of(container)
+    for path, data in image.files.items():
+        root.make_directory(posixpath.dirname(path), now, parents=True)
+        root.write(path, data, now)
+    root.write("/etc/hostname", f"{hostname_of(pod)}\n".encode(), now)
+    root.write("/etc/hosts", hosts_of(pod).encode(), now)
+    root.write("/etc/resolv.conf", (await resolver_of(client, pod)).encode(), now)
+    root.write("/etc/os-release", _RELEASE.encode(), now)
+    root.write("/etc/passwd", _PASSWORDS.encode(), now)
+    if container.get("workingDir"):
+        root.make_directory(posixpath.normpath(container["workingDir"]), now, parents=True)
+    tree = Tree(root, identity_of(pod, container))
+    volumes.mount(tree, container, environment, now)
+    message = container.get("terminationMessagePath") or TERMINATION_LOG
+    if tree.find(message) is None:
+        _make_message(tree, message, clock)
+    if (container.get("securityContext") or {}).get("readOnlyRootFilesystem"):
+        tree.protect()
+    return tree
 
 
-async def _resolver(client: Client, namespace: str) -> str:
-    """How names are looked up: by the cluster's DNS where there is one."""
-    try:
-        service = await client.get("services", "kube-system", "kube-dns")
-    except ApiError:
-        return ""
-    search = " ".join((f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN))
-    return f"search {search}\nnameserver {service['spec']['clusterIP']}\noptions ndots:5\n"
+def _make_message(tree: Tree, path: str, clock: Clock) -> None:
+    """The file for a last word is a mount of its own: it can be written whatever the root is."""
+    files = Files(clock.now())
+    files.write("/message", b"", clock.now(), mode=0o666)
+    tree.mount(Mount(posixpath.normpath(path), files, "/message"), clock.now())
 
 
-async def _volume(client: Client, pod: Document, volume: Document) -> list[tuple[str, bytes]]:
-    namespace = pod["metadata"]["namespace"]
-    if items := (volume.get("downwardAPI") or {}).get("items"):
-        return _fields(pod, items)
-    if sources := (volume.get("projected") or {}).get("sources"):
-        parts = [await _volume(client, pod, source) for source in sources]
-        return [pair for part in parts for pair in part]
-    for kind in _SOURCES:
-        if source := volume.get(kind):
-            data = await _data(client, namespace, kind, source)
-            if items := source.get("items"):
-                return [(item["path"], data[item["key"]]) for item in items if item["key"] in data]
-            return list(data.items())
-    return []
+def identity_of(pod: Document, container: Document) -> tuple[int, int]:
+    """User and group of a container's processes: its own, its pod's, or those of its image."""
+    own, shared = container.get("securityContext") or {}, pod["spec"].get("securityContext") or {}
+    user = own.get("runAsUser", shared.get("runAsUser", image_of(container).user))
+    group = own.get("runAsGroup", shared.get("runAsGroup", 0))
+    return int(user), int(group)
 
 
-def _fields(pod: Document, items: list[Document]) -> list[tuple[str, bytes]]:
-    return [
-        (item["path"], field_of(pod, item["fieldRef"]["fieldPath"]).encode()) for item in items if "fieldRef" in item
+def hosts_of(pod: Document) -> str:
+    """/etc/hosts as a kubelet manages it; a pod on its node's network sees the node's own."""
+    given = pod["spec"].get("hostAliases") or ()
+    aliases = "".join("\t".join((entry["ip"], *(entry.get("hostnames") or ()))) + "\n" for entry in given)
+    added = f"\n# Entries added by HostAliases.\n{aliases}" if aliases else ""
+    if pod["spec"].get("hostNetwork"):
+        return f"{HOSTS}{added}"
+    name, address = hostname_of(pod), (pod.get("status") or {}).get("podIP", "")
+    names = f"{domain_name_of(pod)}\t{name}" if pod["spec"].get("subdomain") else name
+    return f"# Kubernetes-managed hosts file.\n{_LOOPBACK}{address}\t{names}\n{added}"
+
+
+async def resolver_of(client: Client, pod: Document) -> str:
+    """How names are looked up: by the cluster's DNS where there is one, and as the pod asks."""
+    spec, namespace = pod["spec"], pod["metadata"]["namespace"]
+    servers: list[str] = []
+    searches: list[str] = []
+    options: list[str] = []
+    if spec.get("dnsPolicy", "ClusterFirst") in ("ClusterFirst", "ClusterFirstWithHostNet"):
+        try:
+            service = await client.get("services", "kube-system", "kube-dns")
+        except ApiError:
+            return ""
+        servers = [service["spec"]["clusterIP"]]
+        searches = [f"{namespace}.svc.{DOMAIN}", f"svc.{DOMAIN}", DOMAIN]
+        options = ["ndots:5"]
+    config = spec.get("dnsConfig") or {}
+    servers += [one for one in config.get("nameservers") or () if one not in servers]
+    searches += [one for one in config.get("searches") or () if one not in searches]
+    options += [
+        f"{one['name']}:{one['value']}" if one.get("value") else one["name"] for one in config.get("options") or ()
     ]
+    lines = [f"search {' '.join(searches)}"] if searches else []
+    lines += [f"nameserver {server}" for server in servers]
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def containers_of(pod: Document) -> Iterator[Document]:

@@ -10,10 +10,15 @@ from typing import Protocol
 
 from ksql.base.clock import Clock, parse_rfc3339, rfc3339
 from ksql.base.documents import Document
+from ksql.node.acting import holds_back, is_watched
+from ksql.node.backoff import BACK_OFF_RESET_SECONDS, go_duration, next_back_off
+from ksql.node.care import Care
 from ksql.node.record import Record, Role, Stage, guests_of, records_of
 from ksql.node.runtime import (
     Complaint,
     Exited,
+    Hooked,
+    Probed,
     Pulled,
     PullFailed,
     Readiness,
@@ -22,19 +27,19 @@ from ksql.node.runtime import (
     SandboxFailed,
     SandboxReady,
     Started,
+    StartFailed,
 )
 from ksql.node.status import phase_of, status_of
 from ksql.node.timers import Timer, Timers
 from ksql.recorder import NORMAL, WARNING
 
-# Kubelet's numbers: the first restart comes at once, then 10 s doubling to 5 min, forgotten by a container
-# that has run for twice the longest.
-BACK_OFF_SECONDS_MIN = 10.0
-BACK_OFF_SECONDS_MAX = 300.0
-BACK_OFF_RESET_SECONDS = 2 * BACK_OFF_SECONDS_MAX
 # After a failed pull the status says ErrImagePull with its message that long, then ImagePullBackOff.
 PULL_ERROR_SECONDS = 2.0
 SANDBOX_RETRY_SECONDS = 10.0
+# What a container has left of its grace, at the least, when its hook has used it up.
+HOOK_GRACE_SECONDS_MIN = 2.0
+# What a pod names and the cluster has not is looked for again after that.
+CONFIGURATION_RETRY_SECONDS = 2.0
 GRACE_SECONDS = 30.0  # for a pod that names none
 
 TERMINAL = ("Succeeded", "Failed")
@@ -45,6 +50,7 @@ class Host(Protocol):
     """What a worker needs of its node."""
 
     runtime: Runtime
+    care: Care
     timers: Timers
     clock: Clock
     address: str
@@ -99,6 +105,7 @@ class Worker:
         if revision <= self.revision:
             return
         old, self.pod, self.revision = self.pod, pod, revision
+        self._host.runtime.observe(pod)
         metadata, before = pod["metadata"], old["metadata"]
         if metadata.get("deletionTimestamp") and (
             not self._stopping
@@ -217,7 +224,7 @@ class Worker:
             return
         for record in (*self._of(Role.SIDECAR), *self._of(Role.EPHEMERAL)):
             if record.stage is Stage.RUNNING:
-                self._host.runtime.stop(self.pod, record.name, self._grace())
+                self._stop(record)
             elif record.stage is not Stage.ENDED:
                 record.cancel()
                 record.stage = Stage.ENDED
@@ -235,6 +242,7 @@ class Worker:
             record.cancel()
         if self._deadline is not None:
             self._deadline.cancel()
+        self._host.care.forget(self.uid)
         self._host.runtime.remove(self.uid)
 
     def _ensure(self, record: Record) -> None:
@@ -249,12 +257,29 @@ class Worker:
             if record.stage is Stage.RUNNING:
                 if first:
                     self._say(NORMAL, "Killing", f"Stopping container {record.name}")
-                self._host.runtime.stop(self.pod, record.name, self._grace())
+                self._stop(record)
             elif record.stage is not Stage.ENDED:
                 record.cancel()
                 record.stage = Stage.ENDED
         if self._has_stopped():
             self._host.touch(self)
+
+    def _stop(self, record: Record, grace: float | None = None) -> None:
+        """Ask a container to end; its hook before that once, however often it is asked."""
+        seconds = self._grace() if grace is None else grace
+        hook = (record.container.get("lifecycle") or {}).get("preStop")
+        if not hook or not self._host.runtime.is_asked(self.pod, record.container):
+            self._host.runtime.stop(self.pod, record.name, seconds)
+            return
+        if record.is_stopping and grace is None:
+            return
+        record.is_stopping = True
+
+        def then(left: float) -> None:
+            if record.stage is Stage.RUNNING:
+                self._host.runtime.stop(self.pod, record.name, max(left, HOOK_GRACE_SECONDS_MIN))
+
+        self._host.care.before_stop(self.pod, record.container, seconds, then)
 
     def _has_stopped(self) -> bool:
         return all(record.stage is Stage.ENDED for record in self.records)
@@ -286,8 +311,15 @@ class Worker:
                 self._pull_failed(record, report.message)
             case Started():
                 self._started(record, report.container_id)
+            case StartFailed():
+                self._start_failed(record, report)
             case Readiness():
-                record.ready = report.ready
+                # Who is asked by a probe is ready when it says so.
+                record.ready = report.ready and not (self._is_asked(record) and holds_back(record.container))
+            case Probed():
+                self._probed(record, report)
+            case Hooked():
+                self._hooked(record, report)
             case Exited():
                 self._exited(record, report)
 
@@ -311,7 +343,7 @@ class Worker:
         record.stage, record.state = Stage.WAITING, {"waiting": {"reason": "ErrImagePull", "message": text}}
         self._say(WARNING, "Failed", text[0].upper() + text[1:])
         self._say(WARNING, "Failed", "Error: ErrImagePull")
-        seconds = record.back_off_seconds = _next_back_off(record.back_off_seconds)
+        seconds = record.back_off_seconds = next_back_off(record.back_off_seconds)
 
         def back_off() -> None:
             message = f'Back-off pulling image "{image}": ErrImagePull: {text}'
@@ -337,6 +369,56 @@ class Worker:
         self._say(NORMAL, "Created", f"Created container: {record.name}")
         self._say(NORMAL, "Started", f"Started container {record.name}")
 
+        if self._is_asked(record) and is_watched(record.container):
+            record.started = not record.container.get("startupProbe")
+            self._host.care.begin(self.pod, record.container)
+
+    def _is_asked(self, record: Record) -> bool:
+        return self._host.runtime.is_asked(self.pod, record.container)
+
+    def _start_failed(self, record: Record, report: StartFailed) -> None:
+        """Not now: what it needs is looked for again until it is there."""
+        record.stage = Stage.WAITING
+        if report.reason:
+            record.state = {"waiting": {"reason": report.reason, "message": report.message}}
+            self._say(WARNING, "Failed", f"Error: {report.message}")
+        else:
+            self._say(WARNING, "FailedMount", report.message)
+        record.timer = self._host.timers.after(CONFIGURATION_RETRY_SECONDS, lambda: self._run(record))
+
+    def _probed(self, record: Record, report: Probed) -> None:
+        if record.stage is not Stage.RUNNING:
+            return
+        if not report.succeeded:
+            said = f"{report.kind.capitalize()} probe failed: {report.message}"
+            self._say(WARNING, "Unhealthy", said)
+        if not report.is_new:
+            return
+        if report.kind == "readiness":
+            record.ready = report.succeeded
+        elif report.kind == "startup" and report.succeeded:
+            record.started = True
+            record.ready = not record.container.get("readinessProbe")
+        elif not report.succeeded:
+            self._give_up(record, report.kind)
+
+    def _give_up(self, record: Record, kind: str) -> None:
+        """End a container that its probe found dead, to start it again."""
+        self._say(NORMAL, "Killing", f"Container {record.name} failed {kind} probe, will be restarted")
+        probe = record.container.get(f"{kind}Probe") or {}
+        record.is_failed = True
+        self._stop(record, float(probe.get("terminationGracePeriodSeconds") or self._grace()))
+
+    def _hooked(self, record: Record, report: Hooked) -> None:
+        if not report.error:
+            return
+        if report.kind == "preStop":
+            self._say(WARNING, "FailedPreStopHook", f"PreStopHook failed: {report.error}")
+        elif record.stage is Stage.RUNNING:
+            self._say(WARNING, "FailedPostStartHook", f"PostStartHook failed: {report.error}")
+            record.is_failed = True
+            self._host.runtime.stop(self.pod, record.name, self._grace())
+
     def _exited(self, record: Record, report: Exited) -> None:
         began = (record.state.get("running") or {}).get("startedAt") or self._start_time
         ended: Document = {"exitCode": report.code, "reason": report.reason}
@@ -345,7 +427,11 @@ class Worker:
         ended["startedAt"], ended["finishedAt"] = began, rfc3339(self._host.clock.now())
         ended["containerID"] = record.container_id
         record.state, record.ready, record.started = {"terminated": ended}, False, False
-        if self._restarts(record, report.code):
+        self._host.care.end(self.uid, record.name)
+        # Whoever was ended as dead has failed, whatever it said at its end.
+        code = report.code or int(record.is_failed)
+        record.is_stopping = record.is_failed = False
+        if self._restarts(record, code):
             self._restart(record)
         else:
             record.stage = Stage.ENDED
@@ -367,13 +453,13 @@ class Worker:
         seconds = record.back_off_seconds
         if self._host.clock.monotonic() - record.started_at >= BACK_OFF_RESET_SECONDS:
             seconds = 0.0
-        record.back_off_seconds = _next_back_off(seconds)
+        record.back_off_seconds = next_back_off(seconds)
         if not seconds:
             self._run(record)
             return
         metadata = self.pod["metadata"]
         where = f"{metadata['name']}_{metadata.get('namespace', '')}({self.uid})"
-        text = f"back-off {_go_duration(seconds)} restarting failed container={record.name} pod={where}"
+        text = f"back-off {go_duration(seconds)} restarting failed container={record.name} pod={where}"
         record.last = record.state
         record.state = {"waiting": {"reason": "CrashLoopBackOff", "message": text}}
         record.stage = Stage.WAITING
@@ -396,6 +482,8 @@ class Worker:
         self._sandbox_asked = bool(self._addresses)
         self._host.runtime.adopt(self.pod)
         for record in self.records:
+            if record.stage is Stage.RUNNING and self._is_asked(record) and is_watched(record.container):
+                self._host.care.begin(self.pod, record.container, is_new=False)
             if record.stage is Stage.ENDED and self._restarts(record, record.exit_code or 0):
                 # It ended and its next start was not yet to be seen.
                 self._restart(record)
@@ -432,13 +520,3 @@ class Worker:
 
     def _say(self, type: str, reason: str, message: str) -> None:
         self._host.say(self.pod, type, reason, message, self.cause)
-
-
-def _next_back_off(seconds: float) -> float:
-    return min(BACK_OFF_SECONDS_MAX, seconds * 2) if seconds else BACK_OFF_SECONDS_MIN
-
-
-def _go_duration(seconds: float) -> str:
-    """As Go prints a duration: 10s, 1m20s."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

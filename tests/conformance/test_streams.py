@@ -29,7 +29,7 @@ metadata:
 spec:
   containers:
     - {name: web, image: example.com/web:1, ports: [{containerPort: 8080}], env: [{name: COLOUR, value: blue}]}
-    - {name: side, image: busybox, command: [sh, -c, "echo side speaks; echo and complains >&2"]}
+    - {name: side, image: busybox, command: [sh, -c, "echo side speaks; echo and complains >&2; sleep 3600"]}
 ---
 apiVersion: v1
 kind: Pod
