@@ -60,6 +60,31 @@ class Connection:
         return found
 
 
+def document(connection: Connection, server: str) -> dict[str, Any]:
+    """A kubeconfig that reaches `server` as this connection reaches its own."""
+    cluster: dict[str, Any] = {"server": server}
+    user: dict[str, Any] = {}
+    if connection.authority:
+        cluster["certificate-authority-data"] = base64.b64encode(connection.authority).decode()
+    if not connection.verify:
+        cluster["insecure-skip-tls-verify"] = True
+    if connection.server_name:
+        cluster["tls-server-name"] = connection.server_name
+    if connection.certificate and connection.key:
+        user["client-certificate-data"] = base64.b64encode(connection.certificate).decode()
+        user["client-key-data"] = base64.b64encode(connection.key).decode()
+    if connection.token:
+        user["token"] = connection.token
+    if connection.impersonate_user:
+        user |= {"as": connection.impersonate_user, "as-groups": list(connection.impersonate_groups)}
+    context = {"cluster": "ksql", "user": "ksql", "namespace": connection.namespace}
+    return {
+        "apiVersion": "v1", "kind": "Config", "current-context": "ksql",
+        "clusters": [{"name": "ksql", "cluster": cluster}], "users": [{"name": "ksql", "user": user}],
+        "contexts": [{"name": "ksql", "context": context}],
+    }  # fmt: skip
+
+
 def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     # Python's ssl reads keys from files alone: one of our own, gone as soon as it is read.
     descriptor, path = tempfile.mkstemp(prefix="ksql-")

@@ -10,10 +10,12 @@ from ksql.commands.difference import diff
 from ksql.commands.history import events, history
 from ksql.commands.links import then, why
 from ksql.commands.then import at
+from ksql.commands.travel import Travelling
 from ksql.commands.undo import restore, undo
 
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, blame, diff, why, then, at, undo, restore):
+    for command in (history, events, blame, diff, why, then, undo, restore):
         app.command()(command)
+    app.command(cls=Travelling)(at)

@@ -22,14 +22,16 @@ from ksql.commands.asking import (
     run,
 )
 from ksql.commands.door import AnswerError, Door
+from ksql.commands.travel import program_of, travel
 from ksql.schema.columns import tables
 from ksql.schema.resources import GroupVersionKind
 
 
 def at(
+    ctx: typer.Context,
     moment: Annotated[str, typer.Argument(metavar="TIME|REV", help="10:32, 10m, r1042, yesterday 17:00.")],
-    verb: Annotated[str, typer.Argument(metavar="get", help="What to do then: get.")],
-    kind: Annotated[str, typer.Argument(metavar="KIND[/NAME]", help="pods, deploy, node/node-2.")],
+    verb: Annotated[str, typer.Argument(metavar="[get]", help="get, or -- and a program with its arguments.")] = "",
+    kind: Annotated[str, typer.Argument(metavar="[KIND[/NAME]]", help="pods, deploy, node/node-2.")] = "",
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="One object.")] = "",
     kubeconfig: Kubeconfig = None, data: Data = None, context: ContextName = "",
     namespace: Namespace = "", all_namespaces: AllNamespaces = False, output: OutputForm = Output.text,
@@ -37,7 +39,17 @@ def at(
     field_selector: Annotated[str, typer.Option("--field-selector", help="As kubectl's.")] = "",
     reveal: Annotated[bool, typer.Option("--reveal", help="Show the values of Secrets.")] = False,
 ) -> None:  # fmt: skip
-    """The cluster as it was: `ksql at 10:32 get pods`, `ksql at r1042 get deployment web -o yaml`."""
+    """The cluster as it was: `ksql at 10:32 get pods`, `ksql at r1042 get deployment web -o yaml`.
+
+    Or any program, shown the cluster as it was: `ksql at 10:32 -- kubectl get pods -A`.
+    """
+    program = program_of(ctx)
+    if program is not None:
+        if not program or verb:
+            raise refused(Wrong("write ksql at MOMENT -- PROGRAM ARGUMENTS…"), 2)
+        raise typer.Exit(travel(Where(kubeconfig, data, context, namespace), moment, program))
+    if not verb or not kind:
+        raise refused(Wrong("say what to see: ksql at MOMENT get KIND, or ksql at MOMENT -- kubectl get pods"), 2)
     if verb != "get":
         raise refused(Wrong(f'ksql at can get, not "{verb}": the past cannot be changed'), 2)
     if "/" in kind:

@@ -29,6 +29,7 @@ from ksql.serve.exchange import NOT_FOUND, Compressor, Exchange, warnings_of
 from ksql.serve.paths import Target, parse
 from ksql.serve.reach import Caller
 from ksql.serve.rest import Limits, Rest
+from ksql.serve.streams import CONNECTS
 from ksql.serve.turns import in_turn
 from ksql.serve.watches import Shared, Watches
 from ksql.state.entry import Frame
@@ -167,10 +168,13 @@ class PastDoor:
 
     async def _changed(self, exchange: Exchange, path: str, when: When) -> None:
         """What is no reading: refused, but for questions about what the user may do now."""
-        target = parse(self._pipeline.catalogue, path) if path.startswith("/apis/") else None
-        if isinstance(target, Target) and exchange.method == "POST" and target.type.group in _REVIEWS:
-            await self._live.serve(exchange, target)
-            return
+        target = parse(self._pipeline.catalogue, path) if path.startswith(("/api/", "/apis/")) else None
+        if isinstance(target, Target):
+            if exchange.method == "POST" and target.type.group in _REVIEWS:
+                await self._live.serve(exchange, target)
+                return
+            if target.subresource in CONNECTS:
+                raise BadRequestError(_SPOKEN.format(target.subresource))
         raise refused(when)
 
     async def _kubernetes(

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner, Result
 
-from ksql.commands import asking, door, history, past
+from ksql.commands import asking, door, history, past, travel
 from tests.history import story
 from tests.serve.gql_door import ADMIN, app_of, as_user, listening, until
 
@@ -379,3 +381,55 @@ def test_the_viewers_zone_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> No
     assert door.viewer_zone(clock) == "Europe/Berlin"
     monkeypatch.setenv("TZ", ":Asia/Tokyo")
     assert door.viewer_zone(clock) == "Asia/Tokyo"
+
+
+async def test_a_program_is_run_on_the_cluster_as_it_was(tmp_path: Path) -> None:
+    show = (
+        "import os, pathlib, stat, sys; path = pathlib.Path(os.environ['KUBECONFIG']); "
+        "print(path); print(oct(stat.S_IMODE(path.stat().st_mode))); print(path.read_text()); sys.exit(7)"
+    )
+    async with shell(tmp_path) as sh:
+        result = await asyncio.to_thread(
+            subprocess.run, [Path(sys.executable).with_name("ksql"), "at", "r4", "--data", str(tmp_path), "-n", "shop",
+                             "--", sys.executable, "-c", show],
+            capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert result.returncode == 7, "the program's own exit code"
+        path, mode, text = result.stdout.split("\n", 2)
+        assert mode == "0o600"
+        assert not Path(path).parent.exists(), "gone when the program has ended"
+        config = yaml.safe_load(text)
+        assert config["clusters"][0]["cluster"]["server"].endswith("/at/r4")
+        assert config["users"][0]["user"] == {"token": "t"}
+        assert config["contexts"][0]["context"]["namespace"] == "shop"
+        assert sh.told
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("at", "r4", "--"), 2, "write ksql at MOMENT -- PROGRAM ARGUMENTS…"),
+        (("at", "r4", "get", "--", "ls"), 2, "write ksql at MOMENT -- PROGRAM ARGUMENTS…"),
+        (("at", "r4"), 2, "say what to see: ksql at MOMENT get KIND, or ksql at MOMENT -- kubectl get pods"),
+        (("at", "r99", "--", "true"), 2, "r99 is after the head: the newest revision is r22"),
+        (("at", "soon", "--", "true"), 2, '"soon" is no moment'),
+        (("at", "r4", "--", "no-such-program"), 127, "no-such-program: there is no such program"),
+    ],
+)
+async def test_a_program_that_cannot_be_run_is_refused(
+    tmp_path: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    async with shell(tmp_path):
+        options = ["--data", str(tmp_path)]
+        at = words.index("--") if "--" in words else len(words)
+        runner = CliRunner(env={"NO_COLOR": "1", "TZ": "UTC"})
+        result = await asyncio.to_thread(runner.invoke, program, [*words[:at], *options, *words[at:]])
+        assert result.exit_code == code, result.output
+        assert message in result.stderr
+
+
+def test_a_moment_is_pinned_before_the_program_runs() -> None:
+    past_time = {"revision": 5, "time": "2026-11-23T10:00:12.5Z", "live": False}
+    assert travel.pinned("10m", past_time) == "2026-11-23T10:00:12.500000Z"
+    assert travel.pinned("R5", past_time) == travel.pinned("5", past_time) == "r5"
+    assert travel.pinned("now", {"revision": 9, "time": "2026-11-23T10:00:12.5Z", "live": True}) == "r9"
