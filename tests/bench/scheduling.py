@@ -133,11 +133,11 @@ async def measure(clock, case, arguments, url):
     await informers.synced()
     gc.collect()
     gc.freeze()
+    profile = cProfile.Profile() if arguments.profile else None
+    if profile is not None:
+        profile.enable()
     first, cpu, started = log.head, time.process_time(), time.perf_counter()
     task = asyncio.create_task(scheduler.run())
-
-    def bound():
-        return sum(1 for entry in objects.list("pods", "default") if entry.document["spec"].get("nodeName")) - before
 
     while len(scheduler.queue):
         await asyncio.sleep(LOOK_SECONDS)
@@ -146,6 +146,10 @@ async def measure(clock, case, arguments, url):
         if time.perf_counter() - started > arguments.seconds:
             break
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
+    if profile is not None:
+        profile.disable()
+        profile.dump_stats(arguments.profile)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(SHOWN_MAX)
     placed = pods - len(scheduler.queue)
     print(
         f"{case}: {placed} of {pods} pods on {arguments.nodes} nodes in {took:.2f} s, {placed / took:.0f}/s; "
@@ -177,13 +181,7 @@ def main():
     parser.add_argument("--database")
     arguments = parser.parse_args()
     for case in arguments.cases:
-        if arguments.profile:
-            profile = cProfile.Profile()
-            profile.runcall(run, case, arguments)
-            profile.dump_stats(arguments.profile)
-            pstats.Stats(profile).sort_stats("tottime").print_stats(SHOWN_MAX)
-        else:
-            run(case, arguments)
+        run(case, arguments)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def test_a_pod_that_fits_nowhere_says_why_and_says_it_once():
     pod, history, notes = told(story, nodes=2)
     condition = scheduled(pod)
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
-    assert condition["message"] == "0/2 nodes are available: 2 Insufficient cpu."
+    assert condition["message"] == (
+        "0/2 nodes are available: 2 Insufficient cpu. "
+        "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
     assert len(history) == 2
     assert notes == ["FailedScheduling"]
 

@@ -7,13 +7,15 @@ the binding failed. View and change are one: nothing here is ever read half-upda
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 
 from ksql.base.documents import Document
-from ksql.control.scheduling.demand import Constraints, Demand, Interest, Shape, Term, demand_of
+from ksql.control.scheduling.demand import TERMINAL, Constraints, Demand, Interest, Shape, Term, demand_of
+from ksql.control.scheduling.profiles import DEFAULT, Profile
 from ksql.control.scheduling.room import Room
 from ksql.control.scheduling.suits import Suits
 from ksql.control.scheduling.table import Codes, Ints, NodeView, Table, grown, images_of
@@ -27,8 +29,6 @@ OWNERS_MAX = 256
 # one label match per shape of pods.
 CENSUSES_MAX = 1024
 MEMBERSHIPS_MAX = 16_384
-
-TERMINAL: Final = ("Succeeded", "Failed")
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -45,7 +45,7 @@ class Held:
 
 
 class Level:
-    """What pods of one priority take on each row: what driving them out would give back."""
+    """What pods of one priority take on each row, or would take: what driving them out would give back."""
 
     __slots__ = ("cpu", "memory", "pods", "total")
 
@@ -65,7 +65,9 @@ class Cluster:
         self.namespaces_version = 0
         self.assumed: dict[str, str] = {}  # node by uid of the pod, until the binding is seen
         self.nominated: dict[str, str] = {}  # node by uid of the pod that others make room for
-        self.levels: dict[int, Level] = {}
+        self.leaving: set[str] = set()  # uids of pods that are being driven out
+        self.levels: dict[int, Level] = {}  # what placed pods take, by priority
+        self.nominations: dict[int, Level] = {}  # what is kept for nominated ones
         self._views: dict[str, NodeView] = {}
         self._nodes: list[NodeView] | None = None
         self._at: dict[str, str] = {}  # node by uid of the pod
@@ -168,6 +170,7 @@ class Cluster:
     def remove_pod(self, uid: str) -> bool:
         """Forget a pod. Answers whether it held room."""
         self.assumed.pop(uid, None)
+        self.leaving.discard(uid)
         node = self._at.pop(uid, None)
         if node is None:
             return False
@@ -191,6 +194,7 @@ class Cluster:
         view = self._view(node)
         view.nominated[demand.uid] = demand
         self.nominated[demand.uid] = node
+        _weigh_level(self.nominations, demand.shape, view.row, 1, self.table.capacity)
         self.table.loads.add(view.row)
 
     def denominate(self, uid: str) -> str | None:
@@ -198,10 +202,24 @@ class Cluster:
         node = self.nominated.pop(uid, None)
         if node is not None:
             view = self._views[node]
-            del view.nominated[uid]
+            demand = view.nominated.pop(uid)
+            _weigh_level(self.nominations, demand.shape, view.row, -1, self.table.capacity)
             self.table.loads.add(view.row)
             self._drop_unnamed(view)
         return node
+
+    @contextmanager
+    def without(self, view: NodeView, gone: Iterable[Demand]) -> Iterator[None]:
+        """The cluster as it would be if these pods left their node."""
+        pods = list(gone)
+        for demand in pods:
+            self._lift(view, demand.uid)
+        try:
+            yield
+        finally:
+            for demand in pods:
+                view.pods[demand.uid] = demand
+                self._weigh(view, demand, 1)
 
     # Questions.
 
@@ -211,11 +229,11 @@ class Cluster:
         found.refresh(self.table)
         return found
 
-    def room(self, shape: Shape, is_packing: bool = False) -> Room:
+    def room(self, shape: Shape, profile: Profile = DEFAULT) -> Room:
         """Whether each row has room for a shape, and how much it likes to give it."""
         amounts = (shape.cpu, shape.memory, shape.extended, shape.scored_cpu, shape.scored_memory)
-        key = (*amounts, shape.priority, is_packing)
-        found = _recent(self._rooms, key, lambda: Room(shape, is_packing), ROOMS_MAX)
+        key = (*amounts, shape.priority, *profile.room_key)
+        found = _recent(self._rooms, key, lambda: Room(shape, profile), ROOMS_MAX)
         found.refresh(self.table)
         return found
 
@@ -277,7 +295,7 @@ class Cluster:
         self._owners.clear()
         for held in (*self._guards.values(), *self._pulls.values()):
             held.counts = grown(held.counts, capacity)
-        for level in self.levels.values():
+        for level in (*self.levels.values(), *self.nominations.values()):
             level.cpu, level.memory = grown(level.cpu, capacity), grown(level.memory, capacity)
             level.pods = grown(level.pods, capacity)
 
@@ -295,7 +313,7 @@ class Cluster:
         view.take(demand, sign)
         self.table.load(view)
         shape, row = demand.shape, view.row
-        self._weigh_level(shape, row, sign)
+        _weigh_level(self.levels, shape, row, sign, self.table.capacity)
         if not demand.terminating:
             # A pod on its way out is no neighbour any more (nor does kube-scheduler spread around it).
             for counts in self._membership(shape):
@@ -308,17 +326,6 @@ class Cluster:
             self._hold(self._pulls, (term, weight), term, weight, row, sign)
         for term in shape.affinity:
             self._hold(self._pulls, (term, 1), term, 1, row, sign)
-
-    def _weigh_level(self, shape: Shape, row: int, sign: int) -> None:
-        level = self.levels.get(shape.priority)
-        if level is None:
-            level = self.levels[shape.priority] = Level(self.table.capacity)
-        level.cpu[row] += sign * shape.cpu
-        level.memory[row] += sign * shape.memory
-        level.pods[row] += sign
-        level.total += sign
-        if not level.total:
-            del self.levels[shape.priority]
 
     def _weigh_owner(self, owner: str, row: int, sign: int) -> None:
         rows = self._owned.setdefault(owner, {})
@@ -350,6 +357,18 @@ class Cluster:
                 if interest.covers(shape.namespace, shape.labels)
             ]  # fmt: skip
         return found
+
+
+def _weigh_level(levels: dict[int, Level], shape: Shape, row: int, sign: int, capacity: int) -> None:
+    level = levels.get(shape.priority)
+    if level is None:
+        level = levels[shape.priority] = Level(capacity)
+    level.cpu[row] += sign * shape.cpu
+    level.memory[row] += sign * shape.memory
+    level.pods[row] += sign
+    level.total += sign
+    if not level.total:
+        del levels[shape.priority]
 
 
 def _counts(interest: Interest, demand: Demand) -> bool:

@@ -38,6 +38,9 @@ CLAIM_SOURCES = ("persistentVolumeClaim", "ephemeral")
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 
+# Phases of pods that take no room any more.
+TERMINAL = ("Succeeded", "Failed")
+
 Resources = dict[str, int]
 
 

@@ -20,6 +20,9 @@ AFFINITY = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rules"
 
+# Reasons that pods elsewhere are part of.
+COMPANY_REASONS = frozenset({PORTS, SPREAD, AFFINITY, ANTI_AFFINITY, EXISTING_ANTI_AFFINITY})
+
 WILDCARD = "0.0.0.0"  # where host ports are asked when no address is named
 
 

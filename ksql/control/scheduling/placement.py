@@ -16,6 +16,7 @@ from ksql.base.documents import Document
 from ksql.control.scheduling.cluster import Cluster
 from ksql.control.scheduling.demand import Demand, Shape
 from ksql.control.scheduling.filters import depends_on_pods, filters_for
+from ksql.control.scheduling.profiles import DEFAULT, Profile
 from ksql.control.scheduling.room import DIGITS, room_and_balance
 from ksql.control.scheduling.scores import BALANCE, ROOM, View, views
 from ksql.control.scheduling.table import Floats, Mask
@@ -29,6 +30,14 @@ SCORES_KEPT_MAX = 3
 POLICY = 2
 
 NO_NODES = "no nodes available to schedule pods"
+
+
+@dataclass(slots=True)
+class Opinion:
+    """What others leave of the nodes: `refused` by name with the reason, and how much they like those left."""
+
+    refused: dict[str, str] = field(default_factory=dict)
+    likes: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +69,10 @@ class Decision:
         if not self.nodes:
             return NO_NODES
         if self.whole:
-            return f"0/{self.nodes} nodes are available: {self.whole}.{self.help}"
+            return f"0/{self.nodes} nodes are available: {self.whole}."
         reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in self.refused.items()))
-        return f"0/{self.nodes} nodes are available: {reasons}.{self.help}"
+        told = f"0/{self.nodes} nodes are available: {reasons}."
+        return f"{told} {self.help}" if self.help else told
 
     def document(self, profile: str = "", seconds: float = 0.0) -> Document:
         """The decision as it is recorded; `seconds` is how long it took."""
@@ -81,35 +91,54 @@ class Decision:
 
 
 def place(
-    demand: Demand, cluster: Cluster, random: Random, is_packing: bool = False, needs: Needs = NOTHING_NEEDED
+    demand: Demand,
+    cluster: Cluster,
+    random: Random,
+    profile: Profile = DEFAULT,
+    *,
+    opinion: Opinion | None = None,
+    nominated: str = "",
+    needs: Needs = NOTHING_NEEDED,
 ) -> Decision:
-    """Choose a node. Changes nothing: the caller assumes the pod where it was placed."""
+    """Choose a node. Changes nothing: the caller assumes the pod where it was placed.
+
+    `opinion` is what extenders say of single nodes, by name; `nominated` is the node that others
+    were driven from for this pod: it goes there if it fits; `needs` is what its volumes ask.
+    """
     shape, table = demand.shape, cluster.table
     nodes = len(cluster.nodes)
     if shape.unsupported:
         return Decision(nodes, 0, {shape.unsupported: nodes} if nodes else {})
     if needs.refusal:
         return Decision(nodes, 0, {needs.refusal: nodes} if nodes else {}, whole=needs.refusal)
-    feasible, refused = fitting(shape, cluster)
+    feasible, refused = fitting(shape, cluster, profile)
     if needs:
         feasible, refused = _reached(needs, cluster, feasible, refused)
+    if opinion is not None:
+        feasible = _heard(opinion, cluster, feasible, refused)
     candidates = int(np.count_nonzero(feasible))
     if not candidates:
         return Decision(nodes, 0, refused)
-    totals = cluster.room(shape, is_packing).score
-    found = list(views(shape, cluster, cluster.suits(shape.constraints), feasible))
-    for view in found:
-        totals = totals + view.likes
+    view = cluster.node(nominated)
+    if view is not None and feasible[view.row]:
+        feasible = np.zeros_like(feasible)
+        feasible[view.row] = True
+    totals = cluster.room(shape, profile).score
+    found = list(views(shape, cluster, cluster.suits(shape.constraints), feasible, profile.weights))
+    if opinion is not None and opinion.likes:
+        found.append(_liked(opinion, cluster))
+    for liked in found:
+        totals = totals + liked.likes
     if found:
         totals = np.round(totals, DIGITS)
     best = _best(totals, feasible, table.order, random)
-    scores = tuple(_score(row, shape, cluster, totals, found, is_packing) for row in best)
+    scores = tuple(_score(row, shape, cluster, totals, found, profile) for row in best)
     return Decision(nodes, candidates, refused, scores, scores[0].node)
 
 
-def fitting(shape: Shape, cluster: Cluster) -> tuple[Mask, dict[str, int]]:
+def fitting(shape: Shape, cluster: Cluster, profile: Profile = DEFAULT) -> tuple[Mask, dict[str, int]]:
     """The rows of the nodes that take the pod, and why the others do not."""
-    suits, room = cluster.suits(shape.constraints), cluster.room(shape)
+    suits, room = cluster.suits(shape.constraints), cluster.room(shape, profile)
     feasible: Mask = suits.ok & room.fits
     refused = dict(suits.refusals)
     tight = suits.ok & ~room.fits
@@ -139,6 +168,26 @@ def _reached(
     return passed, reasons
 
 
+def _heard(opinion: Opinion, cluster: Cluster, feasible: Mask, refused: dict[str, int]) -> Mask:
+    """The nodes that others left of those that fit."""
+    left = feasible.copy()
+    for name, reason in opinion.refused.items():
+        view = cluster.node(name)
+        if view is not None and left[view.row]:
+            left[view.row] = False
+            refused[reason] = refused.get(reason, 0) + 1
+    return left
+
+
+def _liked(opinion: Opinion, cluster: Cluster) -> View:
+    likes: Floats = np.zeros(cluster.table.capacity)
+    for name, score in opinion.likes.items():
+        view = cluster.node(name)
+        if view is not None:
+            likes[view.row] = score
+    return View("extenders", likes)
+
+
 def _best(totals: Floats, feasible: Mask, order: NDArray[np.uint64], random: Random) -> Sequence[int]:
     """The best few rows, the chosen first: among equals by name and seed alone, never by who was listed first."""
     masked = np.where(feasible, totals, -np.inf)
@@ -157,11 +206,11 @@ def _best(totals: Floats, feasible: Mask, order: NDArray[np.uint64], random: Ran
 
 
 def _score(
-    row: int, shape: Shape, cluster: Cluster, totals: Floats, found: Sequence[View], is_packing: bool
+    row: int, shape: Shape, cluster: Cluster, totals: Floats, found: Sequence[View], profile: Profile
 ) -> Score:
     view = cluster.table.views[row]
     assert view is not None
-    room, balance = room_and_balance(shape, view, is_packing)
+    room, balance = room_and_balance(shape, view, profile)
     parts = {ROOM: round(room, DIGITS), BALANCE: round(balance, DIGITS)}
     parts |= {one.name: round(float(one.likes[row]), DIGITS) for one in found}
     return Score(view.name, float(totals[row]), parts)

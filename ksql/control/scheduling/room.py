@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ksql.control.scheduling.demand import Demand, Shape
+from ksql.control.scheduling.profiles import Profile
 from ksql.control.scheduling.table import Floats, Ints, Mask, NodeView, Table
 
 TOO_MANY_PODS = "Too many pods"
+INSUFFICIENT = "Insufficient "
 SCORE_MAX = 100
 # Hundredths: a small pod on a large node must still tell the emptier node from the fuller.
 DIGITS = 2
@@ -22,11 +24,16 @@ DIGITS = 2
 _PODS, _CPU, _MEMORY, _EXTENDED = 1, 2, 4, 8
 
 
+def is_about_room(reason: str) -> bool:
+    """Whether a refusal is for want of room."""
+    return reason == TOO_MANY_PODS or reason.startswith(INSUFFICIENT)
+
+
 class Room:
     """By row: `fits`, whether there is room, and `score`, how much the node likes to give it."""
 
-    def __init__(self, shape: Shape, is_packing: bool) -> None:
-        self._shape, self._is_packing = shape, is_packing
+    def __init__(self, shape: Shape, profile: Profile) -> None:
+        self._shape, self._profile = shape, profile
         self._seen = -1
         self.fits: Mask = np.zeros(0, np.bool_)
         self.score: Floats = np.zeros(0, np.float64)
@@ -56,8 +63,8 @@ class Room:
         return found
 
     def _reasons(self) -> Sequence[tuple[int, str]]:
-        extended = [(_EXTENDED << i, f"Insufficient {name}") for i, (name, _) in enumerate(self._shape.extended)]
-        return ((_PODS, TOO_MANY_PODS), (_CPU, "Insufficient cpu"), (_MEMORY, "Insufficient memory"), *extended)
+        extended = [(_EXTENDED << i, f"{INSUFFICIENT}{name}") for i, (name, _) in enumerate(self._shape.extended)]
+        return ((_PODS, TOO_MANY_PODS), (_CPU, f"{INSUFFICIENT}cpu"), (_MEMORY, f"{INSUFFICIENT}memory"), *extended)
 
     def _look_at_all(self, table: Table) -> None:
         shape = self._shape
@@ -69,8 +76,10 @@ class Room:
         self._lacks = lacks
         cpu = _shares(table.scored_cpu, shape.scored_cpu, table.cpu)
         memory = _shares(table.scored_memory, shape.scored_memory, table.memory)
-        left = (cpu + memory) / 2 if self._is_packing else 1.0 - (cpu + memory) / 2
-        self.score = np.round(SCORE_MAX * (left + 1.0 - np.abs(cpu - memory) / 2), DIGITS)
+        left = (cpu + memory) / 2 if self._profile.is_packing else 1.0 - (cpu + memory) / 2
+        weights = self._profile.weights
+        likes = weights["room"] * left + weights["balance"] * (1.0 - np.abs(cpu - memory) / 2)
+        self.score = np.round(SCORE_MAX * likes, DIGITS)
         for view in table.views:
             if view is not None and (shape.extended or view.nominated):
                 self._lacks[view.row] = lacks_of(shape, view)
@@ -84,8 +93,7 @@ class Room:
         lacks = lacks_of(self._shape, view)
         self._lacks[row] = lacks
         self.fits[row] = not lacks
-        parts = room_and_balance(self._shape, view, self._is_packing)
-        self.score[row] = round(parts[0] + parts[1], DIGITS)
+        self.score[row] = round(sum(room_and_balance(self._shape, view, self._profile)), DIGITS)
 
 
 def lacks_of(shape: Shape, view: NodeView, taken: Mapping[str, int] | None = None) -> int:
@@ -123,13 +131,14 @@ def amounts_of(demands: Sequence[Demand]) -> dict[str, int]:
     return total
 
 
-def room_and_balance(shape: Shape, view: NodeView, is_packing: bool = False) -> tuple[float, float]:
-    """Least (or most) allocated, the mean of cpu and memory left; and balanced, how alike their use is."""
+def room_and_balance(shape: Shape, view: NodeView, profile: Profile) -> tuple[float, float]:
+    """Least (or most) allocated, the mean of cpu and memory left; and balanced, how alike their use is; weighted."""
     cpu = min(1.0, (view.scored_cpu + shape.scored_cpu) / (view.cpu or 1))
     memory = min(1.0, (view.scored_memory + shape.scored_memory) / (view.memory or 1))
-    left = (cpu + memory) / 2 if is_packing else 1.0 - (cpu + memory) / 2
+    left = (cpu + memory) / 2 if profile.is_packing else 1.0 - (cpu + memory) / 2
     # Of two numbers the standard deviation is half their distance.
-    return SCORE_MAX * left, SCORE_MAX * (1.0 - abs(cpu - memory) / 2)
+    balance = 1.0 - abs(cpu - memory) / 2
+    return SCORE_MAX * left * profile.weights["room"], SCORE_MAX * balance * profile.weights["balance"]
 
 
 def _shares(used: Ints, more: int, of: Ints) -> Floats:

@@ -5,7 +5,7 @@ memory used evenly, pods that are alike apart, soft constraints honoured, compan
 that says the same of every node is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +17,8 @@ from ksql.control.scheduling.room import SCORE_MAX
 from ksql.control.scheduling.suits import Suits
 from ksql.control.scheduling.table import Codes, Floats, Mask
 
-ROOM, BALANCE = "room", "balance"
-
-# kube-scheduler's weights. Room and balance have 1 each and stand in `room.py`.
-WEIGHT_NODE_AFFINITY = 2
-WEIGHT_SPREAD = 2
-WEIGHT_COMPANY = 2
-WEIGHT_TAINTS = 3
-WEIGHT_IMAGES = 1
+ROOM, BALANCE, AFFINITY, TAINTS = "room", "balance", "affinity", "taints"
+SPREAD, COMPANY, IMAGES = "spread", "company", "images"
 
 # The cluster's own spreading, for pods that say nothing about it: skews over nodes and over zones.
 DEFAULT_SPREADS = ((HOSTNAME, 3), (ZONE, 5))
@@ -41,28 +35,31 @@ class View(NamedTuple):
     likes: Floats
 
 
-def views(shape: Shape, cluster: Cluster, suits: Suits, feasible: Mask) -> Iterator[View]:
+def views(
+    shape: Shape, cluster: Cluster, suits: Suits, feasible: Mask, weights: Mapping[str, int]
+) -> Iterator[View]:
     """The views that compare nodes with each other and say something of this pod."""
+    found: list[tuple[str, Floats | None]] = []
     if suits.is_particular:
-        yield from _by_documents(suits, feasible)
-    apart = _apart(shape, cluster, suits, feasible)
-    if apart is not None:
-        yield View("spread", WEIGHT_SPREAD * apart)
-    company = _company(shape, cluster, feasible)
-    if company is not None:
-        yield View("company", WEIGHT_COMPANY * company)
-    images = _images(shape, cluster, feasible)
-    if images is not None:
-        yield View("images", WEIGHT_IMAGES * images)
+        found += _by_documents(suits, feasible)
+    if weights[SPREAD]:
+        found.append((SPREAD, _apart(shape, cluster, suits, feasible)))
+    if weights[COMPANY]:
+        found.append((COMPANY, _company(shape, cluster, feasible)))
+    if weights[IMAGES]:
+        found.append((IMAGES, _images(shape, cluster, feasible)))
+    for name, likes in found:
+        if likes is not None and weights[name]:
+            yield View(name, weights[name] * likes)
 
 
-def _by_documents(suits: Suits, feasible: Mask) -> Iterator[View]:
+def _by_documents(suits: Suits, feasible: Mask) -> Iterator[tuple[str, Floats]]:
     most = suits.preferred[feasible].max()
     if most > 0:
-        yield View("affinity", WEIGHT_NODE_AFFINITY * SCORE_MAX * suits.preferred / most)
+        yield AFFINITY, SCORE_MAX * suits.preferred / most
     worst = suits.disliked[feasible].max()
     if worst > 0:
-        yield View("taints", WEIGHT_TAINTS * SCORE_MAX * (1.0 - suits.disliked / worst))
+        yield TAINTS, SCORE_MAX * (1.0 - suits.disliked / worst)
 
 
 def _apart(shape: Shape, cluster: Cluster, suits: Suits, feasible: Mask) -> Floats | None:
