@@ -76,30 +76,37 @@ def generated_name(base: str, random: Random) -> str:
     return base[:GENERATED_BASE_MAX] + "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
 
 
-# On an update kube-apiserver looks at labels, annotations, owners and generations several times, once for each
-# layer that validates, and tells every fault each time: clients that count causes see so many.
-TELLINGS = 3
-_TOLD_FOUR_TIMES = frozenset(
-    {
+# On an update kube-apiserver's layers look at the metadata one after the other, and each tells all that it finds;
+# clients that count causes see every telling. The generic layer looks at the whole and at the change. What comes
+# after it depends on the kind: C its change, W the whole again.
+_LAYERS = {
+    "": {"poddisruptionbudgets.policy"},
+    "CW": {
         "apiservices.apiregistration.k8s.io", "certificatesigningrequests.certificates.k8s.io",
         "clusterrolebindings.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "configmaps",
-        "controllerrevisions.apps", "csistoragecapacities.storage.k8s.io", "deviceclasses.resource.k8s.io",
-        "endpoints", "ingressclasses.networking.k8s.io", "ingresses.networking.k8s.io",
-        "ipaddresses.networking.k8s.io", "jobs.batch", "namespaces", "nodes", "persistentvolumeclaims",
-        "persistentvolumes", "pods", "resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io",
-        "rolebindings.rbac.authorization.k8s.io", "roles.rbac.authorization.k8s.io", "runtimeclasses.node.k8s.io",
-        "secrets", "serviceaccounts", "storageclasses.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
-    }
-)  # fmt: skip
-_TOLD_TWICE = frozenset({"poddisruptionbudgets.policy"})
-
-
-def _tellings(type: ResourceType, subresource: str) -> int:
-    if type.custom is not None:
-        return 1
-    if type.key in _TOLD_TWICE or (type.key, subresource) == ("cronjobs.batch", "status"):
-        return 2
-    return TELLINGS + 1 if type.key in _TOLD_FOUR_TIMES and not subresource else TELLINGS
+        "controllerrevisions.apps", "csistoragecapacities.storage.k8s.io", "endpoints",
+        "ingressclasses.networking.k8s.io", "ingresses.networking.k8s.io", "jobs.batch", "persistentvolumeclaims",
+        "pods", "resourceclaimtemplates.resource.k8s.io", "rolebindings.rbac.authorization.k8s.io",
+        "roles.rbac.authorization.k8s.io", "runtimeclasses.node.k8s.io", "secrets", "serviceaccounts",
+        "storageclasses.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
+    },
+    "W": {
+        "endpointslices.discovery.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io", "limitranges",
+        "mutatingadmissionpolicies.admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+        "validatingadmissionpolicies.admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    },
+    "WC": {
+        "deviceclasses.resource.k8s.io", "ipaddresses.networking.k8s.io", "namespaces", "nodes",
+        "resourceclaims.resource.k8s.io",
+    },
+    "WW": {"persistentvolumes"},
+}  # fmt: skip
+_LAYERS_OF = {key: layers for layers, keys in _LAYERS.items() for key in keys}
 
 
 def validate_metadata(
@@ -107,6 +114,49 @@ def validate_metadata(
 ) -> None:
     """Append what is wrong with `metadata`; `old` is given for updates, of a part through a `subresource`."""
     metadata: dict[str, Any] = document.get("metadata") or {}
+    _check_place(type, metadata, out)
+    parts: list[Cause] = []
+    if labels := metadata.get("labels"):
+        check_labels(labels, "metadata.labels", parts)
+    if annotations := metadata.get("annotations"):
+        check_annotations(annotations, "metadata.annotations", parts)
+    if owners := metadata.get("ownerReferences"):
+        _check_owners(owners, parts)
+    qualified: list[Cause] = []
+    standard: list[Cause] = []
+    if finalizers := metadata.get("finalizers"):
+        _check_finalizers(type, finalizers, qualified, standard)
+    if old is None:
+        out += [*parts, *qualified, *standard]
+        return
+    changed: list[Cause] = []
+    _check_update(metadata, old.get("metadata") or {}, changed)
+    if parts or qualified or standard or changed:
+        out += _told(type, subresource, [*parts, *qualified], [*changed, *parts], standard)
+
+
+def _told(
+    type: ResourceType, subresource: str, whole: list[Cause], change: list[Cause], standard: list[Cause]
+) -> list[Cause]:
+    """The faults of an update as the layers tell them: the generic one, the kind's change, the kind as a whole."""
+    if type.custom is not None:
+        return [*whole, *change[: len(change) - len(_repeated(whole, change))], *standard]
+    layers = _LAYERS_OF.get(type.key, "C")
+    layers = "C" if subresource and layers else layers
+    if (type.key, subresource) == ("cronjobs.batch", "status"):
+        layers = ""
+    found = [*whole, *change]
+    for layer in layers:
+        found += [*(change if layer == "C" else whole), *standard]
+    return found
+
+
+def _repeated(whole: list[Cause], change: list[Cause]) -> list[Cause]:
+    """What a change says again of what was said of the whole."""
+    return [cause for cause in change if cause in whole]
+
+
+def _check_place(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
     _check_name(type, metadata, out)
     namespace = metadata.get("namespace", "")
     if type.namespaced:
@@ -118,19 +168,6 @@ def validate_metadata(
         out.append(forbidden("metadata.namespace", "not allowed on this type"))
     if (metadata.get("generation") or 0) < 0:
         out.append(wrong("metadata.generation", metadata["generation"], "must be greater than or equal to 0"))
-    told = len(out)
-    if labels := metadata.get("labels"):
-        check_labels(labels, "metadata.labels", out)
-    if annotations := metadata.get("annotations"):
-        check_annotations(annotations, "metadata.annotations", out)
-    if owners := metadata.get("ownerReferences"):
-        _check_owners(owners, out)
-    if old is not None and len(out) > told:
-        out += out[told:] * (_tellings(type, subresource) - 1)
-    if finalizers := metadata.get("finalizers"):
-        _check_finalizers(type, finalizers, out)
-    if old is not None:
-        _check_update(metadata, old.get("metadata") or {}, out)
 
 
 def _check_name(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
@@ -190,7 +227,10 @@ def _check_owners(owners: list[dict[str, Any]], out: list[Cause]) -> None:
             controller = f"{owner.get('kind')}/{owner.get('name')}"
 
 
-def _check_finalizers(type: ResourceType, finalizers: list[str], out: list[Cause]) -> None:
+def _check_finalizers(
+    type: ResourceType, finalizers: list[str], out: list[Cause], standard: list[Cause]
+) -> None:
+    """What is wrong with finalizers for any server, and (`standard`) for kube-apiserver's own kinds."""
     path = "metadata.finalizers"
     for index, finalizer in enumerate(finalizers):
         out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
@@ -199,7 +239,7 @@ def _check_finalizers(type: ResourceType, finalizers: list[str], out: list[Cause
             continue
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             words = "name is neither a standard finalizer name nor is it fully qualified"
-            out.append(wrong(f"{path}[{index}]", finalizer, words))
+            standard.append(wrong(f"{path}[{index}]", finalizer, words))
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         words = "finalizer orphan and foregroundDeletion cannot be both set"
         out.append(wrong(path, finalizers, words))

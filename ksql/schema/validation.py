@@ -18,6 +18,7 @@ from ksql.schema.rules.table import (
     KEPT_RULES,
     PART_RULES,
     RULES,
+    TOLD_TWICE,
     UPDATE_RULES,
 )
 
@@ -71,7 +72,10 @@ def _check_change(key: tuple[str, str], document: Document, old: Document, out: 
     if change is not None and key in CHANGE_FIRST:
         change(document, old, out)
     if rule is not None and key not in CHANGE_ALONE:
+        told = len(out)
         rule(document, out)
+        if key in TOLD_TWICE:
+            out += out[told:]
     if change is not None and key not in CHANGE_FIRST:
         change(document, old, out)
 

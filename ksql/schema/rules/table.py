@@ -150,13 +150,14 @@ BIRTH_RULES: Mapping[tuple[str, str], Rule] = {
 # Kinds whose change is judged by itself: what stays as it was is not looked at again.
 CHANGE_ALONE = frozenset(
     {
-        ("", "Node"),
         ("networking.k8s.io", "ServiceCIDR"),
         (_RESOURCE, "ResourceClaim"),
         (_RESOURCE, "ResourceClaimTemplate"),
         ("scheduling.k8s.io", "PriorityClass"),
     }
 )
+# Kinds whose change is judged as a whole by two layers of kube-apiserver, and both tell what they find.
+TOLD_TWICE = frozenset({("", "PersistentVolume"), ("batch", "Job")})
 # Kinds that hear of what may not change before all else.
 CHANGE_FIRST = frozenset(
     {
