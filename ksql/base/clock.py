@@ -3,7 +3,7 @@
 `SystemClock` is the machine's; `run_virtual` runs a coroutine on a loop whose time stands still while
 anything can run and jumps to the next timer when nothing can, so an hour of cluster life takes as
 long as its computation, and a seed makes it repeatable. It keeps promise six (time and randomness are
-arguments); `ksql/simulation.py` is built on it.
+arguments); `ksql/simulation` is built on it.
 """
 
 import asyncio

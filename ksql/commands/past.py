@@ -9,6 +9,7 @@ from ksql.commands.blame import blame
 from ksql.commands.difference import diff
 from ksql.commands.history import events, history
 from ksql.commands.links import then, why
+from ksql.commands.suspects import suspects
 from ksql.commands.then import at
 from ksql.commands.travel import Travelling
 from ksql.commands.undo import restore, undo
@@ -16,6 +17,6 @@ from ksql.commands.undo import restore, undo
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, blame, diff, why, then, undo, restore):
+    for command in (history, events, blame, diff, why, then, suspects, undo, restore):
         app.command()(command)
     app.command(cls=Travelling)(at)

@@ -266,10 +266,11 @@ def _fields(facts: Facts) -> str:
 
 def _loud(facts: Facts) -> list[diff.FieldChange]:
     """The changes worth telling: bookkeeping that follows from others is left out."""
-    return [change for change in facts.changes if not _is_quiet(change)]
+    return [change for change in facts.changes if not is_quiet(change)]
 
 
-def _is_quiet(change: diff.FieldChange) -> bool:
+def is_quiet(change: diff.FieldChange) -> bool:
+    """Whether a change follows from others, or is a note that a component leaves itself."""
     path = change.path
     if path in _QUIET or (path and path[-1] in _CLOCKWORK):
         return True

@@ -433,3 +433,20 @@ def test_a_moment_is_pinned_before_the_program_runs() -> None:
     assert travel.pinned("10m", past_time) == "2026-11-23T10:00:12.500000Z"
     assert travel.pinned("R5", past_time) == travel.pinned("5", past_time) == "r5"
     assert travel.pinned("now", {"revision": 9, "time": "2026-11-23T10:00:12.5Z", "live": True}) == "r9"
+
+
+async def test_suspects_are_told_with_what_speaks_for_them(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        result = await sh.run("suspects", "deployment/web", "--utc")
+        assert result.exit_code == 0, result.output
+        assert "nothing is wrong with deployment/web at r22" in result.stderr
+        lines = [line for line in result.stdout.splitlines() if line]
+        assert lines[0] == (
+            "1. r16  2026-11-23T10:00:17Z  alice changed the image of web from nginx:1.27 to nginx:1.28 in deployment "
+            "default/web"
+        )
+        assert lines[1].strip() == "it was changed"
+        assert "~ spec.template.spec.containers[web].image: nginx:1.27 → nginx:1.28" in lines[2]
+        found = json.loads(await sh.out("suspects", "deployment/web", "--at", "r12", "--limit", "1", "-o", "json"))
+        assert found["suspects"][0]["event"]["revision"] == 11
+        assert "did you mean web?" in await sh.refused("suspects", "deployment/wbe")
