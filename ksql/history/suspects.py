@@ -132,7 +132,8 @@ class Detective:
         family = _family(root, then)
         onset = await self._onset(root, own, family, moment)
         complaints = _complaints([root, *family], then)
-        until = moment if onset is None else onset.revision
+        # What has never been well may be ill for what was done since it was made.
+        until = moment if onset is None or onset.change is Change.ADDED else onset.revision
         changes, lowest, cut = await self._changes(root, until)
         # When it broke, and now; before all of it, and before something went. What any of them relates is related.
         gone = [event.revision - 1 for event in changes if event.change is Change.DELETED][:DELETIONS_MAX]
@@ -188,7 +189,9 @@ class Detective:
     async def _chains(self, onset: Event | None, family: Sequence[Key], then: Mapping[Key, Event]) -> frozenset[int]:
         """The revisions that led to what went wrong."""
         ill = [then[key] for key in family if key in then and health.complaint(then[key].document)]
-        starts = [event.revision for event in ill[:COMPLAINTS_MAX]] + ([onset.revision] if onset else [])
+        # What somebody wrote last is no report of what went wrong.
+        told = [event for event in (*ill[:COMPLAINTS_MAX], onset) if event is not None and not is_outside(event.actor)]
+        starts = [event.revision for event in told]
         links: set[int] = set()
         for revision in dict.fromkeys(starts):
             links |= {event.revision for event in await self._log.chain(revision, SUSPECTS_MAX)}

@@ -439,8 +439,9 @@ async def test_suspects_are_told_with_what_speaks_for_them(tmp_path: Path) -> No
     async with shell(tmp_path) as sh:
         result = await sh.run("suspects", "deployment/web", "--utc")
         assert result.exit_code == 0, result.output
-        assert "nothing is wrong with deployment/web at r22" in result.stderr
-        lines = [line for line in result.stdout.splitlines() if line]
+        complaint, began, *lines = [line for line in result.stdout.splitlines() if line]
+        assert complaint == "deployment/web: 0 of 3 replicas ready"
+        assert began.startswith("it began with  r3  2026-11-23T10:00:04Z  alice created deployment default/web")
         assert lines[0] == (
             "1. r16  2026-11-23T10:00:17Z  alice changed the image of web from nginx:1.27 to nginx:1.28 in deployment "
             "default/web"
