@@ -403,7 +403,7 @@ async def _sh(run: Run, arguments: list[str]) -> int:
     """`sh -c TEXT`, `sh FILE`, or a script on standard input, line by line."""
     flags = "".join(a[1:] for a in arguments if a.startswith("-") and not a.startswith("--"))
     rest = [a for a in arguments if not a.startswith("-")]
-    shell = Shell(inside(run.place), COMMANDS)
+    shell = Shell(inside(run.place), COMMANDS, run.called or "sh")
     try:
         if "c" in flags:
             if not rest:

@@ -8,7 +8,8 @@ with exit code 2, as a shell refuses its syntax. The commands themselves are dat
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -167,8 +168,8 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 class Shell:
     """Runs scripts in a place, one command after another."""
 
-    def __init__(self, place: Place, commands: Mapping[str, Command]) -> None:
-        self._place, self._commands = place, commands
+    def __init__(self, place: Place, commands: Mapping[str, Command], name: str = "sh") -> None:
+        self._place, self._commands, self._name = place, commands, name
         self.code = self._steps = 0
 
     async def script(self, text: str, stdin: Input, out: Sink, err: Sink) -> int:
@@ -251,13 +252,15 @@ class Shell:
             for operator, raw in simple.redirections:
                 target = " ".join(await self._expanded(raw, err))
                 if operator == "<":
-                    stdin = Input(place.files.read(place.path(target)))
+                    with _naming("open", target):
+                        stdin = Input(place.files.read(place.path(target)))
                 elif operator == "2>&1":
                     err = out
                 elif operator == ">&2":
                     out = err
                 else:
-                    sink = self._file(place.path(target), operator.endswith(">>"))
+                    with _naming("create", target):
+                        sink = self._file(place.path(target), operator.endswith(">>"))
                     out, err = (out, sink) if operator.startswith("2") else (sink, err)
             while words and _ASSIGNMENT.match(words[0]):
                 name, _, value = words.pop(0).partition("=")
@@ -266,7 +269,7 @@ class Shell:
         except BrokenPipeError:
             raise
         except OSError as error:
-            await err(f"sh: {error}\n".encode())
+            await err(f"{self._name}: {error}\n".encode())
             return 1
 
     def _file(self, path: str, append: bool) -> Sink:
@@ -295,6 +298,15 @@ class Shell:
                 raise
             await run.error(f"{name}: {error}")
             return 1
+
+
+@contextmanager
+def _naming(verb: str, target: str) -> Iterator[None]:
+    """An error of a redirection tells what could not be done to which file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"can't {verb} {target}: {error}") from None
 
 
 class Gathered:

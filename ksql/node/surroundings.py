@@ -50,7 +50,8 @@ async def tree_of(
     root.write("/etc/hostname", f"{hostname_of(pod)}\n".encode(), now)
     root.write("/etc/hosts", hosts_of(pod).encode(), now)
     root.write("/etc/resolv.conf", (await resolver_of(client, pod)).encode(), now)
-    root.write("/etc/os-release", _RELEASE.encode(), now)
+    if root.find("/etc/os-release") is None:
+        root.write("/etc/os-release", _RELEASE.encode(), now)
     root.write("/etc/passwd", _PASSWORDS.encode(), now)
     if container.get("workingDir"):
         root.make_directory(posixpath.normpath(container["workingDir"]), now, parents=True)

@@ -13,6 +13,7 @@ from datetime import datetime
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.node.files import Files
+from ksql.node.images.catalogue import image_of
 from ksql.node.mounts import Mount, Tree
 from ksql.node.variables import SOURCES, ConfigurationError, amount_of, data_of, field_of, filled
 from ksql.schema.errors import ApiError
@@ -119,6 +120,12 @@ class Volumes:
         if host := volume.get("hostPath"):
             files = self._disks.host(now)
             _check(files, posixpath.normpath(host["path"]), host.get("type") or "", now)
+            return files
+        if image := volume.get("image"):
+            files = Files(now)
+            for path, data in image_of({"image": image.get("reference", "")}).files.items():
+                files.make_directory(posixpath.dirname(path), now, parents=True)
+                files.write(path, data, now)
             return files
         if claim := volume.get("persistentVolumeClaim"):
             return self._disks.disk(f"claim {self._pod['metadata']['namespace']}/{claim['claimName']}", now)

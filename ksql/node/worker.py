@@ -116,6 +116,8 @@ class Worker:
         elif metadata.get("generation") != before.get("generation"):
             self.cause = revision
             self._host.touch(self)
+            if pod["spec"].get("activeDeadlineSeconds") != old["spec"].get("activeDeadlineSeconds"):
+                self._watch_deadline()
         elif (pod.get("status") or {}).get("conditions") != (old.get("status") or {}).get("conditions"):
             # A readiness gate may have been set.
             self._host.touch(self)
@@ -490,6 +492,8 @@ class Worker:
 
     def _watch_deadline(self) -> None:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if self._deadline is not None:
+            self._deadline.cancel()
         if seconds is not None and not self.is_terminal:
             passed = self._host.clock.now() - parse_rfc3339(self._start_time)
             self._deadline = self._host.timers.after(seconds - passed.total_seconds(), self._expire)

@@ -291,6 +291,20 @@ def test_a_deadline_ends_a_pod():
     assert at == pytest.approx(5.5, abs=0.3)
 
 
+def test_a_deadline_that_is_set_later_counts_from_the_start():
+    async def story(cluster):
+        await cluster.create_pod()
+        await cluster.until(lambda: cluster.phase() == "Running")
+        await cluster.clock.sleep(20)
+        await cluster.client.patch("pods", "default", "p", {"spec": {"activeDeadlineSeconds": 40}})
+        began = cluster.clock.monotonic()
+        await cluster.until(lambda: cluster.phase() == "Failed")
+        assert cluster.pod()["status"]["reason"] == "DeadlineExceeded"
+        assert 15 <= cluster.clock.monotonic() - began <= 25
+
+    told(story)
+
+
 def test_bad_annotations_give_an_event_and_the_default():
     async def story(cluster):
         bad = {"start-seconds": "soon", "exit-code": "999", "lifecycle": "chaos"}

@@ -23,18 +23,20 @@ class Image:
 _PAGE = b"<html><body><h1>It works!</h1></body></html>\n"
 _WELCOME = b"<html><head><title>Welcome to nginx!</title></head><body><h1>Welcome to nginx!</h1></body></html>\n"
 _SHELL = Image(command=("sh",))
+_ALPINE = {"/etc/os-release": b'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.12.0\nPRETTY_NAME="Alpine Linux v3.12"\n'}
 
 IMAGES: Mapping[str, Image] = {
     **dict.fromkeys(("busybox", "alpine", "debian", "ubuntu", "bash", "fedora"), _SHELL),
-    "agnhost": Image(("/agnhost",), ("pause",)),
+    # Suites take its certificate's file for a page that is there or not; nothing is served with it.
+    "agnhost": Image(("/agnhost",), ("pause",), files=dict.fromkeys(("/localhost.crt", "/localhost.key"), b"-\n")),
     "caddy": Image(ports=(80,)),
     "echoserver": Image(ports=(8080,)),
     "http-echo": Image(ports=(5678,)),
     "httpd": Image(
         (), ("httpd-foreground",), (80,), {"/usr/local/apache2/htdocs/index.html": _PAGE}, is_quiet=True
     ),
-    "kitten": Image(("/test-webserver",), (), (80,), {"/data.json": b'{"image": "kitten.jpg"}\n'}),
-    "nautilus": Image(("/test-webserver",), (), (80,), {"/data.json": b'{"image": "nautilus.jpg"}\n'}),
+    "kitten": Image(("/test-webserver",), (), (80,), {"/data.json": b'{"image": "kitten.jpg"}\n', **_ALPINE}),
+    "nautilus": Image(("/test-webserver",), (), (80,), {"/data.json": b'{"image": "nautilus.jpg"}\n', **_ALPINE}),
     "nginx": Image((), ("nginx",), (80,), {"/usr/share/nginx/html/index.html": _WELCOME}, is_quiet=True),
     "nonewprivs": Image(("/nonewprivs",), user=1000),
     "pause": Image(("/pause",), is_quiet=True),
