@@ -28,6 +28,7 @@ from ksql.node.simulated import SimulatedRuntime
 from ksql.node.timers import Timers
 from ksql.node.worker import Worker
 from ksql.recorder import Recorder
+from ksql.schema import quantities
 from ksql.schema.errors import ApiError, GoneError
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class Fleet:
             Addresses(machine.pod_cidr), machine.address, self._timers, self._clock, self._profile, agent.hear,
             client, machine.name,
         )  # fmt: skip
+        agent.runtime.inside.memory_bytes = quantities.parse(machine.memory).value
         return agent
 
     async def start(self) -> None:

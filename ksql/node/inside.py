@@ -28,6 +28,8 @@ from ksql.node.acting import Acting, Ended, Key, last_words
 from ksql.node.images.catalogue import image_of, words_of
 from ksql.node.images.web import Handler
 from ksql.node.lifecycle import annotation_of
+from ksql.node.limits import is_resized
+from ksql.node.mounts import Tree
 from ksql.node.network import Network
 from ksql.node.output import LOG_SECONDS, Life, Line, Script, line_of
 from ksql.node.performance import Performance, Sink, StageClock
@@ -35,7 +37,7 @@ from ksql.node.processes import base, is_known, listens, run, start
 from ksql.node.replies import replies
 from ksql.node.responder import Question, Reply
 from ksql.node.shell import Input, Place, Talk, inside
-from ksql.node.surroundings import containers_of, identity_of, tree_of
+from ksql.node.surroundings import containers_of, identity_of, show_limits, tree_of
 from ksql.node.variables import ConfigurationError, environment_of, filled
 from ksql.node.volumes import Disks, Volumes
 
@@ -60,6 +62,8 @@ class Inside:
 
     # Set once the process's nodes are known.
     network: Network | None = None
+    # What the node has.
+    memory_bytes = 0
 
     def __init__(self, client: Client, clock: Clock, node: str, ended: Ended, seen: Seen) -> None:
         self._client, self._clock, self._node, self._ended, self._seen = client, clock, node, ended, seen
@@ -413,6 +417,7 @@ class Inside:
         uid, clock = pod["metadata"]["uid"], self._clock
         environment = await environment_of(self._client, pod, container)
         files = await tree_of(self._client, pod, container, self._volumes_of(pod), environment, clock)
+        show_limits(files, pod, container, self.memory_bytes, clock.now())
         sockets = self.acting.sockets(uid)
         return Place(
             pod, container, files, environment, clock, container.get("workingDir") or "/", identity_of(pod, container),
@@ -425,6 +430,16 @@ class Inside:
         if found is None:
             found = self._volumes[uid] = Volumes(self._client, self._disks, pod)
         return found
+
+    def redefined(self, pod: Document) -> None:
+        """Performed containers may have other resources now."""
+        uid = pod["metadata"]["uid"]
+        for container in containers_of(pod):
+            act = self.acting.find((uid, container["name"]))
+            files = act.place.files if act is not None else None
+            if act is not None and isinstance(files, Tree) and is_resized(act.place.container, container):
+                act.place.container = container
+                show_limits(files, pod, container, self.memory_bytes, self._clock.now())
 
     async def _refresh(self, uid: str) -> None:
         """Show in the pod's volumes what has become of the objects in them."""

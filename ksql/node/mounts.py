@@ -36,6 +36,12 @@ class Tree:
         """From now on the root refuses changes."""
         self._root = Mount("/", self._root.files, is_read_only=True, kind="overlay")
 
+    def show(self, path: str, data: bytes, now: datetime) -> None:
+        """Write a file of the system's own, whoever may change the root; not where a volume hides it."""
+        if self.mount_at(path) is self._root:
+            self._root.files.make_directory(posixpath.dirname(path), now, parents=True)
+            self._root.files.write(path, data, now)
+
     def mount(self, mount: Mount, now: datetime) -> None:
         """Show a volume at a path; what leads there is made."""
         files, inner, _ = self._at(mount.path)
@@ -49,6 +55,10 @@ class Tree:
         self._mounts.append(mount)
         # The innermost decides.
         self._mounts.sort(key=lambda one: -len(one.path))
+
+    def mounted(self) -> list[str]:
+        """Where volumes are."""
+        return sorted(one.path for one in self._mounts)
 
     def mount_at(self, path: str) -> Mount:
         """What a path belongs to."""

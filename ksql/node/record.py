@@ -28,8 +28,8 @@ class Record:
     """One container of one pod. `state` and `last` are as in `containerStatuses`."""
 
     __slots__ = (
-        "back_off_seconds", "container", "container_id", "image_id", "is_failed", "is_stopping", "last", "name",
-        "ready", "restarts", "role", "stage", "started", "started_at", "state", "timer",
+        "back_off_seconds", "container", "container_id", "image_id", "is_failed", "is_redefined", "is_stopping",
+        "last", "name", "ready", "restarts", "role", "stage", "started", "started_at", "state", "timer",
     )  # fmt: skip
 
     def __init__(self, container: Document, role: Role, waiting: str) -> None:
@@ -42,7 +42,8 @@ class Record:
         self.started_at = 0.0  # monotonic, for the reset of the back-off
         self.container_id = self.image_id = ""
         self.back_off_seconds = 0.0
-        self.is_stopping = self.is_failed = False  # its last hook runs; it was found dead
+        # Its last hook runs; it was found dead; it is to run with another definition.
+        self.is_stopping = self.is_failed = self.is_redefined = False
         self.timer: Timer | None = None
 
     @property
@@ -79,7 +80,16 @@ class Record:
             "imageID": self.image_id,
             **({"containerID": self.container_id} if self.container_id else {}),
             "started": self.started,
+            **self._resources(),
         }
+
+    def _resources(self) -> Document:
+        """What it has been given, once it runs."""
+        resources = self.container.get("resources")
+        if not resources or not self.container_id:
+            return {}
+        allocated = {"allocatedResources": resources["requests"]} if resources.get("requests") else {}
+        return {**allocated, "resources": resources}
 
     def cancel(self) -> None:
         if self.timer is not None:

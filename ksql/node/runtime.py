@@ -176,6 +176,7 @@ class Insides(Protocol):
         """Connect to a port in the pod."""
 
     network: "Network | None"
+    memory_bytes: int
 
     def handler(self, pod: Document, port: int) -> "Handler | None":
         """Who answers on a port of the pod."""

@@ -82,6 +82,9 @@ class Place:
     def mount_kind(self, path: str) -> str:
         return self.files.mount_at(path).kind if isinstance(self.files, Tree) else "ext4"
 
+    def mounted(self) -> list[str]:
+        return self.files.mounted() if isinstance(self.files, Tree) else []
+
     def reach(self) -> "Network":
         """The network; `OSError` where there is none."""
         if self.network is None:

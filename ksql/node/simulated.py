@@ -151,8 +151,12 @@ class SimulatedRuntime:
 
     def observe(self, pod: Document) -> None:
         known = self._pods.get(pod["metadata"]["uid"])
-        if known is not None:
-            known.document = pod
+        if known is None:
+            return
+        is_changed = known.document["metadata"].get("generation") != pod["metadata"].get("generation")
+        known.document = pod
+        if is_changed:
+            self.inside.redefined(self._addressed(known))
 
     def at(self, address: str) -> list[Document]:
         """The pods that have an address."""

@@ -7,12 +7,14 @@ lives as data, when somebody first looks inside.
 
 import posixpath
 from collections.abc import Iterator
+from datetime import datetime
 
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.node.files import Files
 from ksql.node.images.catalogue import image_of
+from ksql.node.limits import group_files
 from ksql.node.mounts import Mount, Tree
 from ksql.node.variables import DOMAIN, domain_name_of, hostname_of
 from ksql.node.volumes import HOSTS, Volumes
@@ -70,6 +72,12 @@ def _make_message(tree: Tree, path: str, clock: Clock) -> None:
     files = Files(clock.now())
     files.write("/message", b"", clock.now(), mode=0o666)
     tree.mount(Mount(posixpath.normpath(path), files, "/message"), clock.now())
+
+
+def show_limits(tree: Tree, pod: Document, container: Document, memory_bytes: int, now: datetime) -> None:
+    """Write what a kernel would show of the container's resources."""
+    for path, data in group_files(pod, container, memory_bytes).items():
+        tree.show(path, data, now)
 
 
 def identity_of(pod: Document, container: Document) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 It says commands to the runtime and marks itself for writing; the agent then writes what `changes`
 answers. It keeps kubelet's rules (order of init containers, restart policy, back-offs, termination) for
-every runtime alike. Nothing here waits.
+every runtime alike. Nothing here waits. It is one file, though a long one, since its states are one machine's.
 """
 
 from collections import deque
@@ -13,6 +13,7 @@ from ksql.base.documents import Document
 from ksql.node.acting import holds_back, is_watched
 from ksql.node.backoff import BACK_OFF_RESET_SECONDS, go_duration, next_back_off
 from ksql.node.care import Care
+from ksql.node.limits import is_resized, restarts_to_resize
 from ksql.node.record import Record, Role, Stage, guests_of, records_of
 from ksql.node.runtime import (
     Complaint,
@@ -118,12 +119,31 @@ class Worker:
             self._host.touch(self)
             if pod["spec"].get("activeDeadlineSeconds") != old["spec"].get("activeDeadlineSeconds"):
                 self._watch_deadline()
+            self._redefine()
         elif (pod.get("status") or {}).get("conditions") != (old.get("status") or {}).get("conditions"):
             # A readiness gate may have been set.
             self._host.touch(self)
         if pod["spec"].get("ephemeralContainers") != old["spec"].get("ephemeralContainers"):
             self._welcome()
         self._advance()
+
+    def _redefine(self) -> None:
+        """Give running containers the resources and images that the pod now names, starting them anew for it."""
+        spec = self.pod["spec"]
+        now = {one["name"]: one for key in ("initContainers", "containers") for one in spec.get(key) or ()}
+        for record in self.records:
+            old, new = record.container, now.get(record.name)
+            if new is None or old is new or old == new:
+                continue
+            record.container = new
+            if record.stage is not Stage.RUNNING:
+                continue
+            if old.get("image") != new.get("image"):
+                self._say(NORMAL, "Killing", f"Container {record.name} definition changed, will be restarted")
+            elif not (is_resized(old, new) and restarts_to_resize(old, new)):
+                continue
+            record.is_redefined = True
+            self._stop(record)
 
     def _welcome(self) -> None:
         """Somebody has put containers into the running pod."""
@@ -433,7 +453,11 @@ class Worker:
         # Whoever was ended as dead has failed, whatever it said at its end.
         code = report.code or int(record.is_failed)
         record.is_stopping = record.is_failed = False
-        if self._restarts(record, code):
+        if record.is_redefined and not self._stopping:
+            # Not its own end: it is started anew at once, whatever the policy, and its image looked for again.
+            record.is_redefined, record.stage = False, Stage.IDLE
+            self._ensure(record)
+        elif self._restarts(record, code):
             self._restart(record)
         else:
             record.stage = Stage.ENDED

@@ -206,6 +206,9 @@ class Rest:
         """The Kubernetes verb, or None when the target has no such verb."""
         if target.subresource:
             verb = _SUBRESOURCE.get(exchange.method)
+            if target.subresource == "proxy" and exchange.method in ("HEAD", "OPTIONS"):
+                # Handed on like all else; it takes the right to look, since nothing is changed by it.
+                verb = "get"
             offered = target.type.subresources[target.subresource].verbs
             return verb if verb in offered else None
         verb = (_OBJECT if target.name else _COLLECTION).get(exchange.method)

@@ -71,6 +71,7 @@ def test_the_official_client_forwards_ports(core: client.CoreV1Api) -> None:
 def test_the_official_client_reaches_a_pod_through_its_proxy(core: client.CoreV1Api) -> None:
     assert core.connect_get_namespaced_pod_proxy_with_path(NAME, SPACE, "hostname") == NAME
     assert core.connect_get_node_proxy_with_path("node-1", "healthz") == "ok"
+    assert core.connect_options_namespaced_pod_proxy_with_path(NAME, SPACE, "x") == "web: OPTIONS /x\n"
 
 
 def test_kr8s_reads_runs_and_forwards(core: client.CoreV1Api, server: Server) -> None:

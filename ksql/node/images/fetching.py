@@ -111,8 +111,9 @@ async def dig(run: Run, arguments: list[str]) -> int:
     kinds = {"A", "AAAA", "CNAME", "SRV", "PTR"}
     name = next((word for word in words if word not in kinds), "")
     kind = next((word for word in words if word in kinds), "A")
-    if "-x" in arguments:
-        return await _reverse(run, name)
+    if "-x" in arguments or kind == "PTR":
+        parts = name.rstrip(".").removesuffix(".in-addr.arpa").split(".")
+        return await _reverse(run, ".".join(parts if "-x" in arguments else reversed(parts)))
     alias = await run.place.reach().alias(name, run.place.pod["metadata"]["namespace"])
     lines = [f"{name}.\t5\tIN\tCNAME\t{alias}."] if alias else []
     if kind == "SRV":

@@ -198,6 +198,18 @@ async def _awk(run: Run, arguments: list[str]) -> int:
     return 0
 
 
+async def _mount(run: Run, arguments: list[str]) -> int:
+    """What is mounted; mounting itself takes a kernel that is not simulated."""
+    if [a for a in arguments if not a.startswith("-")][:1] not in ([], ["cgroup2"], ["tmpfs"], ["ext4"]):
+        await run.error("mount: permission denied (are you root?)")
+        return 1
+    kind = arguments[arguments.index("-t") + 1] if "-t" in arguments[:-1] else ""
+    lines = [("cgroup", "/sys/fs/cgroup", "cgroup2"), ("proc", "/proc", "proc")]
+    lines += [("volume", path, run.place.mount_kind(path)) for path in run.place.mounted()]
+    await run.say("".join(f"{name} on {path} type {t} (rw)\n" for name, path, t in lines if kind in ("", t)))
+    return 0
+
+
 async def _nothing(run: Run, arguments: list[str]) -> int:
     """What changes nothing that a simulation keeps: `sync`, `umask`, `set`, a `trap` whose signal never comes."""
     return 0
@@ -205,6 +217,6 @@ async def _nothing(run: Run, arguments: list[str]) -> int:
 
 TOOLS: Mapping[str, Command] = {
     "awk": _awk, "basename": _basename, "chmod": _chmod, "chown": _chown, "cut": _cut, "dd": _dd, "dirname": _dirname,
-    "find": _find, "hexdump": _hexdump, "ip": _ip, "set": _nothing, "sort": _sort, "stat": _stat, "sync": _nothing,
-    "sysctl": _sysctl, "tee": _tee, "trap": _nothing, "umask": _nothing, "uniq": _uniq,
+    "find": _find, "hexdump": _hexdump, "ip": _ip, "mount": _mount, "set": _nothing, "sort": _sort, "stat": _stat,
+    "sync": _nothing, "sysctl": _sysctl, "tee": _tee, "trap": _nothing, "umask": _nothing, "uniq": _uniq,
 }  # fmt: skip
