@@ -17,7 +17,7 @@ from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past
 from ksql.operating import Data, Database, checked, told_plainly
-from ksql.settings import Settings
+from ksql.settings import AuditSettings, Settings
 
 # A server's rooms take a second to import, and questions about the past need none of them: only the
 # commands that open a log or serve one import them, each for itself.
@@ -35,6 +35,11 @@ past.register(app)
 class LogFormat(StrEnum):
     text = "text"
     json = "json"
+
+
+class Overflow(StrEnum):
+    drop = "drop"
+    wait = "wait"
 
 
 class LogLevel(StrEnum):
@@ -75,6 +80,20 @@ def up(
         list[str] | None,
         typer.Option(metavar="FILE|URL", help="Where else to leave each new seal; may be given again."),
     ] = None,
+    audit_policy: Annotated[
+        Path | None,
+        typer.Option(help="What is kept of requests (audit.k8s.io/v1 Policy), beside refusals and reads of Secrets."),
+    ] = None,
+    audit_log: Annotated[Path | None, typer.Option(help="A file for Kubernetes' audit events, a line each.")] = None,
+    audit_webhook: Annotated[
+        str, typer.Option(metavar="URL|KUBECONFIG", help="Where to post Kubernetes' audit events in batches.")
+    ] = "",
+    audit_days: Annotated[
+        float, typer.Option(help="How long requests are kept that left no event.")
+    ] = settings.DEFAULT_AUDIT_DAYS,
+    audit_overflow: Annotated[
+        Overflow, typer.Option(help="Where records come faster than they are written: drop them, or let requests wait.")
+    ] = Overflow.drop,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -88,8 +107,9 @@ def up(
     logs.configure(log_format, log_level)
     with told_plainly():
         witnesses = tuple(seal_witness or ())
+        audit = AuditSettings(audit_policy, audit_log, audit_webhook, audit_days, audit_overflow is Overflow.wait)
         wanted = checked(
-            Settings(data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses)
+            Settings(data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit)
         )
         clock = SystemClock()
         with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

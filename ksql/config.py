@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 
 from starlette.types import ASGIApp
 
-from ksql import addons
+from ksql import addons, auditing
+from ksql.audit.journal import Journal
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
@@ -85,12 +86,13 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         pipeline = Pipeline(
             log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks
         )
-        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock))
+        auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
+        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         aggregator = Aggregator(objects, clock, keys.proxy_context)
         door = create_app(
             pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,
-            aggregator=aggregator,
+            aggregator=aggregator, auditor=auditor,
         )  # fmt: skip
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
@@ -113,6 +115,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         pipeline.components |= controllers.checks()
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
+        door.metrics.add(lambda: logfigures.audit(auditor))
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What
         # comes after is mostly documents, which have no cycles; looking for some less often gave back half
@@ -128,10 +131,12 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         logger.info("stopping")
 
 
-def _graphql(pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock) -> ASGIApp:
+def _graphql(
+    pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal
+) -> ASGIApp:
     from ksql.serve.gql import graphql_app
 
-    return graphql_app(pipeline, objects, log, catalogue, clock)
+    return graphql_app(pipeline, objects, log, catalogue, clock, journal)
 
 
 async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects, Sealer]:

@@ -23,6 +23,28 @@ class SettingsError(ValueError):
     """A setting cannot be; the message names it."""
 
 
+# As auditors commonly ask for.
+DEFAULT_AUDIT_DAYS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What is kept of requests that leave no event, and where else it goes."""
+
+    policy: Path | None = None
+    file: Path | None = None
+    webhook: str = ""  # a URL, or a kubeconfig that names one
+    days: float = DEFAULT_AUDIT_DAYS
+    waits: bool = False  # requests wait where a record would be dropped
+
+    def check(self) -> None:
+        for option, given in (("--audit-log", self.file), ("--audit-webhook", self.webhook)):
+            if given and self.policy is None:
+                raise SettingsError(f"{option}: give --audit-policy too, which says what goes there")
+        if self.days <= 0:
+            raise SettingsError(f"--audit-days {self.days:g}: expected a number of days above 0")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a cluster was asked to be; `check` before use."""
@@ -36,6 +58,7 @@ class Settings:
     dns: bool = True  # the cluster's DNS in kube-system
     seal_key: Path | None = None  # None: in the data directory
     seal_witnesses: tuple[str, ...] = ()  # files or URLs told of each seal, beside the data directory's own
+    audit: AuditSettings = AuditSettings()
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -45,6 +68,7 @@ class Settings:
             raise SettingsError(f"--database {self.database!r}: expected a URL of {' or '.join(DATABASES)}")
         if driver == SQLITE and (not rest.startswith("/") or rest in ("/", "/:memory:")):
             raise SettingsError(f"--database {self.database!r}: name a file, such as sqlite:///ksql.db")
+        self.audit.check()
         for witness in self.seal_witnesses:
             scheme, separator, _ = witness.partition("://")
             if separator and scheme not in ("http", "https"):

@@ -24,7 +24,11 @@ SOURCES_MAX = 16
 # A URI may be as long as a head; what is kept of it is what a reader can use.
 URI_CHARACTERS_MAX = 2048
 MESSAGE_CHARACTERS_MAX = 2048
+# Different things of one query that are told of: more than a query's limits let it ask for.
+WITHIN_MAX = 1_000
 _SECRETS = "secrets"
+# Subresources that Kubernetes counts among what goes on for long.
+_LONG = frozenset({"attach", "exec", "log", "portforward", "proxy"})
 _REFUSED = (401, 403)
 
 
@@ -44,7 +48,9 @@ class Trail:
     decision: Decision = field(default_factory=lambda: Decision(Level.NONE))
     request: Body | None = None
     response: Body | None = None
-    is_started: bool = False
+    # Whether the answer goes on for long: then its beginning is a stage of its own.
+    is_long: bool = False
+    _within: set[tuple[str, ...]] = field(default_factory=set)
 
     @property
     def takes_request(self) -> bool:
@@ -63,14 +69,27 @@ class Trail:
         self.asked = Attributes(
             user.name, user.groups, verb, group, resource, subresource, namespace, name, path
         )
+        self.is_long = verb == "watch" or subresource in _LONG
         self.decision = self.auditor.policy.decide(self.asked)
         if self.decision.level is not Level.NONE:
             self.auditor.send(self, Stage.RECEIVED)
 
     def started(self, code: int) -> None:
         """The answer to a request that goes on for long has begun."""
-        self.is_started = True
         self.auditor.conclude(self, Stage.STARTED, code, "", "")
+
+    def within(
+        self, user: User, verb: str, group: str, resource: str, namespace: str, name: str, *, allowed: bool
+    ) -> None:  # fmt: skip
+        """One request asks for many things: this was one of them, told once."""
+        said = (verb, group, resource, namespace, name, str(allowed))
+        if said in self._within or len(self._within) >= WITHIN_MAX:
+            return
+        self._within.add(said)
+        part = Trail(self.auditor, self.correlation, self.uri, self.sources, self.user_agent, self.time, user)
+        part.asked = Attributes(user.name, user.groups, verb, group, resource, "", namespace, name)
+        part.decision = self.auditor.policy.decide(part.asked)
+        self.auditor.conclude(part, Stage.COMPLETE, 200 if allowed else 403, "" if allowed else "Forbidden", "")
 
     def finished(self, code: int, reason: str = "", message: str = "") -> None:
         """The answer is out."""

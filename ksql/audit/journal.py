@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -52,13 +53,15 @@ class Wanted:
     verbs: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
-    name: str = ""
+    names: tuple[str, ...] = ()  # * stands for anything
     source: str = ""
     correlation: str = ""
     codes: tuple[int, ...] = ()
     refused: bool | None = None
     since: int | None = None
     until: int | None = None
+    lowest: int | None = None  # the log's head when it was asked for, at least and at most
+    highest: int | None = None
 
 
 class Journal:
@@ -132,7 +135,7 @@ class Journal:
                 count = min(BATCH_RECORDS, len(self._waiting))
                 batch = [self._waiting[index] for index in range(count)]
                 rows = await self._worker.run(_rows, batch)
-                await self._log.transact(lambda connection, rows=rows: connection.execute(audit.insert(), rows))
+                await self._log.transact(partial(_insert, rows))
                 # Only now: what could not be written waits on.
                 for record in batch:
                     self._waiting.popleft()
@@ -162,6 +165,10 @@ class Journal:
         if before:
             query = query.where(audit.c.id < before)
         return await self._log.inspect(lambda rows: rows.connection.execute(query).all())
+
+
+def _insert(rows: Sequence[dict[str, Any]], connection: sa.Connection) -> None:
+    connection.execute(audit.insert(), rows)
 
 
 def _size(record: Record) -> int:
@@ -210,13 +217,23 @@ def _clauses(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
                            (c.namespace, wanted.namespaces), (c.code, wanted.codes)):  # fmt: skip
         if values:
             out.append(column.in_(values))
-    for column, value in ((c.name, wanted.name), (c.source, wanted.source), (c.correlation, wanted.correlation)):
+    for column, value in ((c.source, wanted.source), (c.correlation, wanted.correlation)):
         if value:
             out.append(column == value)
+    if wanted.names:
+        out.append(sa.or_(*[_named(c.name, name) for name in wanted.names]))
     if wanted.refused is not None:
         out.append(c.code >= 400 if wanted.refused else c.code < 400)
-    if wanted.since is not None:
-        out.append(c.time >= wanted.since)
-    if wanted.until is not None:
-        out.append(c.time <= wanted.until)
+    for column, low, high in ((c.time, wanted.since, wanted.until), (c.revision, wanted.lowest, wanted.highest)):
+        if low is not None:
+            out.append(column >= low)
+        if high is not None:
+            out.append(column <= high)
     return out
+
+
+def _named(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
+    if "*" not in name:
+        return column == name
+    plain = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return column.like(plain.replace("*", "%"), escape="\\")

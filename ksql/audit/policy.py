@@ -74,7 +74,7 @@ class Resources:
         if self.names and asked.name not in self.names:
             return False
         if asked.subresource:
-            wanted = (
+            wanted: tuple[str, ...] = (
                 "*", f"{asked.resource}/{asked.subresource}", f"*/{asked.subresource}", f"{asked.resource}/*"
             )  # fmt: skip
         else:
@@ -211,13 +211,15 @@ def _rule(at: str, rule: Any) -> Rule:
         raise PolicyError(f"{at}.nonResourceURLs: rules cannot apply to both regular resources and non-resource URLs")
     omit = rule.get("omitManagedFields")
     return Rule(
-        LEVELS[level],
-        *[frozenset(_texts(f"{at}.{key}", rule.get(key))) for key in ("users", "userGroups", "verbs")],
-        _resources(f"{at}.resources", rule.get("resources")),
-        frozenset(_texts(f"{at}.namespaces", rule.get("namespaces"))),
-        tuple(paths),
-        _stages(f"{at}.omitStages", rule.get("omitStages")),
-        None if omit is None else _flag(f"{at}.omitManagedFields", omit),
+        level=LEVELS[level],
+        users=frozenset(_texts(f"{at}.users", rule.get("users"))),
+        groups=frozenset(_texts(f"{at}.userGroups", rule.get("userGroups"))),
+        verbs=frozenset(_texts(f"{at}.verbs", rule.get("verbs"))),
+        resources=_resources(f"{at}.resources", rule.get("resources")),
+        namespaces=frozenset(_texts(f"{at}.namespaces", rule.get("namespaces"))),
+        paths=tuple(paths),
+        omit_stages=_stages(f"{at}.omitStages", rule.get("omitStages")),
+        omit_managed_fields=None if omit is None else _flag(f"{at}.omitManagedFields", omit),
     )
 
 

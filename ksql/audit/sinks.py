@@ -54,6 +54,10 @@ class Sink:
         self._awake = asyncio.Event()
         self.delivered = self.dropped = 0
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def start(self) -> None:
         self._tasks.start(f"audit {self.name}", self._run())
 

@@ -5,6 +5,7 @@ Each command reads its arguments, sends one named operation and prints the answe
 
 import typer
 
+from ksql.commands.audit import audit
 from ksql.commands.blame import blame
 from ksql.commands.difference import diff
 from ksql.commands.history import events, history
@@ -17,6 +18,6 @@ from ksql.commands.undo import restore, undo
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, blame, diff, why, then, suspects, undo, restore):
+    for command in (history, events, blame, diff, why, then, suspects, undo, restore, audit):
         app.command()(command)
     app.command(cls=Travelling)(at)

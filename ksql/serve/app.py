@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ksql.audit.auditor import Auditor
 from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
 from ksql.auth.authorize import is_public, refusal
 from ksql.auth.identity import Question, User
@@ -27,7 +28,7 @@ from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
 from ksql.schema.resources import group_resource
-from ksql.serve import flowfigures, health, logfigures, parameters, sockets
+from ksql.serve import flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import (
@@ -77,9 +78,10 @@ class Door(Starlette):
 
     def __init__(
         self, rest: Rest, discovery: Discovery, authenticator: Authenticator, clock: Clock, pipeline: Pipeline,
-        aggregator: Aggregator | None,
+        aggregator: Aggregator | None, auditor: Auditor | None,
     ) -> None:  # fmt: skip
         super().__init__()
+        self._auditor = auditor
         self.router.redirect_slashes = False
         self.router.default = _missing
         self.rest, self.admission, self.metrics = rest, rest.admission, Metrics()
@@ -112,6 +114,9 @@ class Door(Starlette):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, new_uid(self._clock))
         started = self._clock.monotonic()
+        if self._auditor is not None:
+            await self._auditor.room()
+            exchange.trail = trails.opened(self._auditor, scope, exchange.correlation, exchange.headers)
         try:
             exchange.user = self._user(scope, exchange.headers.get(b"authorization", b""), exchange.path)
             await self._route(exchange, scope, receive, send)
@@ -136,6 +141,7 @@ class Door(Starlette):
         finally:
             seconds = self._clock.monotonic() - started
             self.metrics.requests.count(exchange.verb, exchange.label, exchange.code, seconds)
+            trails.finish(exchange, self._catalogue)
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = exchange.path
@@ -146,6 +152,8 @@ class Door(Starlette):
             await self.past.serve(exchange)
             return
         scope[_EXCHANGE], scope[USER], scope[CORRELATION] = exchange, exchange.user, exchange.correlation
+        scope[trails.TRAIL] = exchange.trail
+        trails.aim_path(exchange)
         if path.endswith("/") and path != "/":
             scope["path"] = path.rstrip("/") or "/"
         # The router alone: Starlette's own handling of errors would answer in other words than ours.
@@ -171,6 +179,7 @@ class Door(Starlette):
             await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET")])
         else:
             exchange.verb, exchange.label = "get", "discovery"
+            trails.aim_path(exchange)
             await self._in_turn(exchange, partial(self._discovery.page, exchange, target))
 
     async def _handed_on(self, exchange: Exchange, path: str) -> bool:
@@ -185,6 +194,7 @@ class Door(Starlette):
                 return True
             return False
         question = asked(exchange.user, exchange.method, path, exchange.scope["query_string"], remote)
+        trails.aim_at(exchange, question)
         self._allow(question)
         exchange.verb, exchange.label = question.verb, group_resource(question.group, question.resource)
         aggregator = self._aggregator
@@ -257,25 +267,35 @@ class Door(Starlette):
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization", b"")
-        if scope["path"].startswith(("/api/", "/apis/", PREFIX)):
-            await self._conversation(scope, receive, send, headers)
-            return
+        correlation = new_uid(self._clock)
+        trail = trails.opened(self._auditor, scope, correlation, headers)
+        heard = trails.Overheard(send, trail)
         try:
-            scope[USER] = self._user(scope, authorization, scope["path"])
-        except ApiError as error:
-            await receive()
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})
-            return
-        scope[CORRELATION] = new_uid(self._clock)
-        await self.router(scope, receive, send)
+            if scope["path"].startswith(("/api/", "/apis/", PREFIX)):
+                await self._conversation(scope, receive, heard, headers, correlation)
+                return
+            try:
+                scope[USER] = self._user(scope, authorization, scope["path"])
+            except ApiError as error:
+                await receive()
+                await heard({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})
+                return
+            scope[CORRELATION], scope[trails.TRAIL] = correlation, trail
+            trails.conversation(trail, scope[USER], scope, self._catalogue)
+            await self.router(scope, receive, heard)
+        finally:
+            if trail is not None and trail.asked is None:
+                trails.conversation(trail, None, scope, self._catalogue)
+            heard.finish()
 
     async def _conversation(
-        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+        self, scope: Scope, receive: Receive, heard: trails.Overheard, headers: Mapping[bytes, bytes], correlation: str
     ) -> None:
         """A WebSocket on a Kubernetes path."""
-        correlation, path = new_uid(self._clock), scope["path"]
+        path, send = scope["path"], heard
         try:
             user = self._user(scope, headers.get(b"authorization", b""), path)
+            trails.conversation(heard.trail, user, scope, self._catalogue)
             aggregator = self._aggregator
             remote = remote_of(aggregator, path) if aggregator is not None else None
             if aggregator is not None and remote is not None:
@@ -354,13 +374,14 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     nodes: Nodes | None = None,
     aggregator: Aggregator | None = None,
+    auditor: Auditor | None = None,
 ) -> Door:
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
     streams = Streams(Reach(pipeline, nodes or Nowhere(), clock), clock)
     admission = _admission(objects, clock)
     rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams, admission)
-    door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline, aggregator)
+    door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline, aggregator, auditor)
     door.past = PastDoor(rest, pipeline, log, clock, watches, compressor, limits, admission)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from starlette.types import Receive, Scope, Send
 
+from ksql.audit.auditor import Trail
+from ksql.audit.record import Body
 from ksql.auth.identity import User
 from ksql.base.documents import Document, encode
 from ksql.base.tasks import ThreadWorker
@@ -56,6 +58,7 @@ class Exchange:
         "begun",
         "code",
         "correlation",
+        "error",
         "headers",
         "label",
         "method",
@@ -63,6 +66,7 @@ class Exchange:
         "path",
         "scope",
         "started",
+        "trail",
         "user",
         "verb",
     )  # fmt: skip
@@ -80,6 +84,9 @@ class Exchange:
         self.notes: Sequence[Header] = ()
         # Called once an answer that goes on for long has begun.
         self.begun: Callable[[], None] = _nothing
+        # What the audit follows it by, and what it was refused with.
+        self.trail: Trail | None = None
+        self.error: ApiError | None = None
         # What metrics call this request, once it is known.
         self.code, self.verb, self.label = 0, "", ""
 
@@ -95,6 +102,12 @@ class Exchange:
 
     async def body(self, limit: int = BODY_BYTES_MAX) -> bytes:
         """The whole body; `TooLargeError` as soon as it is known to be beyond `limit`."""
+        data = await self._whole_body(limit)
+        if self.trail is not None and self.trail.takes_request:
+            self.trail.request = Body(data, self.headers.get(b"content-type", b"").decode("latin-1"))
+        return data
+
+    async def _whole_body(self, limit: int) -> bytes:
         announced = self.headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise too_large(limit)
@@ -136,7 +149,7 @@ class Exchange:
         self, code: int, content_type: bytes, headers: Iterable[Header] = (), cache: bytes = NO_CACHE
     ) -> None:
         """Send the head. What follows goes through `write`."""
-        self.started, self.code = True, code
+        self._begins(code)
         correlation = self.correlation.encode()
         await self._send(
             {
@@ -153,9 +166,14 @@ class Exchange:
             }
         )
 
+    def _begins(self, code: int) -> None:
+        self.started, self.code = True, code
+        if self.trail is not None and self.trail.is_long:
+            self.trail.started(code)
+
     async def start_as(self, code: int, content_type: bytes, headers: Iterable[Header]) -> None:
         """The head of somebody else's answer: what they said of it, and our own name for it."""
-        self.started, self.code = True, code
+        self._begins(code)
         own = [(b"audit-id", self.correlation.encode()), (b"ksql-correlation", self.correlation.encode())]
         kind = [(b"content-type", content_type)] if content_type else []
         await self._send({"type": "http.response.start", "status": code, "headers": [*kind, *headers, *own]})
@@ -178,6 +196,8 @@ class Exchange:
         cache: bytes = NO_CACHE,
     ) -> None:
         """A whole answer, in one piece."""
+        if self.trail is not None and self.trail.takes_response:
+            self.trail.response = Body(data, content_type.decode("latin-1"))
         await self.start(code, content_type, ((b"content-length", b"%d" % len(data)), *headers), cache)
         await self.write(data, False)
 
@@ -186,6 +206,7 @@ class Exchange:
 
     async def refuse(self, error: ApiError) -> None:
         """Answer with an error's Status, unless the head of another answer is already out."""
+        self.error = error
         if self.started:
             return
         status, media = error.status(), error_media(self.headers.get(b"accept", b""))

@@ -32,6 +32,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Bas
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from ksql.audit.journal import Journal
 from ksql.base.clock import Clock
 from ksql.history.images import Images
 from ksql.history.moments import MomentError, zone_called
@@ -44,6 +45,7 @@ from ksql.serve.gql_nodes import EventNode, Object
 from ksql.serve.gql_queries import Mutation, Query
 from ksql.serve.gql_roots import Subscription
 from ksql.serve.gql_scalars import SCALARS
+from ksql.serve.trails import TRAIL
 from ksql.state.objects import Objects
 
 logger = logging.getLogger(__name__)
@@ -204,7 +206,8 @@ class _View(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         zone = zone_called(request.headers.get(ZONE_HEADER, ""))
-        return Context(self._rooms, request.scope["ksql.user"], zone)
+        scope = request.scope
+        return Context(self._rooms, scope["ksql.user"], zone, trail=scope.get(TRAIL))
 
     def encode_json(self, data: object) -> str | bytes:
         # Text frames for sockets, bytes for bodies: strawberry takes either, the protocol wants text.
@@ -274,10 +277,11 @@ def _bounded(receive: Receive) -> Receive:
 
 
 def graphql_app(
-    pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock
-) -> ASGIApp:
+    pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock,
+    journal: Journal | None = None,
+) -> ASGIApp:  # fmt: skip
     """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
-    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log)))
+    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal))
 
 
 def sdl() -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from strawberry.dataloader import DataLoader
 
+from ksql.audit.auditor import Trail
+from ksql.audit.journal import Journal
 from ksql.auth.identity import Question, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
@@ -41,6 +43,7 @@ class Rooms:
     catalogue: Catalogue
     clock: Clock
     images: Images
+    journal: Journal | None = None  # what the log's events do not tell of requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Context:
     user: User
     zone: tzinfo = UTC
     connection_params: dict[str, Any] | None = field(default=None)
+    trail: Trail | None = None  # by which the audit follows the request
 
     def __post_init__(self) -> None:
         # Without a cache of their own: a connection may live for days, and `Images` keeps what is worth it.
@@ -122,7 +126,7 @@ class Context:
 
     def require(self, verb: str, key: str, namespace: str = "", name: str = "") -> None:
         """Raise the `ForbiddenError` that kube-apiserver would answer with."""
-        if self.may(verb, key, namespace, name):
+        if self.reads(verb, key, namespace, name):
             return
         resource, _, group = key.partition(".")
         scope = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
@@ -135,7 +139,21 @@ class Context:
 
     def sees(self, event: Event) -> bool:
         """Whether an event among many is shown to the user: whoever may list its object now."""
-        return self.may("list", event.stream.resource, event.stream.namespace)
+        allowed = self.may("list", event.stream.resource, event.stream.namespace)
+        if allowed and event.stream.resource == "secrets":
+            self._tell("list", event.stream.resource, event.stream.namespace, "", allowed=True)
+        return allowed
+
+    def reads(self, verb: str, key: str, namespace: str = "", name: str = "") -> bool:
+        """`may`, and the audit is told of it: for what is read by name, and refused."""
+        allowed = self.may(verb, key, namespace, name)
+        self._tell(verb, key, namespace, name, allowed=allowed)
+        return allowed
+
+    def _tell(self, verb: str, key: str, namespace: str, name: str, *, allowed: bool) -> None:
+        if self.trail is not None:
+            resource, _, group = key.partition(".")
+            self.trail.within(self.user, verb, group, resource, namespace, name, allowed=allowed)
 
     def type(self, word: str | None, api_version: str | None = None) -> ResourceType:
         """The resource a caller means by a kind or a resource name; refused with near names."""

@@ -2,12 +2,13 @@
 
 import strawberry
 
-from ksql.serve import gql_blame, gql_changes, gql_roots, gql_search, gql_suspects, gql_undo
+from ksql.serve import gql_audit, gql_blame, gql_changes, gql_roots, gql_search, gql_suspects, gql_undo
 
 
 @strawberry.type(description="Everything that can be asked.")
 class Query(
-    gql_roots.Query, gql_search.Searching, gql_blame.Blaming, gql_changes.Comparing, gql_suspects.Suspecting
+    gql_roots.Query, gql_search.Searching, gql_blame.Blaming, gql_changes.Comparing, gql_suspects.Suspecting,
+    gql_audit.Auditing,
 ):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
 

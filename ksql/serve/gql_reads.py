@@ -64,7 +64,7 @@ async def one(ctx: Context, wanted: Which, instant: Instant) -> Seen | None:
 
 def _may_get(ctx: Context, seen: Seen) -> bool:
     # Who only has a uid is not told the name that it belongs to: it is as if there were none.
-    return ctx.may("get", seen.stream.resource, seen.stream.namespace, seen.stream.name)
+    return ctx.reads("get", seen.stream.resource, seen.stream.namespace, seen.stream.name)
 
 
 async def _one(ctx: Context, wanted: Which, instant: Instant) -> Seen | None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from ksql.audit.auditor import Auditor
 from ksql.log.figures import Figures, Spread
 from ksql.log.sealer import Sealer
 from ksql.serve.metrics import gauge
@@ -36,6 +37,21 @@ def seals(sealer: Sealer) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ksql_log_witness_failures", "Seals that a witness was not told of.", value=sealer.witness_failures
     )
+
+
+def audit(auditor: Auditor) -> Iterator[Metric]:
+    """What became of audit records, in the journal and on their way out."""
+    journal = auditor.journal
+    places = [("journal", journal.written, journal.dropped, journal.waiting)]
+    places += [(sink.name, sink.delivered, sink.dropped, sink.waiting) for sink in auditor.sinks]
+    kept = CounterMetricFamily("ksql_audit_records", "Audit records.", labels=("place", "outcome"))
+    waiting = GaugeMetricFamily("ksql_audit_waiting", "Audit records that wait.", labels=("place",))
+    for place, good, dropped, count in places:
+        kept.add_metric((place, "kept"), good)
+        kept.add_metric((place, "dropped"), dropped)
+        waiting.add_metric((place,), count)
+    yield kept
+    yield waiting
 
 
 def _counter(name: str, meaning: str, label: str, values: dict[str, int]) -> CounterMetricFamily:

@@ -29,7 +29,7 @@ from ksql.schema.errors import (
 from ksql.schema.protobuf import writing as protobuf_write
 from ksql.schema.repeats import Repeats
 from ksql.schema.structure import internal_package
-from ksql.serve import bodies, deletion, forms, parameters
+from ksql.serve import bodies, deletion, forms, parameters, trails
 from ksql.serve.exchange import (
     BODY_BYTES_MAX,
     GZIP_BYTES_MIN,
@@ -153,6 +153,7 @@ class Rest:
             await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", allowed)])
             return
         exchange.verb, exchange.label = verb, target.type.qualified
+        trails.aim(exchange, verb, target)
         if target.subresource:
             exchange.label += f"/{target.subresource}"
             if target.subresource in CONNECTS:
