@@ -94,6 +94,9 @@ def up(
     audit_overflow: Annotated[
         Overflow, typer.Option(help="Where records come faster than they are written: drop them, or let requests wait.")
     ] = Overflow.drop,
+    scheduler_config: Annotated[
+        Path | None, typer.Option(help="A KubeSchedulerConfiguration: profiles and extenders.")
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -109,7 +112,10 @@ def up(
         witnesses = tuple(seal_witness or ())
         audit = AuditSettings(audit_policy, audit_log, audit_webhook, audit_days, audit_overflow is Overflow.wait)
         wanted = checked(
-            Settings(data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit)
+            Settings(
+                data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
+                scheduler_config,
+            )  # fmt: skip
         )
         clock = SystemClock()
         with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -111,7 +111,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         await addons.add_storage(pipeline)
         if settings.dns:
             await addons.add_dns(pipeline)
-        controllers = await _workers(clock, catalogue, pipeline, keys, fleet, stack)
+        controllers = await _workers(settings, clock, catalogue, pipeline, keys, fleet, stack)
         pipeline.components |= controllers.checks()
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
@@ -168,6 +168,7 @@ def _sealer(log: EventLog, settings: Settings, clock: Clock) -> Sealer:
 
 
 async def _workers(
+    settings: Settings,
     clock: Clock,
     catalogue: Catalogue,
     pipeline: Pipeline,
@@ -178,7 +179,9 @@ async def _workers(
     """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
     doors = connect(pipeline)
     authority = keys.authority.certificate.decode()
-    controllers = Controllers(doors, clock, catalogue=catalogue, root_ca=authority)
+    controllers = Controllers(
+        doors, clock, catalogue=catalogue, root_ca=authority, scheduling=settings.scheduling
+    )
     await controllers.start()
     stack.push_async_callback(controllers.aclose)
     await fleet.start()

@@ -6,8 +6,12 @@ a server.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ksql.schema.derive import minors
+
+if TYPE_CHECKING:
+    from ksql.control.scheduling.profiles import Configuration
 
 DEFAULT_DATA = Path(".ksql")
 DEFAULT_LISTEN = "127.0.0.1:6443"
@@ -60,6 +64,8 @@ class Settings:
     seal_witnesses: tuple[str, ...] = ()  # files or URLs told of each seal, beside the data directory's own
     audit: AuditSettings = AuditSettings()
 
+    scheduler_config: Path | None = None  # kube-scheduler's configuration file: profiles and extenders
+
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
         _ = self.address
@@ -73,6 +79,7 @@ class Settings:
             scheme, separator, _ = witness.partition("://")
             if separator and scheme not in ("http", "https"):
                 raise SettingsError(f"--seal-witness {witness!r}: expected a file, or a URL of http or https")
+        _ = self.scheduling
         if self.minor not in minors():
             known = ", ".join(minors())
             raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
@@ -85,6 +92,18 @@ class Settings:
         if not colon or not host or not port.isdecimal() or int(port) > 65535:
             raise SettingsError(f"--listen {self.listen!r}: expected HOST:PORT, such as {DEFAULT_LISTEN}")
         return host, int(port)
+
+    @property
+    def scheduling(self) -> "Configuration | None":
+        """What the scheduler's configuration file says; None without one."""
+        if self.scheduler_config is None:
+            return None
+        from ksql.control.scheduling import profiles
+
+        try:
+            return profiles.read(self.scheduler_config.read_text())
+        except (OSError, UnicodeDecodeError, profiles.ConfigurationError) as error:
+            raise SettingsError(f"--scheduler-config {str(self.scheduler_config)!r}: {error}") from None
 
     @property
     def url(self) -> str:

@@ -10,14 +10,31 @@ from ksql.commands.blame import blame
 from ksql.commands.difference import diff
 from ksql.commands.history import events, history
 from ksql.commands.links import then, why
+from ksql.commands.placing import pending, why_node
 from ksql.commands.suspects import suspects
 from ksql.commands.then import at
 from ksql.commands.travel import Travelling
 from ksql.commands.undo import restore, undo
 
+# In the order in which --help lists them; one to a line, so that two who add one do not meet.
+COMMANDS = (
+    history,
+    events,
+    blame,
+    diff,
+    why,
+    then,
+    suspects,
+    why_node,
+    pending,
+    undo,
+    restore,
+    audit,
+)
+
 
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the program."""
-    for command in (history, events, blame, diff, why, then, suspects, undo, restore, audit):
+    for command in COMMANDS:
         app.command()(command)
     app.command(cls=Travelling)(at)

@@ -35,6 +35,7 @@ from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.rootca import RootCertificates
+from ksql.control.scheduling.profiles import Configuration
 from ksql.control.scheduling.scheduler import Scheduler
 from ksql.control.serviceaccount import ServiceAccounts
 from ksql.control.statefulset import StatefulSets
@@ -93,7 +94,7 @@ class Controllers:
 
     `catalogue` says what garbage collection and namespace deletion look after: everything that is served;
     `root_ca` is the certificate (PEM) that every namespace is given, if there is one (a simulation has none);
-    `more` adds parts to the built-in ones.
+    `scheduling` holds the scheduler's profiles and extenders; `more` adds parts to the built-in ones.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Controllers:
         catalogue: Catalogue,
         root_ca: str = "",
         registry: CollectorRegistry | None = None,
+        scheduling: Configuration | None = None,
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
@@ -117,7 +119,7 @@ class Controllers:
             *((each.name, each) for each in self._reconcilers(root_ca)),
             ("garbage-collector", self._garbage),
             ("node-lifecycle-controller", NodeLifecycle(self.kit)),
-            ("scheduler", Scheduler(self.kit)),
+            ("scheduler", Scheduler(self.kit, scheduling)),
             *((name, build(self.kit)) for name, build in more),
         ]
         self.standings = [Standing(name, part) for name, part in built]

@@ -2,17 +2,29 @@
 
 import strawberry
 
-from ksql.serve import gql_audit, gql_blame, gql_changes, gql_roots, gql_search, gql_suspects, gql_undo
+from ksql.serve import gql_roots
+from ksql.serve.gql_audit import Auditing
+from ksql.serve.gql_blame import Blaming
+from ksql.serve.gql_changes import Comparing
+from ksql.serve.gql_placing import Placing
+from ksql.serve.gql_search import Searching
+from ksql.serve.gql_suspects import Suspecting
+from ksql.serve.gql_undo import Undoing
 
 
 @strawberry.type(description="Everything that can be asked.")
 class Query(
-    gql_roots.Query, gql_search.Searching, gql_blame.Blaming, gql_changes.Comparing, gql_suspects.Suspecting,
-    gql_audit.Auditing,
+    gql_roots.Query,
+    Searching,
+    Blaming,
+    Comparing,
+    Suspecting,
+    Placing,
+    Auditing,
 ):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(gql_undo.Undoing):
+class Mutation(Undoing):
     """The same for changes: each is written through the pipeline, as by any other door."""

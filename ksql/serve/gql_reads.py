@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ksql.base.documents import lookup
+from ksql.base.documents import Document, lookup
 from ksql.history import asof, timeline
 from ksql.history.moments import Instant
 from ksql.log.event import Event
@@ -137,6 +137,15 @@ def object_place(text: str) -> tuple[str, str, str]:
     """The place in a list of objects that a cursor names."""
     resource, namespace, name = place(text, "o", 3)
     return (resource, namespace, name)
+
+
+async def every(ctx: Context, key: str, namespace: str, instant: Instant) -> list[Document]:
+    """The documents of all objects of a resource at a moment."""
+    ctx.require("list", key, namespace)
+    if instant.live:
+        return [entry.document for entry in ctx.rooms.objects.list(key, namespace)]
+    found = await asof.list_all(ctx.rooms.log, key, instant.revision, namespace)
+    return [event.document for event in found if event.document is not None]
 
 
 async def many(
