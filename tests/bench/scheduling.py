@@ -173,7 +173,7 @@ def run(case, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), choices=[*CASES, []])
+    parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--nodes", type=int, default=5_000)
     parser.add_argument("--pods", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=120.0, help="give up a case after so long")
@@ -181,6 +181,8 @@ def main():
     parser.add_argument("--database")
     arguments = parser.parse_args()
     for case in arguments.cases:
+        if case not in CASES:
+            parser.error(f"no case {case!r}: there are {', '.join(CASES)}")
         run(case, arguments)
 
 
