@@ -115,7 +115,7 @@ def up(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
                 scheduler_config,
-            )  # fmt: skip
+            )
         )
         clock = SystemClock()
         with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
