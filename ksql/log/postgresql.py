@@ -76,6 +76,11 @@ def writing(engine: sa.Engine) -> sa.Connection:
     return connection
 
 
+def reading(engine: sa.Engine) -> sa.Connection:
+    """A connection for reads, to be kept: each statement is a transaction of its own, in one round trip."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
 def require(connection: sa.Connection) -> None:
     """Raise `TooOldError` for a server before version 14."""
     version = int((connection.dialect.server_version_info or (0,))[0])
@@ -99,7 +104,7 @@ def hold(connection: sa.Connection) -> None:
 
 def snapshot(connection: sa.Connection) -> None:
     """Begin a transaction that sees one state however long it reads."""
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 # Each array is read in step with the others by the list that selects: as functions in FROM they would be

@@ -4,7 +4,7 @@ What a filter names by text is turned into the numbers of `registry.py` first, s
 integers. `matches` is the same filter on an event in memory; a law in tests/properties holds them equal.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from ksql.base.clock import from_microseconds, to_microseconds
 from ksql.log import protocol
+from ksql.log.blocks import BLOCK
 from ksql.log.event import Actor, Change, Event, Stream
-from ksql.log.images import Images, Row, portions
+from ksql.log.images import PORTION, Images, Row, portions
+from ksql.log.index import Library, numbers_of, placed
 from ksql.log.protocol import Count, EventFilter
 from ksql.log.registry import Action, Place, Registry, digest, pack, unpack
 from ksql.log.schema import actions, actors, dictionaries, events, head, places, streams, transient
@@ -52,8 +54,13 @@ def matches(where: EventFilter, event: Event) -> bool:
 class Rows:
     """Reads through one connection, with the registry's numbers and one thread's images."""
 
-    def __init__(self, connection: sa.Connection, registry: Registry, images: Images) -> None:
+    def __init__(
+        self, connection: sa.Connection, registry: Registry, images: Images, library: Library | None = None
+    ) -> None:
         self.connection, self.registry, self.images = connection, registry, images
+        self.library = library or Library()
+        # Looked for once in a call, though several of its queries are bounded by the same.
+        self._until: dict[tuple[str, int], int] = {}
 
     def head(self) -> Head:
         row = self.connection.execute(sa.select(head.c.revision, head.c.durable, head.c.time, head.c.horizon)).one()
@@ -89,7 +96,12 @@ class Rows:
 
     def read(self, after: int, limit: int, where: EventFilter, newest_first: bool = False) -> list[Event]:
         """As `EventLog.read`."""
-        pages = [self._page(table, clauses, after, limit, newest_first) for table, clauses in self._parts(where)]
+        pages = []
+        for table, clauses in self._parts(where):
+            if table is events and _is_searched(where):
+                pages.append(self._searched(where, clauses, after, limit, newest_first))
+            else:
+                pages.append(self._page(table, clauses, after, limit, newest_first))
         if len(pages) == 1:
             return pages[0]
         found = list(chain.from_iterable(pages))
@@ -105,6 +117,46 @@ class Rows:
         else:
             query = query.order_by(table.c.revision).where(table.c.revision > after)
         return self._events(self.connection.execute(query), table is transient)
+
+    def _searched(
+        self, where: EventFilter, clauses: Clauses, after: int, limit: int, newest_first: bool
+    ) -> list[Event]:
+        """As `_page`, of `events`, but only where the index says that there may be some."""
+        newest = self._newest(events, where.up_to)[0]
+        low, high = (0, min(newest, after - 1) if after else newest) if newest_first else (after, newest)
+        if where.since is not None:
+            low = max(low, self._newest_until(events, to_microseconds(where.since) - 1))
+        if where.until is not None:
+            high = min(high, self._newest_until(events, to_microseconds(where.until)))
+        order = events.c.revision.desc() if newest_first else events.c.revision
+        out: list[Event] = []
+        stretches = self._stretches(where, low, high, newest_first, lambda: limit - len(out))
+        while len(out) < limit and (stretch := next(stretches, None)) is not None:
+            query = _select(events).where(*clauses, stretch).order_by(order).limit(limit - len(out))
+            out += self._events(self.connection.execute(query), False)
+        return out
+
+    def _stretches(
+        self, where: EventFilter, low: int, high: int, newest_first: bool, wanted: Callable[[], int]
+    ) -> Iterator[sa.ColumnElement[bool]]:
+        """Conditions that together hold for all events in (low, high] that may pass, in order."""
+        revision, library = events.c.revision, self.library
+        if where.correlation:
+            held, indexed = library.blocks_with(self.connection, _stored(where.correlation), low, high)
+            indexed = min(indexed, high)
+            near = [
+                sa.and_(revision > max(low, b * BLOCK), revision <= min(high, (b + 1) * BLOCK))
+                for b in held
+                if b * BLOCK < indexed
+            ]
+            parts: Iterable[sa.ColumnElement[bool]] = near[::-1] if newest_first else near
+        else:
+            indexed = min(library.indexed_to(self.connection), high)
+            marks = numbers_of(self.connection, where.user, where.verbs, where.resources, where.namespace)
+            found = library.matching(self.connection, marks, low, indexed, newest_first)
+            parts = (revision.in_(some) for some in _gathered(found, wanted))
+        beyond = [sa.and_(revision > max(low, indexed), revision <= high)] if high > indexed else []
+        yield from chain(beyond, parts) if newest_first else chain(parts, beyond)
 
     def event(self, revision: int) -> Event | None:
         for table in (events, transient):
@@ -173,19 +225,36 @@ class Rows:
     def at(self, revision: int, where: EventFilter) -> list[Event]:
         """The last event of each stream that lived at `revision`."""
         found: list[Event] = []
-        for table in (events, transient) if where.transient else (events,):
-            clauses = self._clauses(table, where)
-            numbers = self._numbered(where)
+        numbers = self._numbered(where)
+        if numbers is not None:
+            found += self._lasting(numbers, revision, where, False)
+        else:
+            somewhere = placed(where.resources, where.namespace).where(places.c.transient == 0)
+            inhabited = self.connection.execute(somewhere).scalars().all()
+            found += self._lasting(self.library.lived(self.connection, inhabited, revision), revision, where, True)
+        if where.transient:
+            clauses = self._clauses(transient, where)
             if numbers is not None:
                 clauses.append(streams.c.id.in_(numbers))
-            if table is events:
-                lived = [table.c.revision == _newest_of(streams.c.id, revision), ~_ended(revision)]
-            else:
-                lived = [table.c.revision == _newest_beat(revision), table.c.action > 0]
-            query = _select(table).where(streams.c.id <= revision, *lived, *clauses)
-            found += self._events(self.connection.execute(query), table is transient)
+            lived = [transient.c.revision == _newest_beat(revision), transient.c.action > 0]
+            query = _select(transient).where(streams.c.id <= revision, *lived, *clauses)
+            found += self._events(self.connection.execute(query), True)
         found.sort(key=lambda event: (event.stream.resource, event.stream.namespace, event.stream.name))
         return found
+
+    def _lasting(self, numbers: Sequence[int], revision: int, where: EventFilter, alive: bool) -> list[Event]:
+        """The last events at a revision of these streams, which are known to be `alive` or are looked at."""
+        newest: list[int] = []
+        for portion in portions(numbers):
+            query = sa.select(_newest_of(streams.c.id, revision)).where(
+                streams.c.id.in_(portion), streams.c.id <= revision, *_stream_clauses(where)
+            )
+            if not alive:
+                query = query.where(~_ended(revision))
+            newest += self.connection.execute(query).scalars()
+        found = self.events(newest).values()
+        rest = replace(where, up_to=None)
+        return [event for event in found if not event.transient and matches(rest, event)]
 
     def newest(self, numbers: Sequence[int]) -> list[Event]:
         """The newest event of each of these streams."""
@@ -207,6 +276,12 @@ class Rows:
         return max(self._newest_until(table, micros) for table in (events, transient))
 
     def _newest_until(self, table: sa.Table, micros: int) -> int:
+        known = self._until.get((table.name, micros))
+        if known is None:
+            known = self._until[table.name, micros] = self._looked_for(table, micros)
+        return known
+
+    def _looked_for(self, table: sa.Table, micros: int) -> int:
         low, high = 0, self._newest(table, None)[0]
         answer = 0
         while low < high:
@@ -318,8 +393,35 @@ class Rows:
         if where.uid is not None and (living := self.registry.living.get(where.uid)) is not None:
             return [living]
         query = sa.select(streams.c.id).where(*_stream_clauses(where)).limit(_STREAMS_LISTED_MAX + 1)
+        if where.uid is not None and where.name is None:
+            query = query.where(self._births(where.uid))
         found = self.connection.execute(query).scalars().all()
         return found if len(found) <= _STREAMS_LISTED_MAX else None
+
+    def _births(self, uid: str) -> sa.ColumnElement[bool]:
+        """Where the stream with this uid may begin: uids have no index of their own."""
+        held, indexed = self.library.blocks_with(self.connection, pack(uid), 0, 1 << 62)
+        stretches = [sa.and_(streams.c.id > b * BLOCK, streams.c.id <= (b + 1) * BLOCK) for b in held]
+        return sa.or_(streams.c.id > indexed, *stretches)
+
+
+def _is_searched(where: EventFilter) -> bool:
+    """Whether the index narrows a search: what a name, a uid or a cause leads to is fewer than it would find."""
+    led = where.uid is not None or where.name is not None or where.cause is not None or bool(where.causes)
+    marked = bool(where.resources or where.verbs) or where.namespace is not None or where.user is not None
+    return not led and (marked or bool(where.correlation))
+
+
+def _gathered(found: Iterator[list[int]], wanted: Callable[[], int]) -> Iterator[list[int]]:
+    """What blocks yield, in portions of as many as are still wanted."""
+    some: list[int] = []
+    for more in found:
+        some += more
+        while len(some) >= (size := min(max(wanted(), 1), PORTION)):
+            yield some[:size]
+            some = some[size:]
+    if some:
+        yield some
 
 
 def _with_streams(table: sa.Table) -> sa.Join:
@@ -382,9 +484,13 @@ def _correlated(table: sa.Table, correlation: str, dialect: str) -> sa.ColumnEle
     """Whether an event belongs to this request."""
     if not correlation:
         return table.c.correlation.is_(None)
-    packed = pack(correlation)
-    key = packed if len(packed) == 16 else digest(correlation)
+    key = _stored(correlation)
     return table.c.correlation == (unpack(key) if dialect == "postgresql" else key)
+
+
+def _stored(correlation: str) -> bytes:
+    packed = pack(correlation)
+    return packed if len(packed) == 16 else digest(correlation)
 
 
 def told(correlation: str | bytes | None) -> str:
@@ -418,12 +524,7 @@ _CHAIN = _chain()
 def _stream_clauses(where: EventFilter) -> Clauses:
     clauses: Clauses = []
     if where.resources or where.namespace is not None:
-        somewhere = sa.select(places.c.id)
-        if where.resources:
-            somewhere = somewhere.where(places.c.resource.in_(where.resources))
-        if where.namespace is not None:
-            somewhere = somewhere.where(places.c.namespace == where.namespace)
-        clauses.append(streams.c.place.in_(somewhere))
+        clauses.append(streams.c.place.in_(placed(where.resources, where.namespace)))
     if where.name is not None:
         clauses.append(streams.c.name == where.name)
     if where.uid is not None:

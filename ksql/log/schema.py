@@ -138,6 +138,32 @@ checkpoints = sa.Table(
     _number("time"),
 )
 
+
+def _derived(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    """What `index.py` computes from events, off the hot path: where to look for what. It may be lost."""
+    data = sa.Column("data", sa.LargeBinary, nullable=False)
+    return sa.Table(name, metadata, *columns, data)
+
+
+# Level 0: blocks of events; level 1: spans of blocks.
+blocks = _derived(
+    "blocks",
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _number("number", primary_key=True, autoincrement=False),
+)
+# Correlations and uids, by bucket and span.
+keys = _derived(
+    "keys",
+    sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _number("span", primary_key=True, autoincrement=False),
+)
+# The streams that lived in a place at the end of some spans.
+censuses = _derived(
+    "censuses",
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    _number("revision", primary_key=True, autoincrement=False),
+)
+
 # The one place that adds to `events`; the dialects put VALUES or a SELECT over arrays behind it.
 EVENT_COLUMNS = tuple(column.name for column in events.columns)
 INSERT_EVENTS = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) "

@@ -40,7 +40,6 @@ SHARE_MAX = 0.05
 BEHIND_EVENTS_MAX, SHARE_BEHIND = 200_000, 0.3
 
 
-
 class Sealer:
     """Seals one log. Register `fold` with it before it is opened; `start` after."""
 

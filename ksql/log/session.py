@@ -7,8 +7,8 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from ksql.log.database import Dialect, is_outage, sentence
 from ksql.log.event import Change, Event
 from ksql.log.figures import Figures
 from ksql.log.images import Images
+from ksql.log.index import Library
 from ksql.log.pages import Pager, Paging
 from ksql.log.protocol import EventFilter
 from ksql.log.registry import Registry, action_columns, actor_columns, place_columns
@@ -51,7 +52,7 @@ class Session:
     def __init__(self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None) -> None:
         self.engine, self.dialect, self.registry = engine, dialect, registry
         self.codec = Codec(self._fetch)
-        self._pager, self._images = Pager(self.codec), Images(self.codec)
+        self._pager, self._images, self._library = Pager(self.codec), Images(self.codec), Library()
         # The first payload column of the newest transaction, by which `settle` knows it again.
         self._opening: bytes | None = None
         # Tells our own wake-ups from others'. Never stored.
@@ -63,7 +64,7 @@ class Session:
 
     def rows(self) -> queries.Rows:
         """Reads through the appender's connection, within whatever transaction it holds."""
-        return queries.Rows(self._connected(), self.registry, self._images)
+        return queries.Rows(self._connected(), self.registry, self._images, self._library)
 
     def _connected(self) -> sa.Connection:
         if self._connection is None:
@@ -249,6 +250,22 @@ class Session:
                 ),
                 {"consumer": consumer, "revision": revision, "time": time},
             )
+            connection.commit()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def store(self, made: Sequence[tuple[sa.Table, Sequence[Mapping[str, Any]]]]) -> None:
+        """Keep what was computed from events. Another server may have been faster: its rows are the same."""
+        try:
+            connection = self._connected()
+            self.dialect.hold(connection)
+            for table, rows in made:
+                names = [column.name for column in table.columns]
+                values = ", ".join(f":{name}" for name in names)
+                connection.execute(
+                    sa.text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"),
+                    rows,
+                )
             connection.commit()
         except Exception as error:
             raise self._failed(error) from error

@@ -78,6 +78,11 @@ def writing(engine: sa.Engine) -> sa.Connection:
     return engine.connect()
 
 
+def reading(engine: sa.Engine) -> sa.Connection:
+    """A connection for reads, to be kept: between two statements it holds nothing."""
+    return engine.connect()
+
+
 def begin(connection: sa.Connection, _: Transaction) -> bool:
     """There is one writer at a time anyway: to begin writing is to hold. Ends with a commit of its own."""
     hold(connection)

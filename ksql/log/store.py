@@ -24,6 +24,7 @@ from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentenc
 from ksql.log.event import Event
 from ksql.log.figures import Figures
 from ksql.log.images import Images
+from ksql.log.index import Library
 from ksql.log.protocol import (
     EVERYTHING,
     Count,
@@ -74,8 +75,11 @@ class SqlEventLog:
         self._reading: Worker = InlineWorker() if inline else ThreadWorker("log-reader", READER_THREADS)
         self._session = Session(self.engine, self.dialect, self.registry, probe)
         self._appender = Appender(self._session, self._writing, self.registry, self.tail, clock)
+        self._library = Library()
         self._tasks = Tasks()
         self._local = threading.local()
+        # Each reading thread's connection: to borrow one for each read took longer than most reads.
+        self._kept: list[sa.Connection] = []
         self._running: asyncio.Task[None] | None = None
         self._upkeep: Upkeep | None = None
 
@@ -115,11 +119,16 @@ class SqlEventLog:
                 migrate.require(connection, self.url)
             dictionary = training.first(connection, to_microseconds(self.clock.now()))
             connection.commit()
-            rows = queries.Rows(connection, self.registry, Images(self._session.codec))
+            rows = queries.Rows(connection, self.registry, Images(self._session.codec), self._library)
             rows.learn()
             found = rows.head(), rows.living(), dictionary
             connection.rollback()
             return found
+
+    async def index(self) -> None:
+        """Index what is finished now rather than within a moment."""
+        if self._upkeep is not None:
+            await self._upkeep.index()
 
     async def aclose(self) -> None:
         self._appender.close()
@@ -133,6 +142,8 @@ class SqlEventLog:
         await self._writing.run(self._session.close)
         self._writing.close()
         self._reading.close()
+        for connection in [*self._kept]:
+            self._let_go(connection)
         self.engine.dispose()
 
     async def append(self, decide: Decide) -> Sequence[Event]:
@@ -154,15 +165,38 @@ class SqlEventLog:
     def _on_snapshot(self, call: Callable[[queries.Rows], T], rows: queries.Rows) -> T:
         self.dialect.snapshot(rows.connection)
         # A run of its own learns names of its own: the appender's registry changes with the folds.
-        own = queries.Rows(rows.connection, Registry(), Images(rows.images.codec))
+        own = queries.Rows(rows.connection, Registry(), Images(rows.images.codec), Library())
         try:
             return call(own)
         finally:
             rows.connection.rollback()
 
     def _with_rows(self, call: Callable[[queries.Rows], T]) -> T:
-        with self.engine.connect() as connection:
-            return call(queries.Rows(connection, self.registry, self._images()))
+        kept: sa.Connection | None = getattr(self._local, "connection", None)
+        if kept is not None:
+            try:
+                return call(queries.Rows(kept, self.registry, self._images(), self._library))
+            except Exception as error:
+                # A connection may have died of age since it was last used; a new one says what is really so.
+                if not is_outage(error):
+                    raise
+                self._let_go(kept)
+        fresh = self._local.connection = self.dialect.reading(self.engine)
+        self._kept.append(fresh)
+        try:
+            return call(queries.Rows(fresh, self.registry, self._images(), self._library))
+        except Exception as error:
+            if is_outage(error):
+                self._let_go(fresh)
+            raise
+
+    def _let_go(self, connection: sa.Connection) -> None:
+        self._local.connection = None
+        self._kept.remove(connection)
+        with suppress(Exception):  # a dead connection may fail in any way while it is put away
+            if not is_memory(self.url):  # a database in memory is its connection
+                connection.invalidate()
+            connection.close()
 
     def _images(self) -> Images:
         """This thread's images: zstd's contexts are not shared."""

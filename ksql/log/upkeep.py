@@ -1,4 +1,4 @@
-"""What the log does beside appending: hear of other servers, keep the WAL short, train dictionaries.
+"""What the log does beside appending: hear of other servers, keep the WAL short, index, train dictionaries.
 
 None of it is needed for truth. A wake-up that never comes is made up for by the poll, a checkpoint that
 fails is tried again, and an old dictionary only writes longer rows. Under virtual time none of it runs.
@@ -13,7 +13,8 @@ from ksql.base.clock import Clock, to_microseconds
 from ksql.base.tasks import Tasks, ThreadWorker, Worker
 from ksql.log import postgresql, training, wal
 from ksql.log.appender import Appender
-from ksql.log.session import Session
+from ksql.log.index import Indexer, Made
+from ksql.log.session import OutageError, Session
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ POLL_SECONDS_POSTGRESQL = 1.0
 LISTEN_RETRY_SECONDS = 1.0
 # How often the schedule of training is looked at.
 TRAINING_SECONDS = 5.0
+# How often finished blocks are looked for. Until one is indexed its events are read themselves.
+INDEX_SECONDS = 0.5
 
 
 class Upkeep:
@@ -33,6 +36,9 @@ class Upkeep:
         self.engine, self.clock, self.appender, self.session = engine, clock, appender, session
         self._writing = writing
         self._own = ThreadWorker("log-upkeep")
+        # A thread of its own: checkpoints must not wait for it.
+        self._indexing, self._indexer = ThreadWorker("log-index"), Indexer()
+        self._index_turn = asyncio.Lock()
 
     def start(self, tasks: Tasks, trained_to: int) -> None:
         """Begin. `trained_to` is what the dictionary in use was trained up to."""
@@ -44,9 +50,11 @@ class Upkeep:
             tasks.start("log wake-ups", self._listen())
         schedule = training.Schedule(self.appender.head.durable, trained_to)
         tasks.start("log training", self._train(schedule))
+        tasks.start("log index", self._index())
 
     def close(self) -> None:
         self._own.close()
+        self._indexing.close()
 
     async def _poll(self, seconds: float) -> None:
         while True:
@@ -77,6 +85,24 @@ class Upkeep:
                     await self._writing.run(wal.checkpoint, self.engine)
             except sa.exc.DBAPIError as error:
                 logger.warning("a checkpoint failed and will be tried again: %s", error.orig)
+
+    async def _index(self) -> None:
+        while True:
+            await self.clock.sleep(INDEX_SECONDS)
+            try:
+                await self.index()
+            except (OutageError, sa.exc.DBAPIError) as error:
+                logger.warning("indexing failed and will be tried again: %s", error)
+
+    async def index(self) -> None:
+        """Index all blocks that are finished."""
+        async with self._index_turn:
+            while made := await self._indexing.run(self._made):
+                await self._writing.run(self.session.store, made)
+
+    def _made(self) -> Made:
+        with self.engine.connect() as connection:
+            return self._indexer.make(connection)
 
     async def _train(self, schedule: training.Schedule) -> None:
         own = ThreadWorker("log-training")

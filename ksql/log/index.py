@@ -1,0 +1,367 @@
+"""Where to look: what is computed from events, off the hot path, so that no question walks the whole log.
+
+`Indexer` follows the log block by block and writes what `blocks.py` makes of each; every reader answers from that
+and reads the few rows of the newest, unfinished block itself. Three questions are answered: which events have these
+marks (`Library.matching`), in which blocks a correlation or a uid may be (`Library.blocks_with`), and which streams
+lived in some places at a revision (`Library.lived`). For the last one, the streams alive in a place are written down
+now and then (a *census*); births and ends since then come from the blocks.
+
+What an append would have to keep up to date itself cost a tenth of its speed for an index on places alone.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ksql.log import blocks as packing
+from ksql.log.blocks import BLOCK, BUCKETS, SPAN, SPAN_BLOCKS, Block, Span, mark_of, parts_of
+from ksql.log.event import Change
+from ksql.log.images import portions
+from ksql.log.registry import pack
+from ksql.log.schema import actions, actors, blocks, censuses, events, head, keys, places, streams
+
+# Streams born or ended in a place before it is counted again, at least; and as a share of those that live there.
+CENSUS_CHANGES, CENSUS_SHARE = 256, 4
+# A place in which little happens is counted after so many spans all the same, so that no answer opens more of them.
+CENSUS_SPANS = 64
+# Blocks unpacked that a process keeps: some megabytes.
+BLOCKS_KEPT = 2048
+
+Row = Mapping[str, Any]
+Made = list[tuple[sa.Table, list[Row]]]
+
+
+class Marks(NamedTuple):
+    """Which marks are wanted: numbers of actors, actions and places; None where any will do."""
+
+    actors: frozenset[int] | None
+    actions: frozenset[int] | None
+    places: frozenset[int] | None
+
+    def verdicts(self) -> Callable[[int], bool]:
+        """Whether a mark is wanted, remembered: the same few hundred come again in every block."""
+        known: dict[int, bool] = {}
+
+        def wanted(mark: int) -> bool:
+            verdict = known.get(mark)
+            if verdict is None:
+                verdict = known[mark] = all(
+                    allowed is None or part in allowed for part, allowed in zip(parts_of(mark), self, strict=True)
+                )
+            return verdict
+
+        return wanted
+
+
+class Library:
+    """Reads the index. One for a process: blocks never change, so threads may share what is unpacked."""
+
+    def __init__(self) -> None:
+        self.spans: dict[int, Span] = {}
+        self._blocks: dict[int, Block] = {}
+        self._births: dict[int, bool] = {}
+
+    def indexed_to(self, connection: sa.Connection) -> int:
+        """The revision up to which there are blocks."""
+        newest = connection.execute(_NEWEST_BLOCK).scalar_one()
+        return 0 if newest is None else (newest + 1) * BLOCK
+
+    def matching(
+        self, connection: sa.Connection, marks: Marks, low: int, high: int, newest_first: bool
+    ) -> Iterator[list[int]]:
+        """The revisions in (low, high] whose events have one of these marks, block by block, in order."""
+        if low >= high:
+            return
+        wanted = marks.verdicts()
+        for block_number, block in self._opened(connection, wanted, low, high, newest_first):
+            base = block_number * BLOCK + 1
+            found = [base + offset for offset in block.matching(wanted)]
+            if base <= low or base + BLOCK > high:
+                found = [revision for revision in found if low < revision <= high]
+            if found:
+                yield found[::-1] if newest_first else found
+
+    def _opened(
+        self, connection: sa.Connection, wanted: Callable[[int], bool], low: int, high: int, newest_first: bool
+    ) -> Iterator[tuple[int, Block]]:
+        """The blocks between two revisions that have such a mark."""
+        spans = range(low // SPAN, (high - 1) // SPAN + 1)
+        self.load_spans(connection, spans)
+        for number in reversed(spans) if newest_first else spans:
+            span = self.spans.get(number)
+            if span is not None and not any(map(wanted, span.marks)):
+                continue
+            first = max(number * SPAN_BLOCKS, low // BLOCK)
+            last = min((number + 1) * SPAN_BLOCKS - 1, (high - 1) // BLOCK)
+            found = self.load_blocks(connection, first, last)
+            for at in reversed(range(first, last + 1)) if newest_first else range(first, last + 1):
+                block = found.get(at)
+                if block is not None and any(map(wanted, block.marks)):
+                    yield at, block
+
+    def load_spans(self, connection: sa.Connection, wanted: range) -> None:
+        missing = [number for number in wanted if number not in self.spans]
+        if missing:
+            query = sa.select(blocks.c.number, blocks.c.data).where(
+                blocks.c.level == 1, blocks.c.number >= missing[0], blocks.c.number <= missing[-1]
+            )
+            for number, data in connection.execute(query):
+                self.spans[number] = packing.unpack_span(data)
+
+    def load_blocks(self, connection: sa.Connection, first: int, last: int) -> dict[int, Block]:
+        found = {at: block for at in range(first, last + 1) if (block := self._blocks.get(at)) is not None}
+        if len(found) <= last - first:
+            for number, data in connection.execute(_BLOCKS, {"first": first, "last": last}):
+                if number not in found:
+                    found[number] = self._blocks[number] = packing.unpack_block(data)
+            while len(self._blocks) > BLOCKS_KEPT:
+                self._blocks.pop(next(iter(self._blocks)), None)
+        return found
+
+    def blocks_with(self, connection: sa.Connection, stored: bytes, low: int, high: int) -> tuple[list[int], int]:
+        """The blocks in (low, high] that may hold a correlation or a uid as stored, rising, and the revision up to
+        which there is such an answer."""
+        key = packing.key_of(stored)
+        newest = connection.execute(_NEWEST_SPAN).scalar_one()
+        found = connection.execute(
+            _KEYS, {"bucket": packing.bucket_of(key), "first": low // SPAN, "last": (high - 1) // SPAN}
+        )
+        out = [span * SPAN_BLOCKS + block for span, data in found for block in packing.blocks_with(data, key)]
+        out = [block for block in out if block * BLOCK < high and (block + 1) * BLOCK > low]
+        return out, 0 if newest is None else (newest + 1) * SPAN
+
+    def lived(self, connection: sa.Connection, where: Collection[int], revision: int) -> list[int]:
+        """The streams in `events` that lived in these places at a revision, rising."""
+        living: set[int] = set()
+        since: dict[int, int] = dict.fromkeys(where, 0)
+        for portion in portions(where):
+            for place, counted, data in connection.execute(_newest_censuses(portion, revision)):
+                since[place] = counted
+                living.update(packing.unpack_numbers(data))
+        indexed = min(self.indexed_to(connection), revision)
+        born, ended = self._turned(connection, since, min(since.values(), default=0), indexed)
+        living.update(born)
+        if revision > indexed:
+            after = max(indexed, 0)
+            young = sa.select(streams.c.id).where(streams.c.id > after, streams.c.id <= revision)
+            for portion in portions(where):
+                living.update(connection.execute(young.where(streams.c.place.in_(portion))).scalars())
+            ends = sa.select(events.c.stream).where(
+                events.c.revision > after, events.c.revision <= revision, events.c.action < 0
+            )
+            living.difference_update(connection.execute(ends).scalars())
+        for portion in portions(ended):
+            gone = sa.select(events.c.stream).where(events.c.revision.in_(portion))
+            living.difference_update(connection.execute(gone).scalars())
+        return sorted(living)
+
+    def _turned(
+        self, connection: sa.Connection, since: Mapping[int, int], low: int, high: int
+    ) -> tuple[list[int], list[int]]:
+        """First and last events in these places, each after its own revision."""
+        born: list[int] = []
+        ended: list[int] = []
+        if low >= high:
+            return born, ended
+
+        known: dict[int, bool] = {}
+
+        def turns(mark: int) -> bool:
+            verdict = known.get(mark)
+            if verdict is None:
+                _, action, place = parts_of(mark)
+                verdict = known[mark] = place in since and (action < 0 or self.begins(connection, action))
+            return verdict
+
+        for number, block in self._opened(connection, turns, low, high, False):
+            base = number * BLOCK + 1
+            for at, mark in enumerate(block.marks):
+                if turns(mark):
+                    _, action, place = parts_of(mark)
+                    into, after = (ended if action < 0 else born), since[place]
+                    into += [r for offset in block.offsets(at) if after < (r := base + offset) <= high]
+        return born, ended
+
+    def begins(self, connection: sa.Connection, action: int) -> bool:
+        """Whether an action begins a stream."""
+        if action not in self._births:
+            query = sa.select(actions.c.change).where(actions.c.id == action)
+            self._births[action] = connection.execute(query).scalar_one_or_none() == Change.ADDED
+        return self._births[action]
+
+
+_NEWEST_BLOCK = sa.select(sa.func.max(blocks.c.number)).where(blocks.c.level == 0)
+_NEWEST_SPAN = sa.select(sa.func.max(blocks.c.number)).where(blocks.c.level == 1)
+_BLOCKS = sa.select(blocks.c.number, blocks.c.data).where(
+    blocks.c.level == 0, blocks.c.number >= sa.bindparam("first"), blocks.c.number <= sa.bindparam("last")
+)
+_KEYS = (
+    sa.select(keys.c.span, keys.c.data)
+    .where(keys.c.bucket == sa.bindparam("bucket"))
+    .where(keys.c.span >= sa.bindparam("first"), keys.c.span <= sa.bindparam("last"))
+    .order_by(keys.c.span)
+)
+
+
+def _newest_censuses(where: Sequence[int], revision: int) -> sa.Select[Any]:
+    other = censuses.alias("other")
+    newest = sa.select(sa.func.max(other.c.revision)).where(
+        other.c.place == censuses.c.place, other.c.revision <= revision
+    )
+    return sa.select(censuses).where(
+        censuses.c.place.in_(where), censuses.c.revision == newest.correlate(censuses).scalar_subquery()
+    )
+
+
+class Indexer:
+    """Makes what is due. Belongs to one thread; another server that makes the same makes it equal."""
+
+    def __init__(self) -> None:
+        self._library = Library()
+        self._next = -1
+        self._young: list[Block] = []
+        # Per place, since it was last counted: changes, the span of that count, and how many lived.
+        self._changes: dict[int, int] = {}
+        self._counted: dict[int, tuple[int, int]] = {}
+
+    def make(self, connection: sa.Connection) -> Made:
+        """The rows of the next blocks, or of the span that those before completed; empty when nothing is due.
+
+        They are to be stored before it is asked again: a span's censuses are read from its blocks.
+        """
+        newest = connection.execute(sa.select(head.c.revision)).scalar_one()
+        known = self._library.indexed_to(connection) // BLOCK
+        if self._next != known:
+            self._resume(connection, known)
+        if len(self._young) == SPAN_BLOCKS:
+            return self._span(connection, known // SPAN_BLOCKS - 1)
+        due = min(newest // BLOCK - known, SPAN_BLOCKS - len(self._young))
+        made = [_block(connection, number * BLOCK) for number in range(known, known + due)]
+        self._young += made
+        self._next += due
+        return (
+            [
+                (
+                    blocks,
+                    [
+                        {"level": 0, "number": known + n, "data": packing.pack_block(block)}
+                        for n, block in enumerate(made)
+                    ],
+                )
+            ]
+            if made
+            else []
+        )
+
+    def _resume(self, connection: sa.Connection, known: int) -> None:
+        """Take up where the stored blocks and spans end."""
+        # What was read before may be gone: it is derived, and may be dropped to be made anew.
+        self._next, self._library = known, Library()
+        newest_span = connection.execute(_NEWEST_SPAN).scalar_one()
+        first = 0 if newest_span is None else (newest_span + 1) * SPAN_BLOCKS
+        found = self._library.load_blocks(connection, first, known - 1) if known > first else {}
+        self._young = [found[number] for number in range(first, known)]
+        self._counted, self._changes = {}, {}
+        newest = sa.select(censuses.c.place, sa.func.max(censuses.c.revision)).group_by(censuses.c.place)
+        for place, revision in connection.execute(newest).all():
+            data = connection.execute(
+                sa.select(censuses.c.data).where(censuses.c.place == place, censuses.c.revision == revision)
+            ).scalar_one()
+            self._counted[place] = (revision // SPAN - 1, len(packing.unpack_numbers(data)))
+        self._library.load_spans(connection, range(first // SPAN_BLOCKS))
+        for number, span in self._library.spans.items():
+            self._count(connection, number, span)
+
+    def _count(self, connection: sa.Connection, number: int, span: Span) -> None:
+        """Add a span's births and ends to the changes of their places."""
+        for mark, count in zip(span.marks, span.counts, strict=True):
+            _, action, place = parts_of(mark)
+            if number > self._counted.get(place, (-1, 0))[0] and (
+                action < 0 or self._library.begins(connection, action)
+            ):
+                self._changes[place] = self._changes.get(place, 0) + count
+
+    def _span(self, connection: sa.Connection, number: int) -> Made:
+        """The rows of a span that is complete: itself, its keys, and the censuses that are due."""
+        span = packing.span_of(self._young)
+        self._young = []
+        first = number * SPAN_BLOCKS
+        dealt = packing.buckets_of(_keys(connection, (first + n) * BLOCK) for n in range(SPAN_BLOCKS))
+        self._count(connection, number, span)
+        out: Made = [
+            (keys, [{"bucket": bucket, "span": number, "data": dealt[bucket]} for bucket in range(BUCKETS)]),
+            (blocks, [{"level": 1, "number": number, "data": packing.pack_span(span)}]),
+        ]
+        if due := [place for place in self._changes if self._is_due(place, number)]:
+            out.append((censuses, list(self._censuses(connection, due, number))))
+        return out
+
+    def _is_due(self, place: int, number: int) -> bool:
+        counted, lived = self._counted.get(place, (-1, 0))
+        return self._changes[place] >= max(CENSUS_CHANGES, lived // CENSUS_SHARE) or number - counted >= CENSUS_SPANS
+
+    def _censuses(self, connection: sa.Connection, due: Iterable[int], number: int) -> Iterator[Row]:
+        revision = (number + 1) * SPAN
+        for place in due:
+            lived = self._library.lived(connection, (place,), revision)
+            self._counted[place] = (number, len(lived))
+            del self._changes[place]
+            yield {"place": place, "revision": revision, "data": packing.pack_numbers(lived)}
+
+
+def _block(connection: sa.Connection, after: int) -> Block:
+    """The block after a revision, grouped by the database: a row for each mark instead of one for each event."""
+    offset = events.c.revision - (after + 1)
+    if connection.dialect.name == "postgresql":
+        offsets = sa.func.string_agg(sa.cast(offset, sa.Text), ",")
+    else:
+        offsets = sa.func.group_concat(offset)
+    query = (
+        sa.select(events.c.actor, events.c.action, streams.c.place, offsets)
+        .select_from(events.join(streams, streams.c.id == events.c.stream))
+        .where(events.c.revision > after, events.c.revision <= after + BLOCK)
+        .group_by(events.c.actor, events.c.action, streams.c.place)
+    )
+    return packing.block_of(
+        (mark_of(actor, action, place), map(int, found.split(",")))
+        for actor, action, place, found in connection.execute(query)
+    )
+
+
+def _keys(connection: sa.Connection, after: int) -> set[int]:
+    """The keys of a block: its events' correlations and the uids of the streams born in it."""
+    within = events.c.revision > after, events.c.revision <= after + BLOCK
+    related = sa.select(events.c.correlation).distinct().where(*within, events.c.correlation.is_not(None))
+    born = sa.select(streams.c.uid).where(streams.c.id > after, streams.c.id <= after + BLOCK)
+    found = {
+        packing.key_of(pack(correlation) if isinstance(correlation, str) else correlation)
+        for correlation in connection.execute(related).scalars()
+    }
+    return found | {packing.key_of(uid) for uid in connection.execute(born).scalars()}
+
+
+def numbers_of(
+    connection: sa.Connection, user: str | None, verbs: Sequence[str], resources: Sequence[str], namespace: str | None
+) -> Marks:
+    """The numbers behind the texts of a filter."""
+
+    def numbers(query: sa.Select[Any]) -> frozenset[int]:
+        return frozenset(connection.execute(query).scalars())
+
+    somewhere = None
+    if resources or namespace is not None:
+        somewhere = numbers(placed(resources, namespace))
+    return Marks(
+        None if user is None else numbers(sa.select(actors.c.id).where(actors.c.user == user)),
+        numbers(sa.select(actions.c.id).where(actions.c.verb.in_(verbs))) if verbs else None,
+        somewhere,
+    )
+
+
+def placed(resources: Sequence[str], namespace: str | None) -> sa.Select[Any]:
+    """The numbers of the places of these resources (of any) in this namespace (in any)."""
+    query = sa.select(places.c.id)
+    if resources:
+        query = query.where(places.c.resource.in_(resources))
+    return query if namespace is None else query.where(places.c.namespace == namespace)
