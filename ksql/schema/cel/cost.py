@@ -24,7 +24,12 @@ _PER_PATTERN_CHARACTER = 0.25
 _LOOP_STEP = 3
 
 _CHAIN = r"([A-Za-z_]\w*(?:\.\w+|\[[^\]\[]*\])*)"
-_LOOP = re.compile(_CHAIN + r"\.(all|exists|exists_one|map|filter)\(")
+_LOOPS = (
+    "all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap", "transformMapEntry",
+    "sortBy",
+)  # fmt: skip
+_LOOP = re.compile(_CHAIN + rf"\.({'|'.join(_LOOPS)})\(")
+_VARIABLES = re.compile(r"\s*(\w+)\s*,(?:\s*([A-Za-z_]\w*)\s*,)?")
 _SEARCH = re.compile(_CHAIN + r"\.(matches|find|findAll)\(\s*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")?")
 _WORD = re.compile(r"\w+")
 
@@ -51,12 +56,23 @@ def _cost(text: str, scope: Mapping[str, Node | None]) -> float:
     while (loop := _LOOP.search(text, at)) is not None:
         total += _plain(text[at : loop.start()], scope)
         end = _closing(text, loop.end())
-        variable, _, body = text[loop.end() : end].partition(",")
         target = _resolved(loop[1], scope)
-        inner = {**scope, variable.strip(): _element(target)}
+        inner, body = _inside(text[loop.end() : end], scope, target)
         total += _size(target) * (_cost(body, inner) + _LOOP_STEP)
         at = end + 1
     return total + _plain(text[at:], scope)
+
+
+def _inside(
+    arguments: str, scope: Mapping[str, Node | None], target: Node | None
+) -> tuple[Mapping[str, Node | None], str]:
+    """What a loop's body can name, and the body: over one variable, or over an index and a value."""
+    found = _VARIABLES.match(arguments)
+    if found is None:
+        return scope, arguments
+    value = found[2] or found[1]
+    element = target.values if found[2] and target is not None and target.type == "object" else _element(target)
+    return {**scope, value: element}, arguments[found.end() :]
 
 
 def _plain(text: str, scope: Mapping[str, Node | None]) -> float:

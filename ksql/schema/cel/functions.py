@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from cel_expr_python import cel
 
 from ksql.schema import names, quantities
+from ksql.schema.cel import macros
 from ksql.schema.custom.value_formats import FORMATS
 from ksql.schema.golang.patterns import compiled
 
@@ -353,10 +354,12 @@ _ROWS: Sequence[_Row] = (
     ("validate", True, [FORMAT, T.STRING], _OPTIONAL_TEXTS, _validated),
 )  # fmt: skip
 
-# What the optional values above are asked, where they are maps.
+# What the optional values above are asked, where they are maps; and what makes maps of loops.
 _OPTIONAL_ROWS: Sequence[_Row] = (
     ("hasValue", True, [_OBJECT], T.BOOL, lambda optional: optional["has"]),
     ("value", True, [_OBJECT], T.DYN, _value),
+    (macros.OF_PAIRS, True, [_LIST], T.Map(T.DYN, T.DYN), macros.of_pairs),
+    (macros.OF_ENTRIES, True, [_LIST], T.Map(T.DYN, T.DYN), macros.of_entries),
 )  # fmt: skip
 
 

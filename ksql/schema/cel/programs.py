@@ -16,6 +16,7 @@ from cel_expr_python.ext import ext_optional, ext_strings
 from google.protobuf import descriptor_pool, duration_pb2, timestamp_pb2
 
 from ksql.schema.cel.functions import evaluated, typed
+from ksql.schema.cel.macros import runnable
 from ksql.schema.golang.patterns import PatternError, compiled
 
 # Expressions kept compiled; a cluster with many operators has a few thousand.
@@ -36,6 +37,10 @@ class EvaluationError(ValueError):
     """It came to no value: a missing key, an overflow, too many steps."""
 
 
+# Of the library's own extensions: loops over two variables (1.32), and lists that are sorted, sliced, flattened (1.34).
+_LOOPS_AND_LISTS = cel.NewEnvConfigFromYaml("name: loops\nextensions:\n- name: two-var-comprehensions\n- name: lists\n")
+
+
 def _extensions(functions: list[Any]) -> list[Any]:
     # Ours come last: some share their name with the library's own, which only an extension may.
     return [ext_strings.ExtStrings(), ext_optional.ExtOptional(), cel.CelExtension("kubernetes", functions)]
@@ -54,8 +59,9 @@ def checked(expression: str, pool: Any, variables: Mapping[str, Any], optional_o
         raise CompilationError(f"expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
         environment = cel.NewEnv(
-            descriptor_pool=pool, variables=dict(variables), extensions=_extensions(typed())
-        )
+            config=_LOOPS_AND_LISTS, descriptor_pool=pool, variables=dict(variables),
+            extensions=_extensions(typed()),
+        )  # fmt: skip
         return str(environment.compile(expression).return_type().name())
     except RuntimeError as error:
         raise CompilationError(_go_words(str(error))) from None
@@ -121,10 +127,10 @@ class Program:
         self._optional = optional_old
         try:
             environment = cel.NewEnv(
-                descriptor_pool=descriptor_pool.Default(), variables=variables,
+                config=_LOOPS_AND_LISTS, descriptor_pool=descriptor_pool.Default(), variables=variables,
                 extensions=_extensions(evaluated()),
             )  # fmt: skip
-            self._program = environment.compile(expression)
+            self._program = environment.compile(runnable(expression))
         except RuntimeError as error:
             raise CompilationError(_go_words(str(error))) from None
 

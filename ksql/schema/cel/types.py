@@ -15,6 +15,7 @@ from typing import Any
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, struct_pb2, wrappers_pb2
 
+from ksql.base.documents import canonical
 from ksql.schema.cel.functions import OWN_TYPES, PACKAGE
 from ksql.schema.cel.programs import Duration, Timestamp, Type
 from ksql.schema.custom.structural import Node
@@ -238,6 +239,46 @@ def value_of(node: Node, value: Any) -> Any:
     if node.type == "number" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return _text_value(_text_form(node), value) if isinstance(value, str) and node.type == "string" else value
+
+
+def aligned(node: Node, old: Any, value: Any) -> Any:
+    """What was before, its lists of type set and map in the order that they have now.
+
+    Such lists are equal whatever their order, which the evaluator does not know; so what both have stands in both
+    at the same place, as far as that goes.
+    """
+    if not _has_sets(node) or old is None or value is None:
+        return old
+    if isinstance(old, dict) and isinstance(value, dict):
+        return {key: _aligned_field(node.below(key), item, value.get(key)) for key, item in old.items()}
+    if not isinstance(old, list) or not isinstance(value, list) or node.items is None:
+        return old
+    if node.list_type not in ("set", "map"):
+        return [aligned(node.items, *pair) for pair in zip(old, value, strict=False)] + old[len(value) :]
+    places = {_identity(node, item): index for index, item in enumerate(value)}
+    ordered = sorted(old, key=lambda item: places.get(_identity(node, item), len(value)))
+    found = ((item, places.get(_identity(node, item))) for item in ordered)
+    return [item if at is None else aligned(node.items, item, value[at]) for item, at in found]
+
+
+def _aligned_field(node: Node | None, old: Any, value: Any) -> Any:
+    return old if node is None else aligned(node, old, value)
+
+
+def _identity(node: Node, item: Any) -> bytes:
+    """What an item of a set or a map is known by."""
+    if node.list_type == "map" and isinstance(item, dict):
+        return canonical([item.get(key) for key in node.list_keys])
+    return canonical(item)
+
+
+def _has_sets(node: Node) -> bool:
+    """Whether a list without an order stands at or below a place."""
+    known = node.__dict__.get("_has_sets")
+    if known is None:
+        below = any(_has_sets(inner) for _, inner in node.children())
+        known = node.__dict__["_has_sets"] = below or node.list_type in ("set", "map")
+    return bool(known)
 
 
 def _text_value(form: str, value: str) -> Any:

@@ -169,7 +169,7 @@ class _Asking:
     def _ask_all(self, node: Node, rules: Sequence[Rule], value: Any, path: str, old: Any) -> None:
         has_old = old is not _NONE and old is not None
         given = _seen(node, value)
-        before = _seen(node, old) if has_old else None
+        before = _seen(node, cel_types.aligned(node, old, value)) if has_old else None
         for rule in rules:
             if rule.is_transition and not has_old and not rule.optional_old:
                 continue
