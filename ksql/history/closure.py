@@ -95,6 +95,11 @@ def _lay(out: Graph, state: Mapping[Key, Event], nodes: Sequence[Key]) -> None:
     by_uid = {event.stream.uid: key for key, event in state.items()}
     pods = {key: event.document for key, event in state.items() if key[0] == "pods"}
     services = {key for key in state if key[0] == "services"}
+    makers = {
+        key: lookup(event.document, "spec", "template", "metadata", "labels") or {}
+        for key, event in state.items()
+        if key[0] in _TEMPLATES and not lookup(event.document, "metadata", "ownerReferences")
+    }
     for key, event in state.items():
         document = event.document
         for owner in lookup(document, "metadata", "ownerReferences") or ():
@@ -108,7 +113,7 @@ def _lay(out: Graph, state: Mapping[Key, Event], nodes: Sequence[Key]) -> None:
             if key[0] == "pods":
                 _lay_node(out, key, spec, nodes)
         if key[0] == "services":
-            _lay_service(out, key, document, pods)
+            _lay_service(out, key, document, pods, makers)
         elif key[0] in ("networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy"):
             for pod in _selected(key, lookup(document, "spec", "podSelector", default={}), pods):
                 out.add(pod, key, "which selects it")
@@ -227,7 +232,9 @@ def _lay_node(out: Graph, key: Key, spec: Document, nodes: Iterable[Key]) -> Non
         out.add(key, node, "where it could run")
 
 
-def _lay_service(out: Graph, key: Key, document: Document, pods: Mapping[Key, Document]) -> None:
+def _lay_service(
+    out: Graph, key: Key, document: Document, pods: Mapping[Key, Document], makers: Mapping[Key, Document]
+) -> None:
     for resource in ("endpoints", "endpointslices.discovery.k8s.io"):
         out.add(key, (resource, key[1], key[2]), "its endpoints")
     selector = lookup(document, "spec", "selector")
@@ -236,6 +243,10 @@ def _lay_service(out: Graph, key: Key, document: Document, pods: Mapping[Key, Do
     for pod in _selected(key, {"matchLabels": selector}, pods):
         out.add(key, pod, "which it leads to")
         out.add(pod, key, "which leads to it")
+    # What makes the pods counts although there may be none of them now.
+    for workload, labels in makers.items():
+        if workload[1] == key[1] and selector.items() <= labels.items():
+            out.add(key, workload, "which it leads to")
 
 
 def _selected(key: Key, selector: Any, pods: Mapping[Key, Document]) -> Iterator[Key]:

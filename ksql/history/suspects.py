@@ -33,8 +33,10 @@ DELETIONS_MAX = 5
 SPELL_EVENTS_MAX = 500
 # Half of a change's weight by time is lost in this long; people notice within minutes.
 HALF_LIFE_SECONDS = 900.0
+_OLD = 0.35  # what is left of it after ever so long
 # What is read of the complaints of an object's pods: one per kind of trouble is enough.
 COMPLAINTS_MAX = 20
+NOTES_MAX = 100
 
 # By how many steps away the changed object is.
 _NEARNESS = (1.0, 0.95, 0.85, 0.7, 0.5, 0.35)
@@ -67,7 +69,7 @@ _HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 _POLICY_LIKE = frozenset({
     "resourcequotas", "limitranges", "networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy",
-    "priorityclasses.scheduling.k8s.io", *closure.WEBHOOKS, *closure.POLICIES,
+    *closure.WEBHOOKS, *closure.POLICIES,
 })  # fmt: skip
 # Reports of what is, and what follows from other objects: never the beginning of trouble.
 _ECHOES = frozenset({
@@ -141,13 +143,14 @@ class Detective:
         states = [after, *[await self._state(root, revision) for revision in moments]]
         relations = closure.graph(states)
         _lay_webhooks(relations, root, states)
+        text = "; ".join([*complaints, *_notes([root, *family], after)])
         evidence = Evidence(
-            root, "; ".join(complaints), own[0].time if onset is None else onset.time,
-            await self._chains(onset, [root, *family], then), relations.reached(root), _hints("; ".join(complaints)),
+            root, text, own[0].time if onset is None else onset.time,
+            await self._chains(onset, [root, *family], then), relations.reached(root), _hints(text),
             _asked([root, *family], states),
         )  # fmt: skip
         found = await self._weighed(changes, evidence)
-        return Verdict(evidence.complaint, onset, found[:SUSPECTS_MAX], len(changes), cut)
+        return Verdict("; ".join(complaints), onset, found[:SUSPECTS_MAX], len(changes), cut)
 
     async def _state(self, root: Key, revision: int) -> Sequence[Event]:
         """The objects that may matter, as they were."""
@@ -267,6 +270,18 @@ def _complaints(keys: Sequence[Key], then: Mapping[Key, Event]) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))[:COMPLAINTS_MAX]
 
 
+def _notes(keys: Sequence[Key], after: Sequence[Event]) -> list[str]:
+    """What was noted as a warning of the object and its own: what scheduler, controllers and nodes ran into."""
+    about = {(key[1], key[2]) for key in keys}
+    found: dict[str, None] = {}
+    for event in after:
+        if event.stream.resource in ("events", "events.events.k8s.io") and event.document.get("type") == "Warning":
+            subject = event.document.get("involvedObject") or event.document.get("regarding") or {}
+            if (subject.get("namespace", ""), subject.get("name")) in about:
+                found[str(event.document.get("message") or event.document.get("note") or "")] = None
+    return list(found)[:NOTES_MAX]
+
+
 def _hints(complaint: str) -> frozenset[str]:
     return frozenset(r for pattern, resources in _HINTS if re.search(pattern, complaint) for r in resources)
 
@@ -300,7 +315,7 @@ def weigh(event: Event, previous: Event | None, evidence: Evidence) -> Suspect |
         reasons += [f'"{wanted}" is asked for'] if wanted else []
     distance = evidence.reach[key].distance
     seconds = max((evidence.onset - event.time).total_seconds(), 0.0)
-    score = kind * _NEARNESS[distance] * (0.5 + 0.5 * 0.5 ** (seconds / HALF_LIFE_SECONDS))
+    score = kind * _NEARNESS[distance] * (_OLD + (1 - _OLD) * 0.5 ** (seconds / HALF_LIFE_SECONDS))
     if not is_outside(event.actor):
         score *= _COMPONENT
     if event.revision in evidence.chains:
@@ -345,7 +360,7 @@ def _kind_of_fields(resource: str, changes: Sequence[diff.FieldChange]) -> tuple
     if all(change.path[:1] == ("metadata",) for change in loud):
         # A node's labels say where pods may run; elsewhere labels seldom break anything.
         return (0.7 if resource == "nodes" else 0.15), "its labels or annotations were changed"
-    if all(_RESTARTED in path for path in paths):
+    if all(_is_restart(change) for change in loud):
         return 0.3, "it was restarted"
     if paths == ["spec.replicas"]:
         fewer = (loud[0].new or 0) < (loud[0].old or 0)
@@ -372,6 +387,13 @@ def _wanted(event: Event, previous: Event | None, evidence: Evidence) -> str | N
     if not changed or (not words and resource != "nodes"):
         return None
     return next(iter(sorted(words & changed)), "")
+
+
+def _is_restart(change: diff.FieldChange) -> bool:
+    """Whether all that changed is the note by which people have pods made anew."""
+    if change.path[-1:] == ("annotations",):
+        return _RESTARTED in (change.new or {}) and len(change.new or {}) == 1
+    return change.path[-1:] == (_RESTARTED,)
 
 
 def _is_named(key: Key, evidence: Evidence) -> bool:

@@ -14,6 +14,7 @@ from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.node.images.web import Handler
+from ksql.node.policies import allows
 from ksql.node.responder import Question, Reply
 from ksql.node.shell import Place, Talk
 from ksql.node.surroundings import containers_of
@@ -21,6 +22,7 @@ from ksql.node.variables import domain_name_of, hostname_of
 from ksql.schema.errors import ApiError
 
 _DOMAIN = "svc.cluster.local"
+POLICIES = "networkpolicies.networking.k8s.io"
 # Clients that services keep with their endpoints; the one that asked longest ago is forgotten.
 AFFINITIES_MAX = 10_000
 _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
@@ -156,7 +158,24 @@ class Network:
     # Addresses.
 
     async def _reached(self, host: str, port: int, protocol: str, place: Place) -> list[tuple[Document, int]]:
-        """The pods, and their ports, of which one is to answer."""
+        """The pods, and their ports, of which one is to answer; those that no policy keeps from it."""
+        found = await self._meant(host, port, protocol, place)
+        policies = (await self._client.list(POLICIES)).items if found else ()
+        if not policies:
+            return found
+        labels = {one["metadata"]["name"]: one["metadata"].get("labels") or {}
+                  for one in (await self._client.list("namespaces")).items}  # fmt: skip
+        open_ = [
+            (pod, inner) for pod, inner in found
+            if allows(policies, lambda name: labels.get(name) or {}, place.pod, pod, inner, protocol)
+        ]  # fmt: skip
+        if not open_:
+            # Packets are dropped, not refused: whoever waits for an answer waits in vain.
+            raise TimeoutError(f"dial tcp {host}:{port}: i/o timeout")
+        return open_
+
+    async def _meant(self, host: str, port: int, protocol: str, place: Place) -> list[tuple[Document, int]]:
+        """The pods, and their ports, that an address means."""
         found = await self.addresses(host, place)
         if not found:
             raise OSError(f"dial tcp: lookup {host}: no such host")

@@ -32,6 +32,7 @@ from ksql.node.runtime import (
 from ksql.node.shell import Place
 from ksql.node.surroundings import containers_of
 from ksql.node.timers import Timer, Timers
+from ksql.node.variables import names_configuration
 
 KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace period
 
@@ -141,6 +142,9 @@ class SimulatedRuntime:
         def start() -> None:
             if simulated.is_performed:
                 self.inside.prepare(self._addressed(known), container, begin, fail)
+            elif names_configuration(pod, container):
+                # Nothing of it runs, but what it names must be there for it to start.
+                self.inside.prepare(self._addressed(known), container, lambda place: begin(None), fail)
             else:
                 begin(None)
 

@@ -28,6 +28,18 @@ class ConfigurationError(Exception):
     """A container cannot be started as its pod describes it."""
 
 
+def names_configuration(pod: Document, container: Document) -> bool:
+    """Whether a container cannot start before a ConfigMap or a Secret is there that the pod names."""
+    if container.get("envFrom"):
+        return True
+    sources = [variable.get("valueFrom") or {} for variable in container.get("env") or ()]
+    if any("configMapKeyRef" in source or "secretKeyRef" in source for source in sources):
+        return True
+    mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
+    volumes = [volume for volume in pod["spec"].get("volumes") or () if volume["name"] in mounted]
+    return any("configMap" in volume or "secret" in volume for volume in volumes)
+
+
 async def environment_of(client: Client, pod: Document, container: Document) -> dict[str, str]:
     """Every variable that a container's processes start with."""
     metadata = pod["metadata"]

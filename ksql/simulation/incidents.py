@@ -190,6 +190,56 @@ INCIDENTS: tuple[Incident, ...] = (
         sufferer=SERVICE,
     ),
     Incident(
+        "config-key",
+        "heidi renames a key of the web server's configuration; an hour later it is restarted",
+        patch("heidi", ("configmaps", SHOP, "web-config"), {"data": {"colour": None, "color": "blue"}}),
+        "couldn't find key colour in ConfigMap",
+        (wait(1800), restart("alice")),
+    ),
+    Incident(
+        "config-deleted",
+        "heidi deletes a configuration that seems unused; later the web server is restarted",
+        delete("heidi", ("configmaps", SHOP, "web-config")),
+        'configmap "web-config" not found',
+        (wait(600), restart("alice")),
+    ),
+    Incident(
+        "secret-deleted",
+        "grace deletes the database's password; later the web server is restarted",
+        delete("grace", ("secrets", SHOP, "db-login")),
+        'secret "db-login" not found',
+        (wait(600), restart("alice")),
+    ),
+    Incident(
+        "bad-probe",
+        "bob changes the path of a probe to one that nobody serves",
+        patch("bob", WEB, container(
+            readinessProbe={"exec": None, "httpGet": {"path": "/healthz", "port": 9999}, "periodSeconds": 5},
+        )),
+        "containers with unready status",
+    ),
+    Incident(
+        "dependency-scaled-down",
+        "erin scales the database to nothing, to save money",
+        patch("erin", ("statefulsets.apps", SHOP, "db"), {"spec": {"replicas": 0}}),
+        "containers with unready status",
+    ),
+    Incident(
+        "network-policy",
+        "olga closes the database to everybody",
+        apply("olga", _object("networking.k8s.io/v1", "NetworkPolicy", "db-closed", spec={
+            "podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"],
+        })),
+        "containers with unready status",
+    ),
+    Incident(
+        "account-deleted",
+        "grace deletes the account that the web server runs as; later pods are made anew",
+        delete("grace", ("serviceaccounts", SHOP, "web")),
+        'error looking up service account shop/web: serviceaccount "web" not found',
+        (wait(300), restart("alice")),
+    ),
+    Incident(
         "no-such-priority",
         "olga deletes a priority class that the web server names; then pods are made anew",
         delete("olga", ("priorityclasses.scheduling.k8s.io", "", "shop-critical")),

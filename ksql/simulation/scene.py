@@ -37,9 +37,12 @@ def _reference(kind: str, name: str, key: str) -> Document:
     return {"valueFrom": {f"{kind}KeyRef": {"name": name, "key": key}}}
 
 
+# The web server is ready when the database answers it.
+_READY = {"exec": {"command": ["wget", "-q", "-O", "-", "http://db.shop.svc/"]}, "periodSeconds": 5}
 _WEB_CONTAINER = {
     "name": "web",
-    "image": "example.com/shop/web:1.0",
+    "image": "nginx:1.27",
+    "readinessProbe": _READY,
     "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
     "env": [
         {"name": "COLOUR", **_reference("configMap", "web-config", "colour")},
@@ -47,6 +50,13 @@ _WEB_CONTAINER = {
         {"name": "DB_HOST", "value": "db.shop.svc"},
         {"name": "CACHE", "value": "cache:6379"},
     ],
+}
+
+_DB_CONTAINER = {
+    "name": "db",
+    "image": "nginx:1.27",
+    "resources": {"requests": {"cpu": "100m"}},
+    "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5},
 }
 
 SCENE: tuple[Document, ...] = (
@@ -57,7 +67,9 @@ SCENE: tuple[Document, ...] = (
     _object("v1", "ConfigMap", "web-config", data={"colour": "blue", "motd": "welcome"}),
     _object("v1", "ConfigMap", "prices", data={"tea": "3"}),
     _object("v1", "Secret", "db-login", stringData={"user": "shop", "password": "correct-horse"}),
-    _workload("StatefulSet", "db", 1, _template("db", nodeSelector={"disk": "fast"}), serviceName="db"),
+    _workload("StatefulSet", "db", 1, _template(
+        "db", containers=[_DB_CONTAINER], nodeSelector={"disk": "fast"},
+    ), serviceName="db"),
     _service("db"),
     _workload("Deployment", "cache", 1, _template("cache")),
     _service("cache"),
@@ -93,5 +105,5 @@ LATER: tuple[Act, ...] = (
     delete("heidi", ("configmaps", SHOP, "banner")),
     patch("ivan", ("nodes", "", "node-2"), {"metadata": {"labels": {"rack": "a"}}}),
     wait(2),
-    patch("grace", ("serviceaccounts", SHOP, "web"), {"metadata": {"labels": {"team": "front"}}}),
+    patch("grace", ("serviceaccounts", SHOP, "default"), {"metadata": {"labels": {"team": "front"}}}),
 )
