@@ -77,10 +77,15 @@ class Client(Protocol):
         patch: Any,
         *,
         kind: str = "merge",
+        force: bool = False,
         subresource: str = "",
         cause: int | None = None,
     ) -> Document:
-        """kind: merge, json, strategic."""
+        """kind: merge, json, strategic, apply.
+
+        An apply makes what is not there; the patch is the whole of what this manager wants and names its apiVersion
+        and kind. `ConflictError` with a cause for each field that another manager has, unless `force` takes them over.
+        """
 
     async def delete(
         self,

@@ -35,6 +35,7 @@ _PATCHES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",  # JSON is YAML
 }
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -192,12 +193,13 @@ class HttpClient:
         patch: Any,
         *,
         kind: str = "merge",
+        force: bool = False,
         subresource: str = "",
         cause: int | None = None,
     ) -> Document:
-        place = await self._place(resource)
+        place = await self._place(resource, patch if kind == "apply" and not subresource else None)
         path = place.path(namespace, name, subresource)
-        return await self._write("PATCH", path, patch, cause, _PATCHES[kind])
+        return await self._write("PATCH", path, patch, cause, _PATCHES[kind], force=force)
 
     async def delete(
         self,
@@ -222,12 +224,21 @@ class HttpClient:
         await self._write("DELETE", place.path(namespace, name), options, cause)
 
     async def _write(
-        self, method: str, path: str, body: Any, cause: int | None, media: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        cause: int | None,
+        media: str = "application/json",
+        *,
+        force: bool = False,
     ) -> Document:
         headers = {"Content-Type": media}
         if cause is not None:
             headers["Ksql-Cause"] = str(cause)
         query = {} if method == "DELETE" else {"fieldManager": self._component}
+        if force:
+            query["force"] = "true"
         return _document((await self.request(method, path, query=query, body=body, headers=headers)).content)
 
     async def _place(self, resource: str, document: Document | None = None) -> _Place:

@@ -12,7 +12,8 @@ from ksql.auth.identity import User
 from ksql.base.documents import Document, lookup
 from ksql.client import Client, Connect, Listing, Notice
 from ksql.schema.errors import BadRequestError, NotFoundError
-from ksql.schema.resources import ResourceType
+from ksql.schema.faults import forbidden, invalid
+from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.state.entry import Frame
 from ksql.verbs.pipeline import Pipeline
 from ksql.verbs.request import Options, Request, Result, Selection
@@ -20,6 +21,8 @@ from ksql.verbs.request import Options, Request, Result, Selection
 # An informer is told how far it is although nothing happens to its resource, so that its position never
 # leaves the window.
 _BOOKMARKS = True
+
+_PATCH_OPTIONS = GroupVersionKind("meta.k8s.io", "v1", "PatchOptions")
 
 
 def connect(pipeline: Pipeline) -> Connect:
@@ -119,12 +122,18 @@ class LocalClient:
         patch: Any,
         *,
         kind: str = "merge",
+        force: bool = False,
         subresource: str = "",
         cause: int | None = None,
     ) -> Document:
+        if force and kind != "apply":
+            said = [forbidden("force", "may not be specified for non-apply patch")]
+            raise invalid(_PATCH_OPTIONS, "", said)
+        # What is applied says in which version it speaks.
+        type = self._type_of(resource, patch) if kind == "apply" and not subresource else self._type(resource)
         request = self._request(
-            "patch", self._type(resource), namespace, name, subresource=subresource, body=patch,
-            patch_type=kind, cause=cause,
+            "patch", type, namespace, name, subresource=subresource, body=patch, patch_type=kind, cause=cause,
+            options=Options(field_manager=self._component, force=force),
         )  # fmt: skip
         return await self._perform(request)
 

@@ -111,6 +111,49 @@ async def test_the_three_patches(client: Client) -> None:
     assert strategic["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
 
 
+async def test_an_apply_makes_what_is_not_there_and_takes_over_only_by_force(door: tuple[Connect, Any]) -> None:
+    connect, user = door
+    first, second = connect(user, "first"), connect(user, "second")
+    wanted = {"apiVersion": "v1", "kind": "ConfigMap", **config(colour="blue", size="small")}
+    made = await first.patch("configmaps", "default", "settings", wanted, kind="apply")
+    (manager,) = made["metadata"]["managedFields"]
+    assert (manager["manager"], manager["operation"]) == ("first", "Apply")
+    again = await first.patch("configmaps", "default", "settings", wanted, kind="apply")
+    assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    other = {**wanted, "data": {"colour": "red"}}
+    with pytest.raises(ConflictError) as caught:
+        await second.patch("configmaps", "default", "settings", other, kind="apply")
+    assert [cause.field for cause in caught.value.causes] == [".data.colour"]
+    taken = await second.patch("configmaps", "default", "settings", other, kind="apply", force=True)
+    assert taken["data"] == {"colour": "red", "size": "small"}
+    # What a manager says no more is gone, unless another has it too.
+    fewer = {**wanted, "data": {}}
+    left = await first.patch("configmaps", "default", "settings", fewer, kind="apply")
+    assert left["data"] == {"colour": "red"}
+    for made_by in (first, second):
+        if close := getattr(made_by, "aclose", None):
+            await close()
+
+
+async def test_an_apply_reaches_scale_and_status_and_force_is_for_applies_alone(client: Client) -> None:
+    await client.create("deployments.apps", deployment())
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 7}}
+    scaled = await client.patch(
+        "deployments.apps", "default", "web", scale, kind="apply", subresource="scale", force=True
+    )
+    assert scaled["spec"]["replicas"] == 7
+    status = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "status": {"replicas": 3}
+    }  # fmt: skip
+    told = await client.patch(
+        "deployments.apps", "default", "web", status, kind="apply", subresource="status", force=True
+    )
+    assert (told["status"]["replicas"], told["spec"]["replicas"]) == (3, 7)
+    with pytest.raises(InvalidError) as caught:
+        await client.patch("deployments.apps", "default", "web", {"spec": {"replicas": 1}}, force=True)
+    assert [cause.field for cause in caught.value.causes] == ["force"]
+
+
 async def test_subresources_are_doors_of_their_own(client: Client) -> None:
     await client.create("deployments.apps", deployment())
     status = {"status": {"replicas": 2}, "spec": {"replicas": 9}}
