@@ -25,7 +25,8 @@ _DOMAIN = "svc.cluster.local"
 POLICIES = "networkpolicies.networking.k8s.io"
 # Clients that services keep with their endpoints; the one that asked longest ago is forgotten.
 AFFINITIES_MAX = 10_000
-_LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
+_LOOPBACK = "127.0.0.1"
+_LOCAL = (_LOOPBACK, "localhost", "::1", "0.0.0.0")
 # How often a name may lead to another name.
 _ALIASES_MAX = 8
 
@@ -87,7 +88,9 @@ class Network:
     async def addresses(self, name: str, place: Place) -> list[str]:
         """The addresses of a name as the pod sees it; none when there is no such name."""
         for _ in range(_ALIASES_MAX):
-            if name in _LOCAL or name == hostname_of(place.pod):
+            if name in _LOCAL:
+                return [_LOOPBACK]
+            if name == hostname_of(place.pod):
                 return [_address_of(place.pod)]
             if _is_address(name):
                 return [name]
@@ -180,6 +183,8 @@ class Network:
         if not found:
             raise OSError(f"dial tcp: lookup {host}: no such host")
         address = found[0]
+        if address == _LOOPBACK:
+            return list(self._around(place.pod, port, protocol))
         if pods := self._pods.at(address):
             direct = [(pod, port) for pod in pods]
             if self._pods.node_of(address) is None:
@@ -191,6 +196,13 @@ class Network:
         if (node := self._pods.node_of(address)) is not None:
             return [*direct, *self._by_host_port(node, address, port, protocol)]
         raise OSError(f"dial tcp {address}:{port}: connect: no route to host")
+
+    def _around(self, pod: Document, port: int, protocol: str) -> Iterator[tuple[Document, int]]:
+        """Who is to answer a pod that asks itself: on its node's network all that is there answers."""
+        address = _address_of(pod)
+        yield from ((one, port) for one in self._pods.at(address))
+        if (node := self._pods.node_of(address)) is not None:
+            yield from self._by_host_port(node, _LOOPBACK, port, protocol)
 
     def _by_host_port(self, node: str, address: str, port: int, protocol: str) -> Iterator[tuple[Document, int]]:
         for pod in self._pods.named(""):
