@@ -62,7 +62,15 @@ def name_of(revision: Document) -> str:
 
 def patch_of(workload: Document) -> Document:
     """What a revision keeps: the patch that puts this template back, whole."""
-    return {"spec": {"template": {**workload["spec"]["template"], "$patch": "replace"}}}
+    # In the order of its keys, as upstream writes it: clients compare its very bytes with a patch of their own.
+    ordered: Document = _ordered({"spec": {"template": {**workload["spec"]["template"], "$patch": "replace"}}})
+    return ordered
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    return [_ordered(one) for one in value] if isinstance(value, list) else value
 
 
 def template_of(revision: Document) -> Document:

@@ -12,8 +12,10 @@ from typing import Any
 
 from ksql.node import archives
 from ksql.node.archives import pieces
+from ksql.node.arithmetic import SumError, computed
 from ksql.node.files import Node
 from ksql.node.images.programs import PROGRAMS
+from ksql.node.scripts import SUM, ScriptError
 from ksql.node.shell import SHELLS, Command, ExitError, Run, Shell, inside
 from ksql.node.variables import domain_name_of
 
@@ -197,10 +199,41 @@ def _compared(left: str, relation: str, right: str) -> bool:
 
 
 async def _bracket(run: Run, arguments: list[str]) -> int:
-    if not arguments or arguments[-1] != "]":
-        await run.error("[: missing ]")
+    end = "]" * len(run.called)
+    if not arguments or arguments[-1] != end:
+        await run.error(f"{run.called}: missing {end}")
         return 2
     return await _test(run, arguments[:-1])
+
+
+async def _sum(run: Run, arguments: list[str]) -> int:
+    """$((…)): what cannot be computed ends the script, as in a shell."""
+    if await _computed(run, " ".join(arguments), "sh"):
+        raise ScriptError("arithmetic syntax error")
+    return 0
+
+
+async def _expr(run: Run, arguments: list[str]) -> int:
+    """`expr A + B`: 1 when the outcome is nothing or zero."""
+    text = " ".join(arguments)
+    if "=" in arguments:
+        left, _, right = text.partition(" = ")
+        await run.say(f"{int(left == right)}\n")
+        return int(left != right)
+    code = await _computed(run, text, "expr")
+    return code or int(computed(text, {}) == 0)
+
+
+async def _computed(run: Run, text: str, name: str) -> int:
+    given = run.place.environment
+    if "RANDOM" in text:
+        given = {**given, "RANDOM": str(run.place.clock.random.randrange(32_768))}
+    try:
+        await run.say(f"{computed(text, given)}\n")
+    except SumError as error:
+        await run.error(f"{name}: {error}")
+        return 2
+    return 0
 
 
 async def _mkdir(run: Run, arguments: list[str]) -> int:
@@ -431,7 +464,8 @@ async def conversation(shell: Shell, run: Run, prompt: str = "", foreground: For
 
 
 COMMANDS: Mapping[str, Command] = {
-    "[": _bracket, "cat": _cat, "cd": _cd, "cp": _cp, "date": _date, "echo": _echo, "env": _env, "exit": _exit,
+    "[": _bracket, "[[": _bracket, SUM: _sum, "expr": _expr,
+    "cat": _cat, "cd": _cd, "cp": _cp, "date": _date, "echo": _echo, "env": _env, "exit": _exit,
     "export": _export, "false": _false, "grep": _grep, "head": _head, "hostname": _hostname, "id": _id, "ls": _ls,
     "mkdir": _mkdir, "mv": _mv, "printenv": _env, "printf": _printf, "ps": _ps, "pwd": _pwd, "read": _read,
     "rm": _rm, "seq": _seq, "sleep": _sleep, "tail": _tail, "tar": archives.tar, "test": _test, "touch": _touch,

@@ -38,8 +38,8 @@ from ksql.node.replies import replies
 from ksql.node.responder import Question, Reply
 from ksql.node.shell import Input, Place, Talk, inside
 from ksql.node.surroundings import containers_of, identity_of, show_limits, tree_of
-from ksql.node.variables import ConfigurationError, environment_of, filled
-from ksql.node.volumes import Disks, Volumes
+from ksql.node.variables import ConfigurationError, check, environment_of, filled
+from ksql.node.volumes import Disks, Volumes, check_mounts
 
 KILLED = 137  # 128 + SIGKILL: what a process shows whose container ended around it
 # Containers whose insides are kept at once; the one that nobody looked into longest is made anew.
@@ -53,7 +53,7 @@ LINE_BYTES_MAX = 16 * 1024
 # A pod as last seen, by its uid.
 Seen = Callable[[str], Document | None]
 # Told where a container's process will run, or why it cannot: a reason (empty: its volumes) and a message.
-Prepared = Callable[[Place], None]
+Prepared = Callable[[Place | None], None]
 Failed = Callable[[str, str], None]
 
 
@@ -91,19 +91,28 @@ class Inside:
         """The container runs already."""
         self._over[uid, container] = asyncio.Event()
 
-    def prepare(self, pod: Document, container: Document, then: Prepared, fail: Failed) -> None:
-        """Have ready what a container's process finds around it; one of the two is called."""
-        self._tasks.start(f"surroundings of {container['name']}", self._prepare(pod, container, then, fail))
+    def prepare(self, pod: Document, container: Document, performs: bool, then: Prepared, fail: Failed) -> None:
+        """Have ready what a container's process finds around it, or see that it could be; one of the two is called."""
+        work = self._prepare(pod, container, performs, then, fail)
+        self._tasks.start(f"surroundings of {container['name']}", work)
 
-    async def _prepare(self, pod: Document, container: Document, then: Prepared, fail: Failed) -> None:
-        now = self._clock.now()
+    async def _prepare(
+        self, pod: Document, container: Document, performs: bool, then: Prepared, fail: Failed
+    ) -> None:
+        volumes, place = self._volumes_of(pod), None
         try:
-            await self._volumes_of(pod).prepare(now)
+            await (volumes.prepare(self._clock.now()) if performs else volumes.check())
         except ConfigurationError as error:
             fail("", str(error))
             return
         try:
-            place = await self._fresh(pod, container)
+            if performs:
+                place = await self._fresh(pod, container)
+            else:
+                await check(self._client, pod, container)
+                if any(mount.get("subPathExpr") for mount in container.get("volumeMounts") or ()):
+                    # Its paths are filled in from its variables.
+                    check_mounts(container, await environment_of(self._client, pod, container))
         except ConfigurationError as error:
             fail("CreateContainerConfigError", str(error))
             return

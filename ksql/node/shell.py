@@ -235,6 +235,8 @@ class Shell:
     async def _expanded(self, word: str, err: Sink) -> list[str]:
         """A raw word as the words it stands for, what it names in $(…) having been run."""
         variables = {**self._place.environment, "?": str(self.code), "$": "1", "#": "0"}
+        if "RANDOM" in word:
+            variables["RANDOM"] = str(self._place.clock.random.randrange(32_768))
         pieces = []
         for number, (text, is_command) in enumerate(substitutions(word)):
             if not is_command:

@@ -32,7 +32,7 @@ from ksql.node.runtime import (
 from ksql.node.shell import Place
 from ksql.node.surroundings import containers_of
 from ksql.node.timers import Timer, Timers
-from ksql.node.variables import names_configuration
+from ksql.node.variables import names_others
 
 KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace period
 
@@ -140,11 +140,10 @@ class SimulatedRuntime:
                 self._tell(known, StartFailed(name, reason, message))
 
         def start() -> None:
-            if simulated.is_performed:
-                self.inside.prepare(self._addressed(known), container, begin, fail)
-            elif names_configuration(pod, container):
-                # Nothing of it runs, but what it names must be there for it to start.
-                self.inside.prepare(self._addressed(known), container, lambda place: begin(None), fail)
+            # Of one that is not performed nothing runs, but what it names must be there for it to start.
+            performs = simulated.is_performed
+            if performs or names_others(known.document, container):
+                self.inside.prepare(self._addressed(known), container, performs, begin, fail)
             else:
                 begin(None)
 
@@ -180,14 +179,14 @@ class SimulatedRuntime:
         spec = next(one for one in containers_of(pod.document) if one["name"] == name)
         uid, attempt = pod.document["metadata"]["uid"], container.exits
 
-        def begin(place: Place) -> None:
+        def begin(place: Place | None) -> None:
             if container.running and self._pods.get(uid) is pod:
                 self.inside.began(uid, name, attempt, place, since)
 
         def fail(reason: str, message: str) -> None:
             self._tell(pod, Complaint("FailedToAdopt", message))
 
-        self.inside.prepare(self._addressed(pod), spec, begin, fail)
+        self.inside.prepare(self._addressed(pod), spec, True, begin, fail)
 
     def _seen(self, uid: str) -> Document | None:
         """A pod as last seen, with the addresses that it has."""

@@ -28,18 +28,6 @@ class ConfigurationError(Exception):
     """A container cannot be started as its pod describes it."""
 
 
-def names_configuration(pod: Document, container: Document) -> bool:
-    """Whether a container cannot start before a ConfigMap or a Secret is there that the pod names."""
-    if container.get("envFrom"):
-        return True
-    sources = [variable.get("valueFrom") or {} for variable in container.get("env") or ()]
-    if any("configMapKeyRef" in source or "secretKeyRef" in source for source in sources):
-        return True
-    mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
-    volumes = [volume for volume in pod["spec"].get("volumes") or () if volume["name"] in mounted]
-    return any("configMap" in volume or "secret" in volume for volume in volumes)
-
-
 async def environment_of(client: Client, pod: Document, container: Document) -> dict[str, str]:
     """Every variable that a container's processes start with."""
     metadata = pod["metadata"]
@@ -59,6 +47,32 @@ async def environment_of(client: Client, pod: Document, container: Document) -> 
         if text is not None:
             found[variable["name"]] = text
     return found
+
+
+def names_others(pod: Document, container: Document) -> bool:
+    """Whether a container needs what its pod does not hold itself: ConfigMaps, Secrets, and keys of theirs."""
+    if container.get("envFrom") or any(mount.get("subPathExpr") for mount in container.get("volumeMounts") or ()):
+        return True
+    sources = [variable.get("valueFrom") or {} for variable in container.get("env") or ()]
+    if any(f"{kind}KeyRef" in source for source in sources for kind in SOURCES):
+        return True
+    return any(
+        kind in source
+        for volume in pod["spec"].get("volumes") or ()
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ()))
+        for kind in SOURCES
+    )
+
+
+async def check(client: Client, pod: Document, container: Document) -> None:
+    """`ConfigurationError` for the first variable that cannot be had."""
+    for source in container.get("envFrom") or ():
+        for kind in SOURCES:
+            if reference := source.get(f"{kind}Ref"):
+                await data_of(client, pod["metadata"]["namespace"], kind, reference)
+    for variable in container.get("env") or ():
+        if source := variable.get("valueFrom"):
+            await _value(client, pod, container, source)
 
 
 def hostname_of(pod: Document) -> str:

@@ -78,8 +78,18 @@ class Volumes:
             try:
                 self._files[name] = await self._made(volume, now)
             except ConfigurationError as error:
-                raise ConfigurationError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from None
+                raise _unmountable(name, error) from None
         self._looked = self._looked or now
+
+    async def check(self) -> None:
+        """`ConfigurationError` names the first of those that show objects that cannot be had."""
+        for volume in self._pod["spec"].get("volumes") or ():
+            sources = (volume, *((volume.get("projected") or {}).get("sources") or ()))
+            for source in (one for one in sources if any(kind in one for kind in SOURCES)):
+                try:
+                    await self._content(source, 0)
+                except ConfigurationError as error:
+                    raise _unmountable(volume["name"], error) from None
 
     async def refresh(self, pod: Document, now: datetime) -> None:
         """Write what has changed in the objects they show, if that was not looked at lately."""
@@ -200,6 +210,16 @@ class Volumes:
             # A cluster that issues no tokens still runs pods; who reads the file finds it empty.
             return b""
         return str(answer["status"]["token"]).encode()
+
+
+def check_mounts(container: Document, environment: dict[str, str]) -> None:
+    """`ConfigurationError` for a mount whose path in its volume is none."""
+    for mount in container.get("volumeMounts") or ():
+        _inner(mount, environment)
+
+
+def _unmountable(name: str, error: ConfigurationError) -> ConfigurationError:
+    return ConfigurationError(f'MountVolume.SetUp failed for volume "{name}" : {error}')
 
 
 def _check(files: Files, path: str, type: str, now: datetime) -> None:

@@ -126,6 +126,26 @@ def test_a_volume_that_cannot_be_had_keeps_the_pod_from_starting():
     told(story)
 
 
+@pytest.mark.parametrize(
+    ("more", "reason", "note"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "later"}}]}, "CreateContainerConfigError", "Failed"),
+        ({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}, "ContainerCreating", "FailedMount"),
+    ],
+)
+def test_a_container_that_is_not_performed_waits_as_well(more, reason, note):
+    async def story(cluster):
+        volumes = [{"name": "v", "configMap": {"name": "later"}}] if "volumeMounts" in more else []
+        one = {"name": "c", "image": "example.com/web:1", **more}
+        await cluster.create_pod(containers=[one], volumes=volumes)
+        await cluster.until(lambda: note in cluster.notes())
+        assert cluster.container()["state"]["waiting"]["reason"] == reason
+        await object_of(cluster, "ConfigMap", "later", data={"a": "1"})
+        await cluster.until(lambda: cluster.container().get("ready"))
+
+    told(story)
+
+
 def test_containers_of_a_pod_share_what_they_mount_and_init_containers_come_first():
     async def story(cluster):
         mounts = [{"name": "d", "mountPath": "/data"}]

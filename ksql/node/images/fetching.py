@@ -13,6 +13,7 @@ _REDIRECTS_MAX = 10
 _VALUED = (
     "--connect-timeout", "--max-time", "-m", "--retry", "-T", "-t", "-H", "--header", "-X", "--request", "-d", "--data",
     "-o", "-O", "-w", "--interface", "--resolve", "-A", "--retry-delay",
+    "--post-data",
 )  # fmt: skip
 
 
@@ -53,7 +54,8 @@ async def wget(run: Run, arguments: list[str]) -> int:
         return 1
     try:
         url = urls[0] if "://" in urls[0] else f"http://{urls[0]}"
-        reply = await _fetched(run, "GET", url, [], b"", True)
+        body = given.get("--post-data", [""])[-1]
+        reply = await _fetched(run, "POST" if body else "GET", url, [], body.encode(), True)
     except OSError as error:
         await run.error(f"wget: can't connect to remote host: {error}")
         return 1

@@ -94,6 +94,32 @@ async def grpc_health_checking(run: Run, arguments: list[str]) -> int:
     return await serve(run, {port: check, http_port: make})
 
 
+async def nettest(run: Run, arguments: list[str]) -> int:
+    """One that counts who writes to it, and tells."""
+    place, received = run.place, dict[str, int]()
+
+    async def answer(question: Question) -> Reply:
+        path = urlsplit(question.path).path
+        if path == "/write":
+            try:
+                source = str(json.loads(question.body)["Source"])
+            except (ValueError, KeyError, TypeError) as error:
+                return Reply(400, f"error decoding request: {error}\n".encode())
+            received[source] = received.get(source, 0) + 1
+            return Reply(200, json.dumps({"Hostname": place.environment["HOSTNAME"]}).encode(), "application/json")
+        if path == "/read":
+            state = {
+                "Hostname": place.environment["HOSTNAME"], "Sent": {}, "Received": received, "Errors": [], "Log": [],
+                "StillContactingPeers": False,
+            }  # fmt: skip
+            return Reply(200, json.dumps(state).encode(), "application/json")
+        if path == "/status":
+            return Reply(200, b"pass")
+        return Reply(404, b"404 page not found\n")
+
+    return await serve(run, {port_of(arguments, "port", 8080): answer})
+
+
 async def guestbook(run: Run, arguments: list[str]) -> int:
     """A store of words, its replicas that are told of each, and a front that asks them."""
     given = options_of(arguments)
