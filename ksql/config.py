@@ -39,6 +39,7 @@ from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.late import Late
 from ksql.serve.listen import Listener
+from ksql.serve.ports import advertised
 from ksql.serve.webhooks import Webhooks
 from ksql.settings import Settings
 from ksql.state.objects import Objects
@@ -100,7 +101,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         await listener.start()
         stack.push_async_callback(listener.aclose)
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
-        await bootstrap.bootstrap(pipeline, target_port=listener.port)
+        where = advertised(settings.address[0])
+        await bootstrap.bootstrap(pipeline, target_port=listener.port, address=where)
         for keeper in (
             flowkeeping.keeper(pipeline, clock), aggregationkeeping.keeper(pipeline, clock, aggregator, keys)
         ):  # fmt: skip

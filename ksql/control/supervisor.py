@@ -33,6 +33,7 @@ from ksql.control.metrics import Metrics
 from ksql.control.mirroring import EndpointsMirror
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
+from ksql.control.quotas import Quotas
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.rootca import RootCertificates
 from ksql.control.scheduling.profiles import Configuration
@@ -148,6 +149,7 @@ class Controllers:
             jobs.controller,
             jobs.orphans,
             FinishedJobs(kit).controller,
+            Quotas(kit).controller,
             CronJobs(kit).controller,
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,

@@ -10,7 +10,7 @@ would have ended, files that somebody else wrote into it are gone.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
 from ksql.node.images.catalogue import image_of, words_of
 from ksql.node.lifecycle import LIVES, given_for
-from ksql.node.output import Line
 from ksql.node.performance import Performance, Sink, StageClock
 from ksql.node.processes import is_known, is_understood, listens, run
 from ksql.node.shell import Input, Place, Talk
@@ -148,7 +147,7 @@ class Acting:
             self._ended(*key, performance.code())
 
 
-def last_words(place: Place, lines: Sequence[Line], code: int) -> str:
+def last_words(place: Place, performance: Performance, code: int) -> str:
     """A container's message of its end: its file's, or the end of its output when it failed and asked for that."""
     path = place.container.get("terminationMessagePath") or TERMINATION_LOG
     try:
@@ -156,6 +155,7 @@ def last_words(place: Place, lines: Sequence[Line], code: int) -> str:
     except OSError:
         said = b""
     if not said and code and place.container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-        text = "".join(f"{line.text}\n" for line in list(lines)[-MESSAGE_LINES_MAX:])
+        lines = [line.text for line in list(performance.lines)[-MESSAGE_LINES_MAX:]]
+        text = "\n".join(lines) + ("" if performance.is_open or not lines else "\n")
         said = text.encode()[-MESSAGE_LOG_BYTES_MAX:]
     return said[:MESSAGE_BYTES_MAX].decode(errors="replace")

@@ -137,7 +137,7 @@ class Inside:
         """It has ended: so does all that was done inside → its last words."""
         act, message = self.acting.end((uid, container)), ""
         if act is not None:
-            message = last_words(act.place, act.performance.lines, code)
+            message = last_words(act.place, act.performance, code)
             self._shelve((uid, container, act.attempt), act.performance)
         if lives := self._lives.get((uid, container)):
             lives[-1] = replace(lives[-1], ended=self._clock.now(), exit_code=code)

@@ -83,6 +83,8 @@ class Performance:
         self._stage = StageClock(clock, began)
         self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
         self.dropped = 0
+        # Whether its last line was never ended.
+        self.is_open = False
         self._rest = {"stdout": b"", "stderr": b""}
         self._task = asyncio.get_running_loop().create_task(self._perform(start), name="performance")
         self._has_begun = False
@@ -94,6 +96,7 @@ class Performance:
         for stream, rest in self._rest.items():
             if rest:
                 self._say(stream, rest)
+                self.is_open = True
         return code
 
     @property

@@ -6,6 +6,7 @@ into, which process listens on a port.
 
 import contextlib
 import errno
+import ipaddress
 import socket
 from pathlib import Path
 
@@ -17,6 +18,30 @@ _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
 class BindError(OSError):
     """The address cannot be listened on; the message says why and, where it is known, who has it."""
+
+
+# An address that stands for "elsewhere" (TEST-NET-1): nothing is sent to it, the kernel only says by which of
+# its own addresses it would go there.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+def advertised(host: str) -> str:
+    """The address by which others would find a server that listens on `host`; empty when there is none.
+
+    A loopback or unspecified address tells nobody anything: the machine's own stands for it, as with
+    kube-apiserver.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if not (address.is_loopback or address.is_unspecified):
+        return host
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.connect(_ELSEWHERE)
+        own = str(found.getsockname()[0])
+        return "" if ipaddress.ip_address(own).is_loopback else own
+    return ""
 
 
 def bound(host: str, port: int) -> socket.socket:

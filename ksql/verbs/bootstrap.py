@@ -38,14 +38,17 @@ _RANGES = ("networking.k8s.io", "v1", "servicecidrs")
 SERVICE_PORT = 443
 
 
-async def bootstrap(pipeline: Pipeline, *, target_port: int = 6443) -> None:
-    """Write what is missing. `target_port` is where the API server listens."""
+async def bootstrap(pipeline: Pipeline, *, target_port: int = 6443, address: str = "") -> None:
+    """Write what is missing. `target_port` is where the API server listens, `address` where pods would find it."""
     for name in NAMESPACES:
         await ensure(pipeline, "namespaces", {"metadata": {"name": name}})
     for name, value, description in _PRIORITY_CLASSES:
         document = {"metadata": {"name": name}, "value": value, "description": description}
         await ensure(pipeline, "priorityclasses.scheduling.k8s.io", document)
     await ensure(pipeline, "services", _kubernetes_service(pipeline, target_port))
+    if address:
+        for resource, document in _kubernetes_endpoints(target_port, address):
+            await _keep(pipeline, resource, document)
     if pipeline.catalogue.find(*_RANGES) is not None:
         await _ensure_service_range(pipeline)
 
@@ -86,6 +89,38 @@ def _kubernetes_service(pipeline: Pipeline, target_port: int) -> Document:
             "ports": [{"name": "https", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": target_port}],
         },
     }
+
+
+def _kubernetes_endpoints(port: int, address: str) -> list[tuple[str, Document]]:
+    """Where the service leads, in both of its forms: it has no selector, and the mirror leaves these alone."""
+    metadata = {"name": "kubernetes", "namespace": "default"}
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    return [
+        ("endpoints", {
+            "metadata": {**metadata, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+        }),
+        ("endpointslices.discovery.k8s.io", {
+            "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv6" if ":" in address else "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+            "ports": ports,
+        }),
+    ]  # fmt: skip
+
+
+async def _keep(pipeline: Pipeline, resource: str, document: Document) -> None:
+    """Create an object, or bring it back to what it must say; nothing is written when it says so."""
+    await ensure(pipeline, resource, document)
+    type, metadata = pipeline.catalogue.by_key(resource), document["metadata"]
+    current = pipeline.objects.document(type.key, metadata["namespace"], metadata["name"])
+    if current is None or all(current.get(key) == value for key, value in document.items() if key != "metadata"):
+        return
+    body = {**current, **document, "metadata": {**current["metadata"], "labels": metadata["labels"]}}
+    request = Request(
+        APISERVER, "update", type, metadata["namespace"], metadata["name"], body=body, user_agent=APISERVER_AGENT
+    )
+    await pipeline.perform(request)
 
 
 async def ensure(pipeline: Pipeline, resource: str, document: Document) -> None:

@@ -239,6 +239,7 @@ def test_what_is_read_only_cannot_be_written():
         ("echo done > /last", {"terminationMessagePath": "/last"}, "done\n"),
         ("echo lost; exit 1", {}, None),
         ("echo out; exit 1", {"terminationMessagePolicy": "FallbackToLogsOnError"}, "out\n"),
+        ("echo -n out; /bin/false", {"terminationMessagePolicy": "FallbackToLogsOnError"}, "out"),
         ("echo out; exit 0", {"terminationMessagePolicy": "FallbackToLogsOnError"}, None),
     ],
 )
