@@ -85,7 +85,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         webhooks = Webhooks(objects, clock)
         stack.push_async_callback(webhooks.aclose)
         pipeline = Pipeline(
-            log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks
+            log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks,
+            caller=webhooks,
         )
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))

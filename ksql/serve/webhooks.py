@@ -5,6 +5,7 @@ for. Nothing is tried twice: whoever needed the answer is refused and may try ag
 time and size, so that a webhook can delay a request but not hold the server.
 """
 
+import asyncio
 import base64
 import binascii
 import ssl
@@ -19,6 +20,7 @@ from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import ApiError
 from ksql.serve.destinations import Backend, backend_of
 from ksql.state.objects import Objects
+from ksql.verbs.guards.webhooks import CallFailure
 
 if TYPE_CHECKING:
     import httpx
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 30.0
 # An answer holds as many objects as the question, which may be a whole list.
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
+# The answer to a review holds at most a patch of one object.
+REVIEW_BYTES_MAX = 16 * 1024 * 1024
 # Clients kept open, one for each authority that webhooks are trusted by.
 CLIENTS_MAX = 64
 USER_AGENT = "kube-apiserver-admission"
 
 
-class CallError(Exception):
+class CallError(CallFailure):
     """The webhook did not answer, or not with success; the message is the reason."""
 
 
@@ -59,13 +63,16 @@ class Webhooks:
         version, uid = custom_conversion.review_version(custom), new_uid(self._clock)
         question = custom_conversion.review(version, uid, documents, api_version)
         try:
-            answer = await self.call(custom.conversion["webhook"]["clientConfig"], question, TIMEOUT_SECONDS)
+            config = custom.conversion["webhook"]["clientConfig"]
+            answer = await self.call(config, question, TIMEOUT_SECONDS, ANSWER_BYTES_MAX)
         except CallError as error:
             raise custom_conversion.failed(documents[0], str(error)) from None
         return custom_conversion.answered(answer, version, uid, documents, api_version)
 
-    async def call(self, config: Document, question: Document, seconds: float) -> object:
-        """What the webhook answers; `CallError` when it does not."""
+    async def call(
+        self, config: Document, question: Document, seconds: float, bytes_max: int = REVIEW_BYTES_MAX
+    ) -> object:
+        """What the webhook answers, within `seconds` from first to last byte; `CallError` when it does not."""
         # Few servers ever call one, and the import takes a tenth of a start.
         import httpx
 
@@ -80,16 +87,16 @@ class Webhooks:
         if server:
             headers["host"] = server
         try:
-            async with client.stream(
+            async with asyncio.timeout(seconds), client.stream(
                 "POST", url, params={"timeout": f"{seconds:g}s"}, content=encode(question), headers=headers,
                 timeout=seconds, extensions={"sni_hostname": host},
             ) as response:  # fmt: skip
                 data = bytearray()
                 async for piece in response.aiter_bytes():
                     data += piece
-                    if len(data) > ANSWER_BYTES_MAX:
-                        raise CallError(f'Post "{shown}": the answer is larger than {ANSWER_BYTES_MAX} bytes')
-        except httpx.TimeoutException:
+                    if len(data) > bytes_max:
+                        raise CallError(f'Post "{shown}": the answer is larger than {bytes_max} bytes')
+        except (httpx.TimeoutException, TimeoutError):
             raise CallError(f'Post "{shown}": context deadline exceeded') from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise CallError(f'Post "{shown}": {_reason(error)}') from None

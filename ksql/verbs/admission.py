@@ -59,10 +59,6 @@ INITIAL_STATUS: Mapping[str, Document] = {
 # enforced, or a definition that nothing serves, must not look as if it were.
 _KEPT_ONLY: Mapping[str, str] = {
     "apiservices.apiregistration.k8s.io": "pass requests on to other API servers",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io": "call admission webhooks",
-    "validatingadmissionpolicies.admissionregistration.k8s.io": "evaluate admission policies",
-    "validatingadmissionpolicybindings.admissionregistration.k8s.io": "evaluate admission policies",
     "roles.rbac.authorization.k8s.io": "grant by roles",
     "rolebindings.rbac.authorization.k8s.io": "grant by roles",
     "clusterroles.rbac.authorization.k8s.io": "grant by roles",

@@ -15,10 +15,13 @@ from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import Cause, InternalError, MethodNotAllowedError
 from ksql.schema.managed.applying import Domain
 from ksql.schema.metadata import validate_metadata
+from ksql.schema.resources import ResourceType
 from ksql.verbs import managing, refusals, shaping, subresources
 from ksql.verbs.admission import check_namespace
 from ksql.verbs.conversion import Table, UnpreparedError
 from ksql.verbs.decider import Author, Outcome, with_metadata
+from ksql.verbs.guards import forms
+from ksql.verbs.guards.review import Form
 from ksql.verbs.request import Request
 from ksql.verbs.view import Current, View
 from ksql.verbs.writes import Apply, Change, Create, Ground, Plan, check_name
@@ -86,13 +89,26 @@ class CustomCreate(Create):
     def __init__(self, request: Request, ground: Ground) -> None:
         super().__init__(request, ground)
         self._table = Table()
-        # Made once, however often it takes until it is converted: it is the same object with the same uid.
-        self._born: Document | None = None
+        # Judged once, however often it takes until it is converted.
+        self._judged: Document | None = None
 
     def prepare(self, view: View) -> None:
+        # Made once: it is the same object with the same uid, until all webhooks have answered.
         if self._born is None:
             self._born = self._newborn(view)
-        self._document = self._table.stored(_custom(self._request), self._born)
+        if self._judged is None:
+            document = self._mutated(self._born, view) if self._review.concerns else self._born
+            _check(self._request, document, None)
+            if self._review.concerns:
+                self._review.validated(view, self._form(), document, None)
+            self._judged = document
+        self._document = self._table.stored(_custom(self._request), self._judged)
+
+    def _admitted(self, document: Document, view: View) -> Document:
+        return document
+
+    def _form(self, is_nameless: bool = False) -> Form:
+        return _form(self._ground, self._request, self._table, "CREATE", is_nameless=is_nameless)
 
     def _newborn(self, view: View) -> Document:
         request, ground, custom = self._request, self._ground, _custom(self._request)
@@ -102,7 +118,6 @@ class CustomCreate(Create):
         if custom.has_status:
             document = _without(document, "status")
         check_namespace(request.type, request.namespace, document["metadata"].get("name", ""), view)
-        _check(request, document, None)
         return document
 
     def _asked(self, view: View) -> Document:
@@ -124,6 +139,22 @@ class CustomApplyNew(CustomCreate):
         check_name(request, document)
         document = with_metadata(document, resourceVersion=None)
         return _accepted(self._ground, request, document, "Ignore")
+
+
+def _form(
+    ground: Ground, request: Request, table: Table, operation: str, current: Current | None = None, *,
+    is_nameless: bool = False,
+) -> Form:  # fmt: skip
+    """How guards see the resource; its other versions are reached by way of the one it is kept in."""
+
+    def convert(given: ResourceType, wanted: ResourceType, document: Document) -> Document:
+        assert given.custom is not None and wanted.custom is not None
+        return table.shown(wanted.custom, table.stored(given.custom, document))
+
+    def accept(asked: Request, document: Document) -> Document:
+        return _accepted(ground, asked, document, "Ignore")
+
+    return forms.of_custom(request, operation, convert, accept, current, is_nameless=is_nameless)
 
 
 def _domain_of(ground: Ground, request: Request, table: Table) -> Domain:
@@ -172,7 +203,12 @@ class CustomChange(Change):
             self._expect(document, current)
             document = shaping.grown(request, document, old)
             document = _blended(request, document, old)
+        is_guarded = self._review.concerns and request.subresource != "scale"
+        if is_guarded:
+            document = self._mutated_from(document, old, view, current)
         _check(request, document, old)
+        if is_guarded:
+            self._review.validated(view, self._form(current), document, old)
         if _wanted_of(custom, document) != _wanted_of(custom, old):
             generation = (old["metadata"].get("generation") or 0) + 1
             document = with_metadata(document, generation=generation)
@@ -181,6 +217,15 @@ class CustomChange(Change):
             # Nothing was asked for: what is stored stays as it is, in whatever version.
             return current.document
         return self._table.stored(custom, document)
+
+    def _mutated_from(self, document: Document, old: Document, view: View, current: Current) -> Document:
+        """The object after all mutating guards, who may change no more than this door may."""
+        made = self._review.mutated(view, self._form(current), document, old, lambda document: document)
+        assert made is not None
+        return document if made is document else _blended(self._request, made, old)
+
+    def _form(self, current: Current) -> Form:
+        return _form(self._ground, self._request, self._table, "UPDATE", current)
 
     def _wish(self, current: Current, old: Document, view: View) -> Document:
         """The object as its writer wants it, with its managers; `old` is what it was in the same version."""
@@ -196,7 +241,7 @@ class CustomChange(Change):
         paths = {one.api_version: _replicas_path(one) for one in custom.siblings.values()}
         shown = scale_of(custom, old, current.revision)
         shown = managing.with_managers(shown, managing.to_scale(entries, paths))
-        scale = self._scale(shown, view)
+        scale = self._reviewed_scale(self._scale(shown, view), shown, view)
         self._expect(scale, current)
         replicas = subresources.replicas_of(old, scale)
         assert custom.scale is not None

@@ -7,6 +7,8 @@ so concurrent patches all land. A dry run walks the same way against a rehearsal
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from ksql.auth.authenticate import Authenticator
 from ksql.auth.identity import Authorizer, Question
@@ -17,8 +19,8 @@ from ksql.log.event import Actor, Draft, Event
 from ksql.log.protocol import Batch, EventLog, LogUnavailableError, LogUncertainError
 from ksql.schema import structure
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import NotImplementedYetError, TimedOutError, UnavailableError
-from ksql.schema.resources import ResourceType
+from ksql.schema.errors import NotFoundError, NotImplementedYetError, TimedOutError, UnavailableError
+from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
 from ksql.verbs import (
@@ -38,13 +40,16 @@ from ksql.verbs.conversion import Conversions, Converter, NoConverter, Unprepare
 from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.definitions import Definitions
 from ksql.verbs.deletion import ANSWERS_WITH_OBJECT, success
+from ksql.verbs.guards import forms
+from ksql.verbs.guards.review import Caller, Desk, NoCaller, Review, UnreviewedError
+from ksql.verbs.guards.table import Guards
 from ksql.verbs.paging import Pager
 from ksql.verbs.reading import Reading
 from ksql.verbs.request import Page, Request, Result, Selection
 from ksql.verbs.selection import Matcher
 from ksql.verbs.view import Rehearsal, View
 from ksql.verbs.watching import open_watch
-from ksql.verbs.writes import Ground, Plan, is_dry
+from ksql.verbs.writes import Delete, Ground, Plan, is_dry
 
 # Objects that one transaction of a deletecollection takes: long enough to spread the cost of a commit,
 # short enough that other writers hardly notice.
@@ -69,6 +74,7 @@ class Pipeline:
         service_range: str = SERVICE_RANGE,
         authenticator: Authenticator | None = None,
         converter: Converter | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self.log, self.objects, self.catalogue = log, objects, catalogue
         self.authorizer, self.clock = authorizer, clock
@@ -82,7 +88,9 @@ class Pipeline:
         self._conversions = Conversions(converter or NoConverter())
         self._pager = Pager(objects, log, clock)
         self.reading = Reading(self._pager, self._conversions)
-        self._ground = Ground(catalogue, clock, Allocations(objects, service_range), self.authorize)
+        self._desk = Desk(Guards(objects, catalogue), catalogue, authorizer, caller or NoCaller(), clock)
+        allocations = Allocations(objects, service_range)
+        self._ground = Ground(catalogue, clock, allocations, self.authorize, self._desk)
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
     @property
@@ -108,7 +116,7 @@ class Pipeline:
         if request.verb == "get":
             return await self._get(request)
         if request.subresource == "token":
-            return self._token(request)
+            return await self._token(request)
         plan = customwrites.plan_of(request, self._ground)
         outcome, entry = await self._write(request, plan)
         return await self._answer(request, outcome, entry)
@@ -135,11 +143,31 @@ class Pipeline:
         document = reviews.answered(request, body, answerer)
         return Result(document=document, created=True, warnings=tuple(request.warnings))
 
-    def _token(self, request: Request) -> Result:
+    async def reviewed(
+        self, request: Request, operation: str, kind: GroupVersionKind, document: Document
+    ) -> Document:
+        """Something that is asked for and kept nowhere (a token, a conversation), after its guards."""
+        review, form = Review(self._desk, request), forms.of_body(operation, kind)
+        for _ in range(PREPARED_MAX):
+            if not review.concerns:
+                break
+            try:
+                made = review.mutated(self._rehearsal(), form, document, None, lambda same: same)
+                assert made is not None
+                review.validated(self._rehearsal(), form, made, None)
+                return made
+            except UnreviewedError as need:
+                await need.ask()
+        return document
+
+    async def _token(self, request: Request) -> Result:
         """A service account's token, signed and handed over."""
         accounts = self.authenticator.accounts
         if request.type.key != "serviceaccounts" or accounts is None:
             raise NotImplementedYetError("this server has no key to sign tokens with")
+        if self._desk.guards.any(request.type) and isinstance(request.body, dict):
+            body = await self.reviewed(request, "CREATE", tokens.TOKEN_REQUEST, request.body)
+            request = replace(request, body=body)
         document = tokens.answered(request, self.catalogue, accounts, self.objects.document, self.clock)
         return Result(document=document, created=True, warnings=tuple(request.warnings))
 
@@ -158,6 +186,8 @@ class Pipeline:
         for _ in range(PREPARED_MAX):
             try:
                 return await self._attempt(request, plan)
+            except UnreviewedError as need:
+                await need.ask()
             except UnpreparedError as need:
                 await self._conversions.resolve(need)
         return await self._attempt(request, plan)
@@ -269,6 +299,9 @@ class Pipeline:
         """Delete all that is meant; answers what was asked to go."""
         self.authorize(request)
         page = await self._page(request, selection)
+        if self._desk.guards.any(request.type):
+            await self._delete_each(request, page.entries)
+            return page
         author = self.author(request)
         for first in range(0, len(page.entries), DELETE_COLLECTION_BATCH):
             entries = page.entries[first : first + DELETE_COLLECTION_BATCH]
@@ -278,6 +311,17 @@ class Pipeline:
             else:
                 await self._appended(decide)
         return page
+
+    async def _delete_each(self, request: Request, entries: Sequence[Entry]) -> None:
+        """Delete objects one by one, since guards are asked about each."""
+        for entry in entries:
+            stream = entry.stream
+            options = replace(request.options, precondition_uid=stream.uid)
+            one = replace(request, namespace=stream.namespace, name=stream.name, options=options)
+            # One that has gone meanwhile is as gone as was asked.
+            if self.objects.by_uid(stream.uid) is not None:
+                with suppress(NotFoundError):
+                    await self._write(one, Delete(one, self._ground))
 
     def _deleting(
         self, request: Request, author: Author, uids: Sequence[str]

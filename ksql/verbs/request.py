@@ -52,6 +52,7 @@ class Request:
     user_agent: str = ""
     source: str = ""
     warnings: list[str] = field(default_factory=list)  # what the pipeline wants the caller to be told
+    annotations: dict[str, str] = field(default_factory=dict)  # what guards want in the audit trail
     repeats: Repeats | None = None  # what the text of the body says twice
 
 

@@ -56,12 +56,14 @@ def without_revision(document: Document) -> Document:
 class View:
     """Reads for one decision."""
 
-    __slots__ = ("_drafted", "objects", "time")
+    __slots__ = ("_drafted", "is_rehearsal", "objects", "time")
 
     def __init__(self, objects: Objects, batch: Batch) -> None:
         self.objects = objects
         self.time: datetime = batch.time
         self._drafted = batch.drafted
+        # Whether this is a preparation or a dry run: nothing waits for it, as all wait for a decision.
+        self.is_rehearsal = batch.__class__ is Rehearsal
 
     def get(self, resource: str, namespace: str, name: str) -> Current | None:
         draft = self._drafted.get((resource, namespace, name))

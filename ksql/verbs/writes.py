@@ -7,6 +7,7 @@ The parts are pure (`shaping`, `admission`, `patching`, `decider`, `deletion`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from ksql.base.clock import Clock
@@ -32,6 +33,8 @@ from ksql.verbs import (
 from ksql.verbs.admission import Admission, admit, caution, check_namespace
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
+from ksql.verbs.guards import forms
+from ksql.verbs.guards.review import Desk, Form, Review
 from ksql.verbs.patching import patched
 from ksql.verbs.request import Options, Request
 from ksql.verbs.view import Current, View
@@ -56,6 +59,7 @@ class Ground:
     clock: Clock
     allocations: Allocations
     authorize: Callable[[Request], None]
+    desk: Desk
 
     def exact(
         self, type: ResourceType, document: Document, view: View, current: Current | None = None
@@ -89,22 +93,44 @@ class Create:
         self._type = shaping.storage_type(ground.catalogue, request.type)
         self._document: Document = {}
         self._generated = False
+        self._review = Review(ground.desk, request)
+        # Made once, however often it takes until all guards have answered: the same object with the same uid.
+        self._born: Document | None = None
 
     def prepare(self, view: View) -> None:
-        request, ground = self._request, self._ground
-        document = shaping.stored(request.type, self._asked(view))
-        self._generated = not document["metadata"].get("name")
-        document = shaping.newborn(request, document, ground.clock)
-        name = document["metadata"].get("name", "")
+        request, born = self._request, self._born
+        if born is None:
+            born = self._born = self._newborn(view)
+        name = born["metadata"].get("name", "")
         check_namespace(request.type, request.namespace, name, view)
-        if name:
-            document = admit(Admission(self._type, request.user, view), document)
+        document = self._admitted(born, view) if name else born
+        document = self._mutated(document, view) if name and self._review.concerns else document
         document = strategies.made(self._type, document, view.time)
         shaping.check(request, self._type, document, None)
+        if self._review.concerns:
+            self._review.validated(view, self._form(), document, None)
         _tell(request, cautions.of(self._type, document, None))
         self._document = document
         if told := caution(self._type):
             request.warnings.append(told)
+
+    def _newborn(self, view: View) -> Document:
+        document = shaping.stored(self._request.type, self._asked(view))
+        self._generated = not document["metadata"].get("name")
+        return shaping.newborn(self._request, document, self._ground.clock)
+
+    def _admitted(self, document: Document, view: View) -> Document:
+        return admit(Admission(self._type, self._request.user, view), document)
+
+    def _mutated(self, document: Document, view: View) -> Document:
+        """The object after all mutating guards."""
+        again = partial(self._admitted, view=view)
+        made = self._review.mutated(view, self._form(self._generated), document, None, again)
+        assert made is not None
+        return made
+
+    def _form(self, is_nameless: bool = False) -> Form:
+        return forms.of_builtin(self._ground.catalogue, self._request, "CREATE", is_nameless=is_nameless)
 
     def _asked(self, view: View) -> Document:
         """The object as its author wants it, in the request's version, with its managers."""
@@ -139,6 +165,7 @@ class Change:
         self._type = shaping.storage_type(ground.catalogue, request.type)
         self._from: Current | None = None
         self._document: Document = {}
+        self._review = Review(ground.desk, request)
 
     def prepare(self, view: View) -> None:
         self._from = self._current(view)
@@ -176,15 +203,38 @@ class Change:
             if type.key == subresources.SIGNING_REQUESTS and request.subresource:
                 document = subresources.answered(document, current.document, request.subresource, view.time)
             document = managing.with_managers(document, entries)
-        if request.subresource == "":
-            document = admit(Admission(type, request.user, view, current.document), document)
+        document = self._admitted(document, view=view, current=current)
+        is_guarded = self._review.concerns and request.subresource != "scale"
+        if is_guarded:
+            document = self._mutated(document, view, current)
         if request.subresource == "resize":
             limits.resized(document, view)
         document = strategies.changed(type, request.subresource, document, current.document, view.time)
         shaping.check(request, type, document, current.document)
+        if is_guarded:
+            self._review.validated(view, self._form(current), document, current.document)
         if request.subresource == "":
             _tell(request, cautions.of(type, document, current.document))
         return managing.settled(document, current.document)
+
+    def _admitted(self, document: Document, view: View, current: Current) -> Document:
+        if self._request.subresource != "":
+            return document
+        return admit(Admission(self._type, self._request.user, view, current.document), document)
+
+    def _mutated(self, document: Document, view: View, current: Current) -> Document:
+        """The object after all mutating guards, who may change no more than this door may."""
+        again = partial(self._admitted, view=view, current=current)
+        made = self._review.mutated(view, self._form(current), document, current.document, again)
+        assert made is not None
+        if made is document:
+            return document
+        entries = made["metadata"].get("managedFields")
+        made = subresources.blended(self._type, self._request.subresource, made, current.document)
+        return managing.with_managers(made, entries)
+
+    def _form(self, current: Current) -> Form:
+        return forms.of_builtin(self._ground.catalogue, self._request, "UPDATE", current)
 
     def _asked(self, current: Current, view: View) -> Document:
         """The object as its author wants it, in the request's version, with its managers."""
@@ -221,12 +271,22 @@ class Change:
         live = subresources.scale_of(current.document, current.revision)
         paths = {request.type.api_version: managing.REPLICAS}
         live = managing.with_managers(live, managing.to_scale(entries, paths))
-        scale = self._scale(live, view)
+        scale = self._reviewed_scale(self._scale(live, view), live, view)
         self._expect(scale, current)
         document = subresources.scaled(request.type, current, scale)
         held = scale["metadata"].get("managedFields")
         kept = managing.from_scale(entries, held, request.type.api_version, paths)
         return managing.with_managers(document, kept)
+
+    def _reviewed_scale(self, scale: Document, live: Document, view: View) -> Document:
+        """The Scale after its guards, who see that and not the workload."""
+        if not self._review.concerns:
+            return scale
+        form = forms.of_body("UPDATE", subresources.SCALE)
+        made = self._review.mutated(view, form, scale, live, lambda document: document)
+        assert made is not None
+        self._review.validated(view, form, made, live)
+        return made
 
     def _scale(self, live: Document, view: View) -> Document:
         """The Scale that the request asks for, with its managers."""
@@ -340,8 +400,12 @@ class Delete:
 
     def __init__(self, request: Request, ground: Ground) -> None:
         self._request, self._ground = request, ground
+        self._review = Review(ground.desk, request)
+        self._seen: Current | None = None
 
     def prepare(self, view: View) -> None:
+        if self._review.concerns:
+            self._reviewed(view, view.get(self._request.type.key, self._request.namespace, self._request.name))
         if told := deletion.caution(self._request.type, self._request.options):
             self._request.warnings.append(told)
         policy = self._request.options.propagation_policy
@@ -354,7 +418,20 @@ class Delete:
         current = view.get(request.type.key, request.namespace, request.name)
         if current is None:
             raise refusals.not_found(request.type, request.name)
+        if self._review.concerns and (self._seen is None or self._seen.entry is not current.entry):
+            # What was reviewed is no longer what would go.
+            self._reviewed(view, current)
         return self._ground.delete(author, request.type, current, request.options, view)
+
+
+    def _reviewed(self, view: View, current: Current | None) -> None:
+        """Let the guards see what is to go; there is nothing that they could change."""
+        if current is None:
+            return
+        form = forms.of_builtin(self._ground.catalogue, self._request, "DELETE", current)
+        self._review.mutated(view, form, None, current.document, lambda document: document)
+        self._review.validated(view, form, None, current.document)
+        self._seen = current
 
 
 class Ask:
@@ -362,6 +439,7 @@ class Ask:
 
     def __init__(self, request: Request, ground: Ground, act: "Act") -> None:
         self._request, self._ground, self._act = request, ground, act
+        self._review = Review(ground.desk, request)
         self._body: Document = {}
 
     def prepare(self, view: View) -> None:
@@ -375,6 +453,12 @@ class Ask:
         given = lookup(body, "metadata", "name", default="")
         if given and given != request.name:
             raise BadRequestError(f"name in URL does not match name in {kind.kind} object")
+        if self._review.concerns:
+            form = forms.of_body("CREATE", kind)
+            made = self._review.mutated(view, form, body, None, lambda document: document)
+            assert made is not None
+            self._review.validated(view, form, made, None)
+            body = made
         self._body = body
         if kind == subresources.EVICTION:
             self._request = replace(request, options=evictions.options(request.options, body))

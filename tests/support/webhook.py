@@ -1,4 +1,4 @@
-"""A conversion webhook as an operator would run it: HTTPS on a free port, with a certificate of its own."""
+"""A webhook as an operator would run it: HTTPS on a free port, with a certificate of its own."""
 
 import base64
 import contextlib
@@ -28,6 +28,7 @@ class Webhook:
 
     port: int
     authority: str
+    pem: Path
     asked: list[Any] = field(default_factory=list)
     spoil: Callable[[Any], Any] = lambda answer: answer
     code: int = 200
@@ -77,8 +78,10 @@ def answer_to(question: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def webhook(folder: Path, address: str = "127.0.0.1") -> Iterator[Webhook]:
-    """Run one until the block ends."""
+def webhook(
+    folder: Path, address: str = "127.0.0.1", answer: Callable[[Any], Any] = answer_to
+) -> Iterator[Webhook]:
+    """Run one until the block ends; `answer` says what it answers, conversions unless told otherwise."""
     pem = _certificate(folder, "127.0.0.1" if address == "0.0.0.0" else address)
     found: list[Webhook] = []
 
@@ -91,8 +94,8 @@ def webhook(folder: Path, address: str = "127.0.0.1") -> Iterator[Webhook]:
             question = json.loads(self.rfile.read(int(self.headers["content-length"])))
             hook.asked.append(question)
             time.sleep(hook.delay_seconds)
-            answer = hook.spoil(answer_to(question))
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            said = hook.spoil(answer(question))
+            data = said if isinstance(said, bytes) else json.dumps(said).encode()
             with contextlib.suppress(OSError):
                 self.send_response(hook.code)
                 self.send_header("content-length", str(len(data)))
@@ -103,7 +106,7 @@ def webhook(folder: Path, address: str = "127.0.0.1") -> Iterator[Webhook]:
     context.load_cert_chain(folder / "hook.pem")
     server = ThreadingHTTPServer((address, 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    found.append(Webhook(server.server_address[1], base64.b64encode(pem).decode()))
+    found.append(Webhook(server.server_address[1], base64.b64encode(pem).decode(), folder / "hook.pem"))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

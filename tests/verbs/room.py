@@ -22,6 +22,7 @@ from ksql.schema.resources import ResourceType
 from ksql.state.entry import Frame
 from ksql.state.objects import Objects
 from ksql.verbs.bootstrap import bootstrap
+from ksql.verbs.guards.review import Caller
 from ksql.verbs.pipeline import Pipeline
 from ksql.verbs.request import Options, Page, Request, Result, Selection
 
@@ -102,14 +103,16 @@ def shown(result: Result) -> Document:
 
 
 @contextlib.asynccontextmanager
-async def opened(clock: Clock) -> AsyncIterator[Room]:
+async def opened(
+    clock: Clock, caller: Caller | None = None, minor: str = catalogues.MINOR_DEFAULT
+) -> AsyncIterator[Room]:
     """A new cluster with its first objects and a namespace `shop`."""
     log = open_log("sqlite://", clock, inline=True)
     objects = Objects(clock)
     log.fold_into(objects.fold)
     await log.open()
     await objects.load(log)
-    pipeline = Pipeline(log, objects, catalogues.load(), AdminAuthorizer(), clock)
+    pipeline = Pipeline(log, objects, catalogues.load(minor), AdminAuthorizer(), clock, caller=caller)
     await bootstrap(pipeline)
     room = Room(clock, log, objects, pipeline.catalogue, pipeline)
     await room.create("namespaces", {"metadata": {"name": "shop"}})

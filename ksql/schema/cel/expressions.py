@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ksql.schema.cel import programs as cel
-from ksql.schema.cel.types import Types
+from ksql.schema.cel.types import PLAIN_NAMES, Types
 from ksql.schema.custom.structural import Node
 from ksql.schema.errors import Cause
 from ksql.schema.faults import wrong
@@ -25,14 +25,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _KIND = _object(group=_TEXT, version=_TEXT, kind=_TEXT)
 _RESOURCE = _object(group=_TEXT, version=_TEXT, resource=_TEXT)
-_USER = _object(
-    username=_TEXT, uid=_TEXT, groups=_TEXTS, extra={"type": "object", "additionalProperties": _TEXTS}
-)
+_USER = _object(username=_TEXT, uid=_TEXT, groups=_TEXTS, extra={"type": "object", "additionalProperties": _TEXTS})
 _REQUEST = _object(
     kind=_KIND, resource=_RESOURCE, subResource=_TEXT, requestKind=_KIND, requestResource=_RESOURCE,
     requestSubResource=_TEXT, name=_TEXT, namespace=_TEXT, operation=_TEXT, userInfo=_USER, dryRun={"type": "boolean"},
     options=_OPEN,
-)  # fmt: skip
+) | {PLAIN_NAMES: True}  # fmt: skip
 _PROPERTIES = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _OPEN}}
 DEVICE = {"device": _object(driver=_TEXT, attributes=_PROPERTIES, capacity=_PROPERTIES)}
 
@@ -49,9 +47,7 @@ def declared(has_params: bool = False, variables: Sequence[str] | None = None) -
     return names
 
 
-def check(
-    expression: str, path: str, names: Declared, out: list[Cause], kinds: Sequence[str] = ("BOOL",)
-) -> None:
+def check(expression: str, path: str, names: Declared, out: list[Cause], kinds: Sequence[str] = ("BOOL",)) -> None:
     """Does the expression compile, and to one of these kinds of value?"""
     if cel.mentions(expression, "authorizer"):
         return
@@ -63,7 +59,8 @@ def check(
         said = str(error) if expression else str(error).replace("<input>:1:1:", "<input>:1:0:")
         out.append(wrong(path, expression, f"compilation failed: {said}"))
         return
-    if kind not in (*kinds, "DYN"):
+    # A variable may be of any type: which one the library tells with what is inside.
+    if len(kinds) < len(_WORDS) + 1 and kind not in (*kinds, "DYN"):
         listed = [_WORDS[one] for one in kinds]
         words = listed[0] if len(listed) == 1 else f"one of [{' '.join(listed)}]"
         out.append(wrong(path, expression, f"must evaluate to {words}"))

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from cel_expr_python import cel
 
 from ksql.schema import names, quantities
-from ksql.schema.cel import macros
+from ksql.schema.cel import authorization, macros
 from ksql.schema.custom.value_formats import FORMATS
 from ksql.schema.golang.patterns import compiled
 
@@ -28,8 +28,9 @@ _OBJECT = T.Map(T.STRING, T.DYN)
 # Kinds of values that Kubernetes adds. They are declared as messages without fields (`types.py`): what the
 # library calls abstract types it does not tell from each other.
 PACKAGE = "kubernetes"
-OWN_TYPES = ("Quantity", "URL", "IP", "CIDR", "Semver", "NamedFormat")
-QUANTITY, URL, IP, CIDR, SEMVER, FORMAT = (T(f"{PACKAGE}.{name}") for name in OWN_TYPES)
+_VALUE_TYPES = ("Quantity", "URL", "IP", "CIDR", "Semver", "NamedFormat")
+OWN_TYPES = (*_VALUE_TYPES, *authorization.TYPES)
+QUANTITY, URL, IP, CIDR, SEMVER, FORMAT = (T(f"{PACKAGE}.{name}") for name in _VALUE_TYPES)
 _LIST = T.List(T.DYN)
 _OPTIONAL_TEXTS = T.AbstractType("optional_type", [T.List(T.STRING)])
 _OPTIONAL_FORMAT = T.AbstractType("optional_type", [FORMAT])
@@ -67,9 +68,7 @@ def _as_integer(value: Mapping[str, Any]) -> int:
 
 # --- versions
 
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+([0-9A-Za-z.-]+))?", re.ASCII
-)
+_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+([0-9A-Za-z.-]+))?", re.ASCII)
 
 
 def _semver(text: str) -> dict[str, Any]:
@@ -352,6 +351,8 @@ _ROWS: Sequence[_Row] = (
     *((f"format.{name}", False, [], FORMAT, _format(name)) for name in _NAMED),
     ("format.named", False, [T.STRING], _OPTIONAL_FORMAT, _named),
     ("validate", True, [FORMAT, T.STRING], _OPTIONAL_TEXTS, _validated),
+    ("jsonpatch.escapeKey", False, [T.STRING], T.STRING, lambda text: text.replace("~", "~0").replace("/", "~1")),
+    *authorization.ROWS,
 )  # fmt: skip
 
 # What the optional values above are asked, where they are maps; and what makes maps of loops.
@@ -401,4 +402,3 @@ def _declared(rows: Sequence[_Row]) -> list[Any]:
         )  # fmt: skip
         by_name.setdefault(name, []).append(overload)
     return [cel.FunctionDecl(name, overloads) for name, overloads in by_name.items()]
-

@@ -38,10 +38,10 @@ class EvaluationError(ValueError):
 
 
 # Of the library's own extensions: loops over two variables (1.32), and lists that are sorted, sliced, flattened (1.34).
-_LOOPS_AND_LISTS = cel.NewEnvConfigFromYaml("name: loops\nextensions:\n- name: two-var-comprehensions\n- name: lists\n")
+LOOPS_AND_LISTS = cel.NewEnvConfigFromYaml("name: loops\nextensions:\n- name: two-var-comprehensions\n- name: lists\n")
 
 
-def _extensions(functions: list[Any]) -> list[Any]:
+def extensions(functions: list[Any]) -> list[Any]:
     # Ours come last: some share their name with the library's own, which only an extension may.
     return [ext_strings.ExtStrings(), ext_optional.ExtOptional(), cel.CelExtension("kubernetes", functions)]
 
@@ -59,12 +59,12 @@ def checked(expression: str, pool: Any, variables: Mapping[str, Any], optional_o
         raise CompilationError(f"expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
         environment = cel.NewEnv(
-            config=_LOOPS_AND_LISTS, descriptor_pool=pool, variables=dict(variables),
-            extensions=_extensions(typed()),
+            config=LOOPS_AND_LISTS, descriptor_pool=pool, variables=dict(variables),
+            extensions=extensions(typed()),
         )  # fmt: skip
         return str(environment.compile(expression).return_type().name())
     except RuntimeError as error:
-        raise CompilationError(_go_words(str(error))) from None
+        raise CompilationError(go_words(str(error))) from None
 
 
 _MATCHES = re.compile(r"\.matches\(\s*('(?:[^'\\]|\\.)*')\s*\)")
@@ -99,7 +99,7 @@ def _root_alone(found: re.Match[str]) -> str:
     return f"<input>:{line}:{start}: undeclared reference to '{root}' {between}{'.' * (start - 1)}^"
 
 
-def _go_words(text: str) -> str:
+def go_words(text: str) -> str:
     """The compiler's complaint as cel-go words it."""
     text = re.sub(r"^[A-Z_]+: ", "", text)
     text = re.sub(r" \[[A-Z_]+\]$", "", text).rstrip()
@@ -111,7 +111,7 @@ def _go_words(text: str) -> str:
 
 
 _OLD_SELF = re.compile(r"\boldSelf\b")
-_LITERAL = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
+LITERAL = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 _OPTIONAL_OLD = "(hasOldSelf__ ? optional.of(oldSelf__) : optional.none())"
 
 
@@ -127,12 +127,12 @@ class Program:
         self._optional = optional_old
         try:
             environment = cel.NewEnv(
-                config=_LOOPS_AND_LISTS, descriptor_pool=descriptor_pool.Default(), variables=variables,
-                extensions=_extensions(evaluated()),
+                config=LOOPS_AND_LISTS, descriptor_pool=descriptor_pool.Default(), variables=variables,
+                extensions=extensions(evaluated()),
             )  # fmt: skip
             self._program = environment.compile(runnable(expression))
         except RuntimeError as error:
-            raise CompilationError(_go_words(str(error))) from None
+            raise CompilationError(go_words(str(error))) from None
 
     def run(self, value: Any, old: Any = None, has_old: bool = False) -> Any:
         """What it comes to; `EvaluationError` says why it comes to nothing."""
@@ -144,9 +144,9 @@ class Program:
         try:
             found = self._program.eval(data=data)
         except RuntimeError as error:
-            raise EvaluationError(_error_words(str(error))) from None
+            raise EvaluationError(error_words(str(error))) from None
         if found.type() == Type.ERROR:
-            raise EvaluationError(_error_words(str(found.value())))
+            raise EvaluationError(error_words(str(found.value())))
         return found.plain_value()
 
 
@@ -159,7 +159,7 @@ def program(expression: str, optional_old: bool = False) -> Program:
 def outside_literals(expression: str, what: re.Pattern[str], instead: str) -> str:
     """The expression with a word replaced, but not where it stands in a text."""
     parts, at = [], 0
-    for literal in _LITERAL.finditer(expression):
+    for literal in LITERAL.finditer(expression):
         parts += [what.sub(instead, expression[at : literal.start()]), literal.group()]
         at = literal.end()
     return "".join([*parts, what.sub(instead, expression[at:])])
@@ -167,14 +167,14 @@ def outside_literals(expression: str, what: re.Pattern[str], instead: str) -> st
 
 def mentions(expression: str, name: str) -> bool:
     """Whether the expression uses a variable."""
-    return re.search(rf"\b{name}\b", _LITERAL.sub("", expression)) is not None
+    return re.search(rf"\b{name}\b", LITERAL.sub("", expression)) is not None
 
 
 _KEY = re.compile(r'Key not found in map : "?(.*?)"?$')
 _INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
 
 
-def _error_words(text: str) -> str:
+def error_words(text: str) -> str:
     """The evaluator's complaint as cel-go words it."""
     text = re.sub(r"^[A-Z_]+: ", "", text)
     text = re.sub(r" \[[A-Z_]+\]$", "", text).strip()

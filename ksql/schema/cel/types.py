@@ -33,9 +33,10 @@ _KEYWORDS = frozenset(
         "let", "loop", "package", "namespace", "return", "var", "void", "while",
     }
 )  # fmt: skip
-_META_NODE = Node(
-    {"type": "object", "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}}}
-)
+# Says of an object that its fields are named as they are: what expressions of admission call the request
+# has a field that CEL itself would want escaped.
+PLAIN_NAMES = "x-plain-names"
+_META_NODE = Node({"type": "object", "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}}})
 _TEXT_NODE = Node({"type": "string"})
 _IDENTITY = {"apiVersion": _TEXT_NODE, "kind": _TEXT_NODE, "metadata": _META_NODE}
 
@@ -104,7 +105,7 @@ class Types:
         message = self._file.message_type.add(name=name)
         number = 0
         for key, inner in fields_of(node).items():
-            word = escaped(key)
+            word = key if node.raw.get(PLAIN_NAMES) else escaped(key)
             if word is None:
                 continue
             number += 1
