@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ksql import __version__, custody, settings
+from ksql import __version__, bundling, custody, settings
 from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past
@@ -29,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 custody.register(app)
+bundling.register(app)
 past.register(app)
 
 

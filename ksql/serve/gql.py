@@ -36,6 +36,7 @@ from ksql.audit.journal import Journal
 from ksql.base.clock import Clock
 from ksql.history.images import Images
 from ksql.history.moments import MomentError, zone_called
+from ksql.history.playback import Player
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.serve.gql_context import Context, Rooms
@@ -278,10 +279,10 @@ def _bounded(receive: Receive) -> Receive:
 
 def graphql_app(
     pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock,
-    journal: Journal | None = None,
+    journal: Journal | None = None, player: Player | None = None,
 ) -> ASGIApp:  # fmt: skip
     """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
-    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal))
+    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player))
 
 
 def sdl() -> str:

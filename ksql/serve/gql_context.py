@@ -21,6 +21,7 @@ from ksql.history import listkeys, moments
 from ksql.history.actors import users_called
 from ksql.history.diff import ListKeys
 from ksql.history.images import Images
+from ksql.history.playback import Player
 from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
@@ -44,6 +45,7 @@ class Rooms:
     clock: Clock
     images: Images
     journal: Journal | None = None  # what the log's events do not tell of requests
+    player: Player | None = None  # of a server that plays a recording
 
 
 @dataclass(frozen=True, slots=True)

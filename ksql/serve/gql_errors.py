@@ -25,6 +25,7 @@ _BY_REASON = {
     "Invalid": BAD_USER_INPUT,
     "Unauthorized": "UNAUTHENTICATED",
     "Forbidden": "FORBIDDEN",
+    "MethodNotAllowed": "READ_ONLY",
     "NotFound": "NOT_FOUND",
     "Conflict": "CONFLICT",
     "AlreadyExists": "CONFLICT",

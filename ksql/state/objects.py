@@ -148,6 +148,12 @@ class Objects:
             self.fold(events)
         self._tell(self._listeners)
 
+    async def reload(self, log: EventLog) -> None:
+        """Begin again where a played log stands now; whoever watches is told that his place has gone."""
+        self.window.end()
+        await self.load(log)
+        self.window.changed.strike()
+
     def fold(self, events: Sequence[Event]) -> None:
         """Take a committed batch in and wake who watches. In order, each event once."""
         if self._waiting is not None:

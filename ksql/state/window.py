@@ -181,6 +181,15 @@ class Window:
         self._marks.clear()
         self._base = self.revision = revision
 
+    def end(self) -> None:
+        """Let every watcher's place be gone: what comes next does not follow from what they have seen."""
+        for ring in self._all_rings():
+            ring.start = ring.end + 1
+            ring.frames.clear()
+            ring.bell.strike()
+        self._rings.clear()
+        self._slices.clear()
+
     def push(self, frames: Sequence[Frame], revision: int) -> None:
         """Take the frames of one fold, then wake those whom they concern."""
         struck: dict[Bell, None] = {}

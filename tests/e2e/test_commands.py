@@ -14,7 +14,8 @@ def ksql(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("up",), ("migrate",), ("log",), ("log", "verify"), ("history",), ("events",), ("diff",), ("why",), ("at",)],
+    [(), ("up",), ("migrate",), ("log",), ("log", "verify"), ("history",), ("events",), ("diff",), ("why",), ("at",),
+     ("export",), ("open",), ("replay",)],
     ids=" ".join,
 )
 def test_help_is_everywhere(command: tuple[str, ...]) -> None:

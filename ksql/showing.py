@@ -1,0 +1,55 @@
+"""A log that is only looked at, served like a live cluster: the REST API, every moment of it, GraphQL.
+
+What differs from a live one is what is left out: nobody controls anything, no node runs, and whoever would write
+is told why that cannot be. Time stands where the log stands, so that ages and "10m" mean what they meant then. Keys are
+made anew in the folder of the showing and go with it: the cluster's own never leave it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from ksql.auth import pki
+from ksql.auth.authenticate import Authenticator, admin_tokens
+from ksql.auth.authorize import AdminAuthorizer
+from ksql.auth.tokens import Tokens
+from ksql.base.clock import Clock
+from ksql.history.playback import Player
+from ksql.log.protocol import EventLog
+from ksql.schema import catalogue as catalogues
+from ksql.serve.app import create_app
+from ksql.serve.listen import Listener
+from ksql.state.objects import Objects
+from ksql.verbs.shown import ShownPipeline
+
+
+@asynccontextmanager
+async def showing(
+    log: EventLog, then: Clock, clock: Clock, folder: Path, address: tuple[str, int], minor: str, why: str,
+    player: Player | None = None,
+) -> AsyncIterator[str]:  # fmt: skip
+    """Serve an opened log at `then`; the URL. `clock` is the machine's, for keys; `why` says why nothing is written."""
+    from ksql.serve.gql import graphql_app
+
+    objects = Objects(clock)
+    log.fold_into(objects.fold)
+    await objects.load(log)
+    catalogue = catalogues.load(minor)
+    keys = pki.establish(folder / "pki", address[0], clock)
+    authenticator = Authenticator(
+        clock, admin_tokens(keys.token), Tokens(keys.accounts_key, clock, objects.document)
+    )
+    pipeline = ShownPipeline(log, objects, catalogue, AdminAuthorizer(), then, authenticator=authenticator)
+    pipeline.why = why
+    graphql: Any = graphql_app(pipeline, objects, log, catalogue, then, None, player)
+    door = create_app(pipeline, objects, log, catalogue, authenticator, then, graphql=graphql)
+    if player is not None:
+        player.listen(objects)
+    listener = Listener(door, *address, keys.server_context(), on_stop=door.close)
+    await listener.start()
+    try:
+        pki.write_kubeconfig(folder / "kubeconfig", keys, listener.url)
+        yield listener.url
+    finally:
+        await listener.aclose()
