@@ -276,9 +276,22 @@ def between(
     None stands for "no such object then": all fields are added or removed. Who manages which fields is left
     out unless `managers` asks for it.
     """
-    before, after = _visible(old, managers), _visible(new, managers)
+    before, after = _differing(_visible(old, managers), _visible(new, managers))
     changes = list(compare(before, after, schema))
     return [_masked(change) for change in changes] if masks.is_secret(resource) else changes
+
+
+def _differing(old: Document, new: Document) -> tuple[Document, Document]:
+    """Both without the maps and values in which they are equal: most of an object is, and that is found quickly."""
+    left, right = dict(old), dict(new)
+    for key in old.keys() & new.keys():
+        before, after = old[key], new[key]
+        # The same bytes: to Python true is one.
+        if before == after and encode(before) == encode(after):
+            del left[key], right[key]
+        elif isinstance(before, dict) and isinstance(after, dict):
+            left[key], right[key] = _differing(before, after)
+    return left, right
 
 
 def _visible(document: Document | None, managers: bool) -> Document:
