@@ -1,4 +1,4 @@
-"""The command line's questions about the past: `ksql history`, `events`, `diff`, `why`, `at`.
+"""The command line's questions about the past, and the way back: a module per group, listed in `past.py`.
 
 Problem: the past must be a one-liner for whoever has kubectl's configuration, on any machine. Decision:
 each command is a named GraphQL operation (`graphql/operations/`) sent over HTTPS, and the printing of its

@@ -230,6 +230,8 @@ async def test_read_filters_by_every_field(log: EventLog, clock: SteppedClock) -
         (EventFilter(name="nobody"), []),
         (EventFilter(uid=stream("a").uid), [1, 3]),
         (EventFilter(uid="nobody"), []),
+        (EventFilter(uids=(stream("a").uid, "nobody")), [1, 3]),
+        (EventFilter(uids=(stream("a").uid,), verbs=("patch",)), [3]),
         (EventFilter(user="bob"), [2]),
         (EventFilter(user="nobody"), []),
         (EventFilter(verbs=("patch", "delete")), [3]),
