@@ -30,6 +30,8 @@ Invariants
 9. What can be had from an index is not stored again: `objects`, each living object's newest revision, is a
    view. Whatever an append must keep beside its events costs as much as the events.
 
+9. What `index.py` computes only narrows where to look: every answer is read from events, and is the same without it.
+
 Words: a *draft* is a decided change without a revision; a *decision* makes drafts; a *fold* takes events
 into state; a *base* is the whole image that a difference starts from; the *tail* is the newest events in
 memory; *news* is what other servers appended.

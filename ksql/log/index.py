@@ -214,6 +214,19 @@ def _newest_censuses(where: Sequence[int], revision: int) -> sa.Select[Any]:
     )
 
 
+def census(connection: sa.Connection, revision: int) -> Made:
+    """What lived everywhere at a revision: to be stored before events up to it go, after which nothing else says
+    which of them had ended."""
+    library, found = Library(), connection.execute(sa.select(places.c.id).where(places.c.transient == 0))
+    rows = [(place, library.lived(connection, (place,), revision)) for place in found.scalars().all()]
+    return [
+        (
+            censuses,
+            [{"place": place, "revision": revision, "data": packing.pack_numbers(lived)} for place, lived in rows],
+        )
+    ]
+
+
 class Indexer:
     """Makes what is due. Belongs to one thread; another server that makes the same makes it equal."""
 

@@ -30,7 +30,7 @@ _PAGE_REVISIONS = 255
 # is written whole. Some ten thousand objects; most of these bytes the current state holds as well.
 BASE_BYTES_MAX = 64 * 1024 * 1024
 
-_VERBATIM, _WHOLE, _NEAR, _FAR = 1, 2, 3, 4
+VERBATIM, WHOLE, NEAR, FAR = 1, 2, 3, 4
 # A correlation that is no UUID stands before the fragment, as its author spelled it.
 _SPELLED = 0x80
 _SKIPPED = 0x80
@@ -71,16 +71,16 @@ class Fragment:
         if kind & _SPELLED:
             end = 3 + int.from_bytes(data[1:3])
             self.correlation, data, kind = data[3:end].decode(), data[end - 1 :], kind & ~_SPELLED
-        if kind in (_NEAR, _FAR):
-            width = 4 if kind == _NEAR else 8
+        if kind in (NEAR, FAR):
+            width = 4 if kind == NEAR else 8
             self.base, data = revision - int.from_bytes(data[1 : 1 + width]), data[width:]
-        elif kind not in (_WHOLE, _VERBATIM):
+        elif kind not in (WHOLE, VERBATIM):
             raise PayloadError(f"a fragment of kind {kind} is not known to this version")
         self.kind, self.data = kind, data[1:]
 
     def whole(self, uid: str, name: str) -> bytes:
         """The payload, of a fragment without a base."""
-        return restored(self.data, uid, name) if self.kind == _WHOLE else self.data
+        return restored(self.data, uid, name) if self.kind == WHOLE else self.data
 
     def upon(self, base: bytes) -> bytes:
         """The payload, of a fragment with this base."""
@@ -158,15 +158,15 @@ class Pager:
             if base is not None and (script := delta.difference(base, payload)) is not None:
                 distance = revision - base.revision
                 data = (
-                    struct.pack(">BI", _NEAR, distance) if distance < 1 << 32 else struct.pack(">BQ", _FAR, distance)
+                    struct.pack(">BI", NEAR, distance) if distance < 1 << 32 else struct.pack(">BQ", FAR, distance)
                 ) + script
         if script is None:
             if not draft.transient:
                 fresh[stream] = Base(revision, payload)
             if can_shorten(payload):
-                data = bytes((_WHOLE,)) + shortened(payload, draft.stream.uid, draft.stream.name)
+                data = bytes((WHOLE,)) + shortened(payload, draft.stream.uid, draft.stream.name)
             else:
-                data = bytes((_VERBATIM,)) + payload
+                data = bytes((VERBATIM,)) + payload
         if draft.change is Change.DELETED:
             fresh[stream] = None
         if spelled:
@@ -213,7 +213,7 @@ class Paging:
         for row, draft in zip(self._transaction.rows, self._transaction.drafts, strict=True):
             revision, stream, *_, gap, spelled = row
             data = self._pager.fragment(stream, revision, draft, spelled, self.fresh)
-            self.whole += data[0] & ~_SPELLED in (_WHOLE, _VERBATIM)
+            self.whole += data[0] & ~_SPELLED in (WHOLE, VERBATIM)
             if draft.transient:
                 out.append(encode(text_of(revision, 0, [(revision, data)])))
                 continue

@@ -82,7 +82,7 @@ class Crowd:
                 ticks += 1
                 for draft in self._tick(ticks):
                     yield draft, draft.change is Change.MODIFIED
-            elif self.written % every_person == every_person // 2:
+            elif self.written % every_person == every_person // 2 + 1:
                 yield self._update(self.random.randrange(STEADY_PODS), PERSON), False
             elif self.written % every_version == 1:
                 payload = _ticked(self.deployment[4], self.written)
