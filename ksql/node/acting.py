@@ -10,6 +10,7 @@ would have ended, files that somebody else wrote into it are gone.
 """
 
 import math
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -51,6 +52,7 @@ class Sockets:
 
     listeners: "dict[int, Handler]" = field(default_factory=dict)
     datagrams: dict[int, Talk] = field(default_factory=dict)
+    secrets: dict[int, ssl.SSLContext] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

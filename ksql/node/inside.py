@@ -12,6 +12,7 @@ its ports; any other is made when somebody first asks, and answers as `replies` 
 import asyncio
 import contextlib
 import math
+import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ from ksql.node.shell import Input, Place, Talk, inside
 from ksql.node.surroundings import containers_of, identity_of, show_limits, tree_of
 from ksql.node.variables import ConfigurationError, check, environment_of, filled
 from ksql.node.volumes import Disks, Volumes, check_mounts
+from ksql.secured import secured
 
 KILLED = 137  # 128 + SIGKILL: what a process shows whose container ended around it
 # Containers whose insides are kept at once; the one that nobody looked into longest is made anew.
@@ -346,7 +348,13 @@ class Inside:
         handler = self.handler(pod, port)
         if handler is None:
             raise KubeletError(f"dial tcp4 127.0.0.1:{port}: connect: connection refused")
-        return self.answering(handler)
+        sockets = self.acting.find_sockets(pod["metadata"]["uid"])
+        context = sockets.secrets.get(port) if sockets is not None else None
+        if context is None:
+            return self.answering(handler)
+        wire = Wire()
+        self._tasks.start("responder over TLS", _answer_secretly(wire, context, handler))
+        return wire
 
     def handler(self, pod: Document, port: int) -> Handler | None:
         """Who answers on a port of the pod: a performed program, or the simulation for a container that runs."""
@@ -430,7 +438,7 @@ class Inside:
         sockets = self.acting.sockets(uid)
         return Place(
             pod, container, files, environment, clock, container.get("workingDir") or "/", identity_of(pod, container),
-            sockets.listeners, sockets.datagrams, self.network, clock,
+            sockets.listeners, sockets.datagrams, sockets.secrets, self.network, clock,
         )  # fmt: skip
 
     def _volumes_of(self, pod: Document) -> Volumes:
@@ -455,6 +463,12 @@ class Inside:
         volumes, pod = self._volumes.get(uid), self._seen(uid)
         if volumes is not None and pod is not None:
             await volumes.refresh(pod, self._clock.now())
+
+
+async def _answer_secretly(wire: Wire, context: ssl.SSLContext, respond: responder.Respond) -> None:
+    """Answer who shakes hands; who does not is cut off."""
+    with contextlib.suppress(OSError):
+        await responder.serve(await secured(wire, context, serves=True), respond)
 
 
 def command_of(container: Document) -> list[str]:

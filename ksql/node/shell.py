@@ -8,6 +8,7 @@ with exit code 2, as a shell refuses its syntax. The commands themselves are dat
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -57,7 +58,8 @@ class Place:
     """Where commands run: one container's files, environment and identity.
 
     `clock` is the process's own time, `wall` the cluster's: a process that is played back is behind it.
-    Its pod's containers share `listeners` and `datagrams`, who answers on which port.
+    Its pod's containers share `listeners` and `datagrams`, who answers on which port, and `secrets`, on which
+    of them over TLS.
     """
 
     pod: Document
@@ -69,6 +71,7 @@ class Place:
     identity: tuple[int, int] = (0, 0)
     listeners: "dict[int, Handler]" = field(default_factory=dict)
     datagrams: dict[int, Talk] = field(default_factory=dict)
+    secrets: dict[int, ssl.SSLContext] = field(default_factory=dict)
     network: "Network | None" = None
     wall: Clock | None = None
 

@@ -74,6 +74,30 @@ def test_a_client_pod_reaches_each_server_of_a_service_by_its_name(kubectl: Shel
     )
 
 
+SECRET = """
+apiVersion: v1
+kind: Pod
+metadata: {name: secret}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: c
+      image: example.com/agnhost:2
+      args: [porter]
+      env: [{name: SERVE_TLS_PORT_443, value: quiet}, {name: SERVE_PORT_80, value: loud}]
+"""
+
+
+def test_a_pod_is_proxied_over_tls_where_it_speaks_it(kubectl: Shell) -> None:
+    kubectl.apply(SECRET)
+    kubectl("wait", "pod/secret", "--for=condition=Ready", "--timeout=60s")
+    path = f"/api/v1/namespaces/{kubectl.namespace}/pods"
+    kubectl.until(lambda: kubectl("get", "--raw", f"{path}/https:secret:443/proxy/") == "quiet")
+    assert kubectl("get", "--raw", f"{path}/secret:80/proxy/") == "loud"
+    refused = kubectl.refused("get", "--raw", f"{path}/https:secret:80/proxy/")
+    assert "error trying to reach service: tls" in refused
+
+
 def test_a_volume_follows_its_config_map_and_a_resize_is_seen_inside(kubectl: Shell) -> None:
     kubectl.apply(TOOLS)
     kubectl("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s")

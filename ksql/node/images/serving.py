@@ -3,12 +3,14 @@
 import json
 from urllib.parse import parse_qs, urlsplit
 
+from ksql.node.images.certificates import own_context
 from ksql.node.images.web import Handler, options_of, port_of, redirect, serve
 from ksql.node.responder import Question, Reply
 from ksql.node.shell import Run
 
 _HEALTHY_SECONDS = 10.0
 _PORTER = ("SERVE_PORT_", "SERVE_TLS_PORT_", "SERVE_TCP_PORT_")
+_SECRET = "SERVE_TLS_PORT_"
 _BOOK_PORT = 6379
 # How long a replica looks for its primary, and how often.
 _REGISTER_TRIES = 60
@@ -73,7 +75,9 @@ async def porter(run: Run, arguments: list[str]) -> int:
         for name, text in run.place.environment.items() for prefix in _PORTER
         if name.startswith(prefix) and name.removeprefix(prefix).isdigit()
     }  # fmt: skip
-    return await serve(run, handlers)
+    secret = [int(name.removeprefix(_SECRET)) for name in run.place.environment if name.startswith(_SECRET)]
+    context = own_context(run.place.wall or run.place.clock) if secret else None
+    return await serve(run, handlers, secrets=dict.fromkeys(secret, context) if context else None)
 
 
 async def grpc_health_checking(run: Run, arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ a probe, another pod) is answered by the handler.
 
 import asyncio
 import posixpath
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 from ksql.node.responder import Question, Reply
@@ -18,13 +19,20 @@ _FOREVER_SECONDS = 10 * 365 * 86400.0
 _LOCATION = "location"
 
 
-async def serve(run: Run, handlers: Mapping[int, Handler], leave: "asyncio.Future[int] | None" = None) -> int:
-    """Listen until the process is ended, or until `leave` says with which code it ends by itself."""
+async def serve(
+    run: Run, handlers: Mapping[int, Handler], leave: "asyncio.Future[int] | None" = None,
+    secrets: Mapping[int, ssl.SSLContext] | None = None,
+) -> int:  # fmt: skip
+    """Listen until the process is ended, or until `leave` says with which code it ends by itself.
+
+    `secrets` names the ports that speak TLS, and with which certificate.
+    """
     listeners = run.place.listeners
     if taken := [port for port in handlers if port in listeners]:
         await run.error(f"listen tcp :{taken[0]}: bind: address already in use")
         return 1
     listeners.update(handlers)
+    run.place.secrets.update(secrets or {})
     loop = asyncio.get_running_loop()
     over = leave if leave is not None else loop.create_future()
     pause = loop.create_task(run.place.clock.sleep(_FOREVER_SECONDS), name="server's pause")
@@ -35,6 +43,7 @@ async def serve(run: Run, handlers: Mapping[int, Handler], leave: "asyncio.Futur
         pause.cancel()
         for port in handlers:
             listeners.pop(port, None)
+            run.place.secrets.pop(port, None)
 
 
 def folder(run: Run, root: str) -> Handler:
