@@ -98,6 +98,9 @@ def up(
     scheduler_config: Annotated[
         Path | None, typer.Option(help="A KubeSchedulerConfiguration: profiles and extenders.")
     ] = None,
+    pod_security_config: Annotated[
+        Path | None, typer.Option(help="A PodSecurityConfiguration: levels without labels, and exemptions.")
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -115,7 +118,7 @@ def up(
         wanted = checked(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
-                scheduler_config,
+                scheduler_config, pod_security_config,
             )
         )
         clock = SystemClock()

@@ -86,7 +86,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         stack.push_async_callback(webhooks.aclose)
         pipeline = Pipeline(
             log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks,
-            caller=webhooks,
+            caller=webhooks, standards=settings.standards,
         )
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))

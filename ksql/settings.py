@@ -12,6 +12,7 @@ from ksql.schema.derive import minors
 
 if TYPE_CHECKING:
     from ksql.control.scheduling.profiles import Configuration
+    from ksql.verbs.podsecuritysettings import Standards
 
 DEFAULT_DATA = Path(".ksql")
 DEFAULT_LISTEN = "127.0.0.1:6443"
@@ -65,6 +66,7 @@ class Settings:
     audit: AuditSettings = AuditSettings()
 
     scheduler_config: Path | None = None  # kube-scheduler's configuration file: profiles and extenders
+    pod_security_config: Path | None = None  # kube-apiserver's configuration of Pod Security
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -80,6 +82,7 @@ class Settings:
             if separator and scheme not in ("http", "https"):
                 raise SettingsError(f"--seal-witness {witness!r}: expected a file, or a URL of http or https")
         _ = self.scheduling
+        _ = self.standards
         if self.minor not in minors():
             known = ", ".join(minors())
             raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
@@ -104,6 +107,18 @@ class Settings:
             return profiles.read(self.scheduler_config.read_text())
         except (OSError, UnicodeDecodeError, profiles.ConfigurationError) as error:
             raise SettingsError(f"--scheduler-config {str(self.scheduler_config)!r}: {error}") from None
+
+    @property
+    def standards(self) -> "Standards | None":
+        """What the file of Pod Security says; None without one."""
+        if self.pod_security_config is None:
+            return None
+        from ksql.verbs import podsecuritysettings
+
+        try:
+            return podsecuritysettings.read(self.pod_security_config.read_text())
+        except (OSError, UnicodeDecodeError, podsecuritysettings.ConfigurationError) as error:
+            raise SettingsError(f"--pod-security-config {str(self.pod_security_config)!r}: {error}") from None
 
     @property
     def url(self) -> str:

@@ -44,6 +44,7 @@ from ksql.verbs.guards import forms
 from ksql.verbs.guards.review import Caller, Desk, NoCaller, Review, UnreviewedError
 from ksql.verbs.guards.table import Guards
 from ksql.verbs.paging import Pager
+from ksql.verbs.podsecuritysettings import Standards
 from ksql.verbs.reading import Reading
 from ksql.verbs.request import Page, Request, Result, Selection
 from ksql.verbs.selection import Matcher
@@ -75,6 +76,7 @@ class Pipeline:
         authenticator: Authenticator | None = None,
         converter: Converter | None = None,
         caller: Caller | None = None,
+        standards: Standards | None = None,
     ) -> None:
         self.log, self.objects, self.catalogue = log, objects, catalogue
         self.authorizer, self.clock = authorizer, clock
@@ -90,7 +92,9 @@ class Pipeline:
         self.reading = Reading(self._pager, self._conversions)
         self._desk = Desk(Guards(objects, catalogue), catalogue, authorizer, caller or NoCaller(), clock)
         allocations = Allocations(objects, service_range)
-        self._ground = Ground(catalogue, clock, allocations, self.authorize, self._desk)
+        self._ground = Ground(
+            catalogue, clock, allocations, self.authorize, self._desk, standards or Standards()
+        )
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
     @property

@@ -24,6 +24,7 @@ from ksql.verbs import (
     evictions,
     limits,
     managing,
+    podsecurity,
     quota,
     refusals,
     shaping,
@@ -36,6 +37,7 @@ from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.guards import forms
 from ksql.verbs.guards.review import Desk, Form, Review
 from ksql.verbs.patching import patched
+from ksql.verbs.podsecuritysettings import Standards
 from ksql.verbs.request import Options, Request
 from ksql.verbs.view import Current, View
 
@@ -60,6 +62,7 @@ class Ground:
     allocations: Allocations
     authorize: Callable[[Request], None]
     desk: Desk
+    standards: Standards
 
     def exact(
         self, type: ResourceType, document: Document, view: View, current: Current | None = None
@@ -109,6 +112,7 @@ class Create:
         shaping.check(request, self._type, document, None)
         if self._review.concerns:
             self._review.validated(view, self._form(), document, None)
+        podsecurity.review(request, self._type, document, None, view, self._ground.standards)
         _tell(request, cautions.of(self._type, document, None))
         self._document = document
         if told := caution(self._type):
@@ -213,6 +217,7 @@ class Change:
         shaping.check(request, type, document, current.document)
         if is_guarded:
             self._review.validated(view, self._form(current), document, current.document)
+        podsecurity.review(request, type, document, current.document, view, self._ground.standards)
         if request.subresource == "":
             _tell(request, cautions.of(type, document, current.document))
         return managing.settled(document, current.document)

@@ -11,6 +11,8 @@ from typing import Any
 from ksql.auth.identity import AUTHENTICATED, SERVICE_ACCOUNT_USER, SERVICE_ACCOUNTS, Authorizer, User
 from ksql.auth.identity import Question as Permission
 from ksql.base.documents import Document
+from ksql.schema.cel import admission, authorization
+from ksql.schema.cel.programs import CompilationError, EvaluationError
 from ksql.schema.resources import ResourceType
 from ksql.verbs.guards.questions import Question, request_of
 
@@ -33,19 +35,14 @@ class Expression:
     def program(self) -> Any:
         """The library's program; None when there is none, and `fault` says why."""
         if self._program is None and not self.fault:
-            # The library is imported with the first guard, not at the start.
-            from ksql.schema.cel import admission, programs
-
             try:
                 self._program = admission.program(self.expanded())
-            except programs.CompilationError as error:
+            except CompilationError as error:
                 self.fault = f"compilation error: compilation failed: {error}"
         return self._program
 
     def expanded(self) -> str:
         """The text with its variables in their places."""
-        from ksql.schema.cel import admission
-
         if "variables" not in self.text:
             return self.text
         named = {name: one for name, one in self._variables.items() if name in self.text}
@@ -97,9 +94,6 @@ class Evaluation:
         return found
 
     def _run(self, expression: Expression, program: Any) -> Found:
-        from ksql.schema.cel import admission, authorization
-        from ksql.schema.cel.programs import EvaluationError
-
         if self._facts is None:
             self._facts = admission.facts(self._values())
         try:
@@ -117,8 +111,6 @@ class Evaluation:
         return error
 
     def _values(self) -> dict[str, Any]:
-        from ksql.schema.cel import authorization
-
         question, type = self._question, self._type
         resource = authorization.authorizer(
             group=question.type.group, resource=question.type.resource, subresource=question.subresource,
