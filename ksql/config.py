@@ -91,6 +91,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
+        webhooks.nodes = fleet
         aggregator = Aggregator(objects, clock, keys.proxy_context)
         door = create_app(
             pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,

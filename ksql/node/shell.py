@@ -82,6 +82,10 @@ class Place:
         """The cluster's time."""
         return (self.wall or self.clock).now()
 
+    async def wait(self, seconds: float) -> None:
+        """Let so much of the cluster's time pass."""
+        await (self.wall or self.clock).sleep(seconds)
+
     def mount_kind(self, path: str) -> str:
         return self.files.mount_at(path).kind if isinstance(self.files, Tree) else "ext4"
 

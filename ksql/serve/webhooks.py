@@ -9,12 +9,14 @@ import asyncio
 import base64
 import binascii
 import ssl
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document, DocumentError, decode, encode
+from ksql.conversations import Nodes, Nowhere, Wire
 from ksql.schema.custom import conversion as custom_conversion
 from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import ApiError
@@ -33,6 +35,8 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 REVIEW_BYTES_MAX = 16 * 1024 * 1024
 # Clients kept open, one for each authority that webhooks are trusted by.
 CLIENTS_MAX = 64
+# Pods behind services that were called lately.
+PODS_MAX = 1024
 USER_AGENT = "kube-apiserver-admission"
 
 
@@ -46,6 +50,9 @@ class Webhooks:
     def __init__(self, objects: Objects, clock: Clock) -> None:
         self._objects, self._clock = objects, clock
         self._clients: dict[str, httpx.AsyncClient] = {}
+        # Where the pods behind services are found; set once there are nodes.
+        self.nodes: Nodes = Nowhere()
+        self._pods: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     async def aclose(self) -> None:
         """Close the connections that were kept."""
@@ -124,6 +131,10 @@ class Webhooks:
             return str(config.get("url", "")), ""
         name, namespace = service.get("name", ""), service.get("namespace", "")
         found = self._backend(namespace, name, service.get("port", 443))
+        if found.pod:
+            self._pods[found.address] = (namespace, found.pod)
+            while len(self._pods) > PODS_MAX:
+                self._pods.popitem(last=False)
         host = f"[{found.address}]" if ":" in found.address else found.address
         return f"https://{host}:{found.port}{service.get('path') or '/'}", f"{name}.{namespace}.svc"
 
@@ -139,12 +150,22 @@ class Webhooks:
         except ApiError as error:
             raise CallError(error.message) from None
 
+    async def _dial(self, host: str, port: int) -> Wire | None:
+        """Connect to a pod that a service led to, through its node; None for what is no pod of our nodes."""
+        pod = self._objects.document("pods", *self._pods[host]) if host in self._pods else None
+        kubelet = self.nodes.kubelet(pod["spec"].get("nodeName", "")) if pod is not None else None
+        return await kubelet.dial(pod, port) if pod is not None and kubelet is not None else None
+
     async def _client(self, authorities: str) -> "httpx.AsyncClient":
         import httpx
 
         client = self._clients.get(authorities)
         if client is None:
-            client = httpx.AsyncClient(verify=_trust(authorities), trust_env=False, follow_redirects=False)
+            from ksql.serve.podnetwork import transport
+
+            client = httpx.AsyncClient(
+                transport=transport(self._dial, _trust(authorities)), trust_env=False, follow_redirects=False
+            )
             self._clients[authorities] = client
             if len(self._clients) > CLIENTS_MAX:
                 oldest = next(iter(self._clients))

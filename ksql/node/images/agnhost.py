@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ksql.node.images.executing import netexec
 from ksql.node.images.mounting import mounttest
+from ksql.node.images.reviewing import conversion, webhook
 from ksql.node.images.serving import grpc_health_checking, guestbook, liveness, nettest, porter, serve_hostname
 from ksql.node.images.web import options_of, serve, test_webserver
 from ksql.node.shell import Command, Run
@@ -101,9 +102,11 @@ def _seconds(text: str) -> float:
 
 
 SUBCOMMANDS: Mapping[str, Command] = {
-    "connect": _connect, "dns-server-list": _dns_server_list, "dns-suffix": _dns_suffix,
+    "connect": _connect, "crd-conversion-webhook": conversion, "dns-server-list": _dns_server_list,
+    "dns-suffix": _dns_suffix,
     "entrypoint-tester": _entrypoint_tester, "etc-hosts": _etc_hosts, "grpc-health-checking": grpc_health_checking,
     "guestbook": guestbook, "liveness": liveness, "logs-generator": _logs_generator, "mounttest": mounttest,
     "nettest": nettest,    "netexec": netexec, "nonewprivs": _nonewprivs, "pause": _pause, "porter": porter,
     "serve-hostname": serve_hostname, "test-webserver": test_webserver,
+    "webhook": webhook,
 }  # fmt: skip
