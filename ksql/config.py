@@ -34,7 +34,7 @@ from ksql.node import machine
 from ksql.node.fleet import Fleet
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.serve import aggregationkeeping, flowkeeping, logfigures
+from ksql.serve import aggregationkeeping, flowkeeping, logfigures, nodemetrics
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.late import Late
@@ -93,6 +93,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         webhooks.nodes = fleet
         aggregator = Aggregator(objects, clock, keys.proxy_context)
+        metrics = nodemetrics.NodeMetrics(objects, fleet, clock)
+        aggregator.answer(nodemetrics.GROUP, nodemetrics.VERSION, nodemetrics.RESOURCES, metrics.serve)
         door = create_app(
             pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,
             aggregator=aggregator, auditor=auditor,
@@ -184,7 +186,7 @@ async def _workers(
     doors = connect(pipeline)
     authority = keys.authority.certificate.decode()
     controllers = Controllers(
-        doors, clock, catalogue=catalogue, root_ca=authority, scheduling=settings.scheduling
+        doors, clock, catalogue=catalogue, root_ca=authority, scheduling=settings.scheduling, usages=fleet.usages
     )
     await controllers.start()
     stack.push_async_callback(controllers.aclose)

@@ -9,7 +9,7 @@ Every call is one conversation. Cancelling the caller's task ends the node's sid
 by returning. Bytes go through `Pipe`s, so neither side can bury the other.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -68,6 +68,17 @@ class Stdio:
             self.stdin.refuse()
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Cores in billionths, and bytes."""
+
+    cpu_nano: int
+    memory_bytes: int
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.cpu_nano + other.cpu_nano, self.memory_bytes + other.memory_bytes)
+
+
 @dataclass(slots=True)
 class Wire:
     """A connection to a port: `outward` is what the caller sends, `inward` what comes back."""
@@ -97,6 +108,12 @@ class Kubelet(Protocol):
 
     async def dial_itself(self) -> Wire:
         """Connect to the node's own HTTP port: health, pods, metrics."""
+
+    def usage(self) -> Mapping[str, Mapping[str, Usage]]:
+        """What each running container uses now, by the pod's uid and its name."""
+
+    def usage_of(self, uid: str) -> Mapping[str, Usage]:
+        """The same of one pod, by the containers' names; nothing of one that is not here."""
 
 
 class Nodes(Protocol):

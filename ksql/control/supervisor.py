@@ -26,6 +26,7 @@ from ksql.control.endpoints import EndpointsObjects
 from ksql.control.endpointslice import EndpointSlices
 from ksql.control.events import KubeEvents
 from ksql.control.garbage import GarbageCollector
+from ksql.control.horizontalpodautoscaler import HorizontalPodAutoscalers, Usages
 from ksql.control.informer import Informers, retry_seconds
 from ksql.control.job import Jobs
 from ksql.control.jobttl import FinishedJobs
@@ -95,7 +96,8 @@ class Controllers:
 
     `catalogue` says what garbage collection and namespace deletion look after: everything that is served;
     `root_ca` is the certificate (PEM) that every namespace is given, if there is one (a simulation has none);
-    `scheduling` holds the scheduler's profiles and extenders; `more` adds parts to the built-in ones.
+    `scheduling` holds the scheduler's profiles and extenders; `usages` tells
+    what pods use, for autoscaling; `more` adds parts to the built-in ones.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Controllers:
         root_ca: str = "",
         registry: CollectorRegistry | None = None,
         scheduling: Configuration | None = None,
+        usages: Usages | None = None,
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
@@ -117,7 +120,7 @@ class Controllers:
         self._namespaces, self._garbage = Namespaces(self.kit, types), GarbageCollector(self.kit, types)
         catalogue.listen(self._serve)
         built: list[tuple[str, Part]] = [
-            *((each.name, each) for each in self._reconcilers(root_ca)),
+            *((each.name, each) for each in self._reconcilers(root_ca, usages or (lambda pod: {}))),
             ("garbage-collector", self._garbage),
             ("node-lifecycle-controller", NodeLifecycle(self.kit)),
             ("scheduler", Scheduler(self.kit, scheduling)),
@@ -133,7 +136,7 @@ class Controllers:
             self._namespaces.serve(types)
             self._garbage.serve(types)
 
-    def _reconcilers(self, root_ca: str) -> list[Controller]:
+    def _reconcilers(self, root_ca: str, usages: Usages) -> list[Controller]:
         kit = self.kit
         jobs = Jobs(kit)
         certificates = [RootCertificates(kit, root_ca).controller] if root_ca else []
@@ -151,6 +154,7 @@ class Controllers:
             FinishedJobs(kit).controller,
             Quotas(kit).controller,
             CronJobs(kit).controller,
+            HorizontalPodAutoscalers(kit, usages).controller,
             DisruptionBudgets(kit).controller,
             EndpointsObjects(kit).controller,
             EndpointSlices(kit).controller,

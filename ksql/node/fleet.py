@@ -15,7 +15,7 @@ from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
 from ksql.client import Client, Connect, Notice
-from ksql.conversations import Kubelet
+from ksql.conversations import Kubelet, Usage
 from ksql.node.addresses import Addresses
 from ksql.node.agent import LEASE_RENEW_SECONDS, Agent
 from ksql.node.images.web import Handler
@@ -145,6 +145,11 @@ class Fleet:
         """The node of that name, None when it is not here or has lost its connection."""
         agent = self.agents.get(name)
         return AgentKubelet(agent) if agent is not None and agent.is_connected else None
+
+    def usages(self, pod: Document) -> Mapping[str, Usage]:
+        """What a pod's running containers use now, by their names; nothing when its node does not answer."""
+        kubelet = self.kubelet(pod["spec"].get("nodeName") or "")
+        return {} if kubelet is None else kubelet.usage_of(pod["metadata"]["uid"])
 
     def fail(self, name: str) -> None:
         """The node loses its connection: it says nothing and hears nothing; its containers run on."""

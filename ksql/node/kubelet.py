@@ -4,14 +4,17 @@ The state that counts is the worker's, which is ahead of what the API shows; a p
 of is judged by its status.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
+from ksql.base.clock import parse_rfc3339
 from ksql.base.documents import Document, encode
-from ksql.conversations import KubeletError, LogOptions, Stdio, Wire
+from ksql.conversations import KubeletError, LogOptions, Stdio, Usage, Wire
 from ksql.node.agent import Agent
 from ksql.node.output import Life, life_of
 from ksql.node.responder import Question, Reply
 from ksql.node.surroundings import containers_of
+from ksql.node.usage import is_shared, usage_of
+from ksql.node.worker import Worker
 from ksql.schema.errors import BadRequestError, NotFoundError
 
 _STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
@@ -56,6 +59,42 @@ class AgentKubelet:
     async def dial_itself(self) -> Wire:
         """Connect to the node's own port."""
         return self._agent.runtime.inside.answering(self._answer)
+
+    def usage(self) -> Mapping[str, Mapping[str, Usage]]:
+        """What each running container uses now, by the pod's uid and its name."""
+        sharing: dict[str, int] = {}
+        return {
+            worker.uid: self._usage(worker, sharing)
+            for worker in self._agent.workers.values() if not worker.is_terminal
+        }  # fmt: skip
+
+    def usage_of(self, uid: str) -> Mapping[str, Usage]:
+        """The same of one pod."""
+        worker = self._agent.workers.get(uid)
+        return {} if worker is None or worker.is_terminal else self._usage(worker, {})
+
+    def _usage(self, worker: Worker, sharing: dict[str, int]) -> Mapping[str, Usage]:
+        pod, now = worker.pod, self._agent.clock.now()
+        specs = {one["name"]: one for one in containers_of(pod)}
+        found = {}
+        for record in worker.records:
+            running = (record.document().get("state") or {}).get("running")
+            if running is None or record.name not in specs:
+                continue
+            age = (now - parse_rfc3339(running["startedAt"])).total_seconds()
+            sharers = self._sharers(pod, sharing) if is_shared(pod, record.name) else 1
+            found[record.name] = usage_of(pod, specs[record.name], age, sharers)
+        return found
+
+    def _sharers(self, pod: Document, sharing: dict[str, int]) -> int:
+        """How many pods bear the load of a controller's pods together; counted once for all of one answer."""
+        owner = next((o["uid"] for o in pod["metadata"].get("ownerReferences") or () if o.get("controller")), "")
+        if not owner:
+            return 1
+        if owner not in sharing:
+            network = self._agent.runtime.inside.network
+            sharing[owner] = network.siblings(pod["metadata"]["namespace"], owner) if network is not None else 1
+        return sharing[owner]
 
     async def _answer(self, question: Question) -> Reply:
         """What the node tells of itself."""

@@ -83,6 +83,14 @@ class Network:
                 return
         raise ConnectionRefusedError("connection refused")
 
+    def siblings(self, namespace: str, owner: str) -> int:
+        """How many running pods a controller has, by its uid."""
+        return sum(
+            1 for pod in self._pods.named(namespace)
+            if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+            and any(one["uid"] == owner for one in pod["metadata"].get("ownerReferences") or ())
+        )  # fmt: skip
+
     # Names.
 
     async def addresses(self, name: str, place: Place) -> list[str]:

@@ -32,6 +32,7 @@ from ksql.node.runtime import (
 from ksql.node.shell import Place
 from ksql.node.surroundings import containers_of
 from ksql.node.timers import Timer, Timers
+from ksql.node.usage import usage_of
 from ksql.node.variables import names_others
 
 KILLED = 137  # 128 + SIGKILL: what a container shows that outlived its grace period
@@ -294,6 +295,12 @@ class SimulatedRuntime:
                 lambda message: self._tell(pod, Complaint("InvalidSimulation", message)),
             )  # fmt: skip
             spec = next((one for one in containers_of(pod.document) if one["name"] == name), {})
+            if spec:
+                # Tried once, for what it has to say about values that cannot be read.
+                usage_of(
+                    pod.document, spec, 0.0, 1,
+                    lambda message: self._tell(pod, Complaint("InvalidSimulation", message)),
+                )  # fmt: skip
             performed = bool(spec) and is_performed(pod.document, spec)
             found = pod.containers[name] = _Container(life, bool(spec) and is_conversation(spec), performed)
         return found

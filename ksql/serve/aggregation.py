@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from ksql.base.documents import Document, DocumentError, decode
 from ksql.base.tasks import Tasks
 from ksql.conversations import Wire
 from ksql.schema.errors import ApiError, UnreachableError
-from ksql.serve import parameters
+from ksql.serve import apiservices, parameters
 from ksql.serve.apiservices import KEY, PASSED, SLICES, Address, Finding, addresses_of, is_remote
 from ksql.serve.dialling import dial
 from ksql.serve.exchange import Exchange, Header
@@ -41,9 +41,13 @@ CHECK_SECONDS_MIN = 0.5
 Contexts = Callable[[], ssl.SSLContext]
 
 
+# Answers one request in the place of another server.
+Answer = Callable[[Exchange], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Remote:
-    """One APIService that another server answers."""
+    """One APIService that another server answers, or that is answered here as if one did."""
 
     name: str
     group: str
@@ -52,6 +56,7 @@ class Remote:
     finding: Finding | None = None
     resources: list[Document] = field(default_factory=list)  # as its discovery tells them
     openapi_hash: str | None = None  # None: it has no OpenAPI v3 document
+    local: Answer | None = None  # who answers in this process; None: another server does
 
     @property
     def is_available(self) -> bool:
@@ -64,11 +69,21 @@ class Aggregator:
     def __init__(self, objects: Objects, clock: Clock, context: Contexts) -> None:
         self._objects, self._clock, self._context = objects, clock, context
         self.remotes: dict[tuple[str, str], Remote] = {}
+        self.locals: dict[tuple[str, str], Remote] = {}
         self._listeners: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
         self._tasks = Tasks()
         for key in (KEY, "services", SLICES):
             objects.listen(key, self._refresh)
+        self._refresh()
+
+    def answer(self, group: str, version: str, resources: Sequence[Document], answer: Answer) -> None:
+        """Answer a group here, for as long as no APIService hands it to another server."""
+        document = apiservices.extension(group, version)
+        name = apiservices.name_of(group, version)
+        self.locals[group, version] = Remote(
+            name, group, version, document, apiservices.LOCAL, list(resources), local=answer
+        )
         self._refresh()
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -92,15 +107,19 @@ class Aggregator:
 
     def _refresh(self) -> None:
         """Take the APIServices as they are now."""
-        found = {}
+        found = dict(self.locals)
         for entry in self._objects.list(KEY):
             document = entry.document
             if is_remote(document):
                 key = (document["spec"].get("group", ""), document["spec"]["version"])
-                remote = self.remotes.get(key) or Remote(entry.stream.name, *key, document)
+                remote = self.remotes.get(key)
+                if remote is None or remote.local is not None:
+                    remote = Remote(entry.stream.name, *key, document)
                 remote.document = document
                 found[key] = remote
-        is_other = found.keys() != self.remotes.keys()
+        is_other = {key: one.local is None for key, one in found.items()} != {
+            key: one.local is None for key, one in self.remotes.items()
+        }
         self.remotes = found
         if found:
             self._changed.set()
@@ -110,11 +129,11 @@ class Aggregator:
     async def _run(self) -> None:
         while True:
             self._changed.clear()
-            remotes = list(self.remotes.values())
+            remotes = [remote for remote in self.remotes.values() if remote.local is None]
             await asyncio.gather(*(self._check(remote) for remote in remotes))
             await self._clock.sleep(CHECK_SECONDS_MIN)
             try:
-                async with asyncio.timeout(CHECK_SECONDS if self.remotes else None):
+                async with asyncio.timeout(CHECK_SECONDS if remotes else None):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -170,6 +189,9 @@ class Aggregator:
 
     async def serve(self, exchange: Exchange, remote: Remote) -> None:
         """One request to a remote API."""
+        if remote.local is not None:
+            await remote.local(exchange)
+            return
         if not remote.is_available:
             nosniff = [(b"x-content-type-options", b"nosniff")]
             await exchange.answer(503, b"service unavailable\n", b"text/plain; charset=utf-8", nosniff)
@@ -184,7 +206,7 @@ class Aggregator:
         self, scope: Scope, receive: Receive, send: Send, remote: Remote, user: User, correlation: str
     ) -> None:
         """One WebSocket to a remote API."""
-        if not remote.is_available:
+        if not remote.is_available or remote.local is not None:
             raise UnreachableError("service unavailable")
         wire, address = await self.connected(remote)
         query = scope["query_string"]

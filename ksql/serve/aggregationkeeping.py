@@ -19,8 +19,9 @@ def keeper(pipeline: Pipeline, clock: Clock, aggregator: Aggregator, keys: Pki) 
     objects, catalogue, trust = pipeline.objects, pipeline.catalogue, trust_of(keys)
 
     def plan() -> Sequence[Wish]:
+        extensions = [one.document for one in aggregator.locals.values()]
         findings, now = aggregator.findings(), rfc3339(clock.now())
-        wishes = list(apiservices.plan(catalogue, objects, findings, now))
+        wishes = list(apiservices.plan(catalogue, objects, findings, now, extensions))
         current = objects.document("configmaps", _SPACE, _NAME)
         if current is None:
             wishes.append(Wish("create", "configmaps", trust))

@@ -56,9 +56,25 @@ def is_remote(document: Document) -> bool:
     return bool(document["spec"].get("service"))
 
 
-def plan(catalogue: Catalogue, objects: Objects, findings: Mapping[str, Finding], now: str) -> Sequence[Wish]:
-    """What is missing, what is served no more, which conditions do not stand."""
+def extension(group: str, version: str) -> Document:
+    """The APIService of a group that is answered here although the catalogue has no types of it."""
+    spec = {"version": version, "group": group, "groupPriorityMinimum": 100, "versionPriority": 100}
+    return {"metadata": {"name": name_of(group, version), "labels": {MANAGED: ON_START}}, "spec": spec}
+
+
+def plan(
+    catalogue: Catalogue,
+    objects: Objects,
+    findings: Mapping[str, Finding],
+    now: str,
+    extensions: Sequence[Document] = (),
+) -> Sequence[Wish]:
+    """What is missing, what is served no more, which conditions do not stand. `extensions` give way to remote ones."""
     served = dict(_served(catalogue))
+    for wanted in extensions:
+        name = wanted["metadata"]["name"]
+        current = objects.document(KEY, "", name)
+        served[name] = wanted if current is None or not is_remote(current) else current
     wishes = []
     for name, wanted in served.items():
         current = objects.document(KEY, "", name)

@@ -75,7 +75,9 @@ class Simulation:
         self.objects = Objects(clock)
         self.pipeline = Pipeline(self.log, self.objects, self.catalogue, AdminAuthorizer(), clock)
         self.connect = connect(self.pipeline)
-        self.controllers = Controllers(self.connect, clock, catalogue=self.catalogue)
+        self.controllers = Controllers(
+            self.connect, clock, catalogue=self.catalogue, usages=lambda pod: self.fleet.usages(pod)
+        )
         self.fleet = Fleet(machine.machines(nodes, f"v{minor}.0"), self.connect, clock, profile)
         self._stack = AsyncExitStack()
 

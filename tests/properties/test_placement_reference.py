@@ -239,7 +239,8 @@ class Reference:
             value = node["metadata"]["labels"][spread["topologyKey"]]
             mine = [
                 one for one in self.on(node)
-                if one["metadata"]["namespace"] == pod["metadata"]["namespace"] and matches(spread["labelSelector"], one)
+                if one["metadata"]["namespace"] == pod["metadata"]["namespace"]
+                and matches(spread["labelSelector"], one)
             ]  # fmt: skip
             totals[value] = totals.get(value, 0) + len(mine)
         return totals
@@ -384,7 +385,8 @@ class Reference:
             size = len(among)
             near = sum(
                 1 for one in self.on(node)
-                if one["metadata"]["namespace"] == pod["metadata"]["namespace"] and matches(spread["labelSelector"], one)
+                if one["metadata"]["namespace"] == pod["metadata"]["namespace"]
+                and matches(spread["labelSelector"], one)
             )  # fmt: skip
         else:
             size = len({n["metadata"]["labels"][key] for n in among})
