@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ksql import __version__, bundling, custody, settings
+from ksql import __version__, bundling, custody, custody_retention, settings
 from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past
@@ -29,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 custody.register(app)
+custody_retention.register(custody.log_app)
 bundling.register(app)
 past.register(app)
 
@@ -81,6 +82,9 @@ def up(
         list[str] | None,
         typer.Option(metavar="FILE|URL", help="Where else to leave each new seal; may be given again."),
     ] = None,
+    retention: Annotated[
+        Path | None, typer.Option(help="Rules by which old events are archived, thinned or dropped. Default: keep all.")
+    ] = None,
     audit_policy: Annotated[
         Path | None,
         typer.Option(help="What is kept of requests (audit.k8s.io/v1 Policy), beside refusals and reads of Secrets."),
@@ -118,7 +122,7 @@ def up(
         wanted = checked(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
-                scheduler_config, pod_security_config,
+                scheduler_config, pod_security_config, retention,
             )
         )
         clock = SystemClock()

@@ -32,6 +32,7 @@ from ksql.log.store import SqlEventLog, open_log
 from ksql.log.witnesses import Witness
 from ksql.node import machine
 from ksql.node.fleet import Fleet
+from ksql.retaining import Keeper, Retainer, rules_of
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.serve import aggregationkeeping, flowkeeping, logfigures, nodemetrics
@@ -122,6 +123,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
         door.metrics.add(lambda: logfigures.audit(auditor))
+        _retain(settings, log, pipeline, sealer, clock, stack)
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What
         # comes after is mostly documents, which have no cycles; looking for some less often gave back half
@@ -137,6 +139,18 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         logger.info("stopping")
 
 
+def _retain(
+    settings: Settings, log: EventLog, pipeline: Pipeline, sealer: Sealer, clock: Clock, stack: AsyncExitStack
+) -> None:  # fmt: skip
+    """Let old events go by the operator's rules, if there are any."""
+    if settings.retention is None:
+        return
+    assert isinstance(log, SqlEventLog)
+    keeper = Keeper(Retainer(log, pipeline, sealer.key, clock), rules_of(settings.retention), clock)
+    keeper.start()
+    stack.push_async_callback(keeper.aclose)
+
+
 def _graphql(
     pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal
 ) -> ASGIApp:
@@ -150,7 +164,7 @@ async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tu
     settings.data.mkdir(parents=True, exist_ok=True)
     if settings.migrates:
         await asyncio.to_thread(migrate, settings.url)
-    log, objects = open_log(settings.url, clock), Objects(clock)
+    log, objects = open_log(settings.url, clock, archives=settings.archives), Objects(clock)
     log.fold_into(objects.fold)
     sealer = _sealer(log, settings, clock)
     await log.open()

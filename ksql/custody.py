@@ -125,7 +125,7 @@ async def opened(wanted: Settings) -> "AsyncIterator[SqlEventLog]":
     """The log of a cluster, for reading."""
     from ksql.log.store import SqlEventLog, open_log
 
-    log = open_log(wanted.url, SystemClock())
+    log = open_log(wanted.url, SystemClock(), archives=wanted.archives)
     assert isinstance(log, SqlEventLog)
     await log.open()
     try:

@@ -64,6 +64,7 @@ class Settings:
     seal_key: Path | None = None  # None: in the data directory
     seal_witnesses: tuple[str, ...] = ()  # files or URLs told of each seal, beside the data directory's own
     audit: AuditSettings = AuditSettings()
+    retention: Path | None = None  # rules by which sealed ranges are retired
 
     scheduler_config: Path | None = None  # kube-scheduler's configuration file: profiles and extenders
     pod_security_config: Path | None = None  # kube-apiserver's configuration of Pod Security
@@ -147,6 +148,11 @@ class Settings:
     def seal_witness(self) -> Path:
         """The data directory's own witness of the newest seal."""
         return self.data / "seal-witness.json"
+
+    @property
+    def archives(self) -> Path:
+        """Where retired ranges lie that were archived."""
+        return self.data / "archives"
 
     @property
     def kubeconfig(self) -> Path:

@@ -110,12 +110,20 @@ async def paged(
     while True:
         first = min(PAGE, left) if limit else PAGE
         page = (await door.ask(operation, {**asked, "first": first, "after": after}))[field]
+        if after is None:
+            say_cuts(page)
         for node in page["nodes"]:
             yield node
         left -= len(page["nodes"])
         if not page["pageInfo"]["hasNextPage"] or (limit and left <= 0):
             return
         after = page["pageInfo"]["endCursor"]
+
+
+def say_cuts(page: dict[str, Any]) -> None:
+    """What retention has taken out of an answer is said beside it."""
+    for cut in page.get("cuts") or ():
+        typer.echo(f"not whole: {cut}", err=True)
 
 
 def clock_face(utc: bool, absolute: bool) -> printing.Face:

@@ -33,6 +33,7 @@ from ksql.commands.asking import (
     print_events,
     refused,
     run,
+    say_cuts,
 )
 from ksql.commands.door import Door
 
@@ -106,6 +107,8 @@ async def searched(door: Door, text: str, namespace: str, limit: int, diff: bool
         first = min(PAGE, limit - len(found)) if limit else PAGE
         asked = {"query": text, "namespace": namespace, "first": first, "after": after, "diff": diff, "until": head}
         page = (await door.ask("search", asked))["search"]
+        if after is None:
+            say_cuts(page)
         found += [{**hit["event"], "fields": hit["fields"]} for hit in page["hits"]]
         if not after and page["treeCut"]:
             typer.echo("the owner's tree is too large: the newest of it are left out", err=True)

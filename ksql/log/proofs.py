@@ -59,7 +59,7 @@ def make(rows: Rows, revision: int, ring: Ring, *, redacted: bool | None = None)
     said = seal.statement
     if said.last <= rows.head().horizon:
         raise NoProofError(f"r{revision} is before the horizon r{rows.head().horizon}: the log has let it go")
-    hashed = Ledger(rows).leaves(said.first, said.last, seal.secret, said.count)
+    hashed = Ledger(rows).leaves(said.first, said.last, seal.secret, seal.order)
     if leaves.root(hashed.leaves).hex() != said.root:
         raise NoProofError(f"the events of seal {said.number} are not as they were sealed: run ksql log verify")
     if revision not in hashed.revisions:

@@ -73,6 +73,18 @@ class Count:
         return sum(self.by.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Something that retention has taken out of the answers: all up to a revision that a rule matched."""
+
+    last: int
+    rule: str  # in words
+    event: int  # what recorded it
+
+    def __str__(self) -> str:
+        return f"up to r{self.last} events were {self.rule} (r{self.event})"
+
+
 class Batch(Protocol):
     """What a decision sees beside the folded state: what its own transaction has decided so far."""
 
@@ -163,6 +175,9 @@ class EventLog(Protocol):
         Ordered by resource, namespace, name; a revision beyond the head means the head. `HorizonError` for
         one that is no longer kept.
         """
+
+    def cuts(self, where: EventFilter = EVERYTHING) -> Sequence[Cut]:
+        """What retention has taken out of the answers to a filter: whoever answers says so."""
 
     def current(self) -> AsyncIterator[Sequence[Event]]:
         """The newest event of every living object, transient ones too, in pages: how state starts.

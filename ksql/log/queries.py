@@ -462,6 +462,13 @@ def _newest_of(stream: sa.ColumnElement[int], at: int | None) -> sa.ColumnElemen
     return sa.func.coalesce(newest.scalar_subquery(), stream)
 
 
+def living_at(revision: int) -> sa.Select[Any]:
+    """The streams that lived at a revision, each with its newest revision up to it."""
+    return sa.select(streams.c.id, _newest_of(streams.c.id, revision)).where(
+        streams.c.id <= revision, ~_ended(revision)
+    )
+
+
 def _newest_beat(at: int | None) -> sa.ColumnElement[int]:
     """The newest revision of a stream in `transient`."""
     other = transient.alias("other")

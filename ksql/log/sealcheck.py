@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ksql.log import leaves, namecheck, verify
+from ksql.log import leaves, namecheck, retired, verify
 from ksql.log.codec import PayloadError
 from ksql.log.event import Stream
 from ksql.log.evidence import seals
@@ -56,11 +56,14 @@ class Ledger:
             .order_by(events.c.revision)
         )
 
-    def leaves(self, first: int, last: int, secret: bytes, count: int) -> "Hashed":
-        """The leaf of each event between two revisions, and its header."""
+    def leaves(self, first: int, last: int, secret: bytes, order: Sequence[int]) -> "Hashed":
+        """The leaf of each event between two revisions, and its header. `order`: those that were sealed."""
         rows = self._rows.connection.execute(self.query, {"first": first, "last": last}).all()
-        salts = leaves.salts(secret, max(len(rows), count))
-        return self._hashed(rows, salts)
+        if [row[0] for row in rows] == list(order):
+            return self._hashed(rows, leaves.salts(secret, len(rows)))
+        salts = dict(zip(order, leaves.salts(secret, len(order)), strict=True))
+        # One that was never sealed has no salt: whatever it is hashed with, it is not among the marks.
+        return self._hashed(rows, [salts.get(row[0], b"") for row in rows])
 
     def _hashed(self, rows: Sequence[Any], salts: Sequence[bytes]) -> "Hashed":
         registry, header, leaf, commit = self._rows.registry, self._headers.header, leaves.leaf, leaves.commitment
@@ -102,7 +105,7 @@ class Ledger:
         )
         for revision in found.scalars().all():
             try:
-                self.leaves(revision, revision, b"", 1)
+                self.leaves(revision, revision, b"", [revision])
             except PayloadError as error:
                 return Difference(revision, f"its payload cannot be read: {error}")
         return Difference(first, "an event of this block cannot be read")
@@ -135,10 +138,13 @@ class _Checker:
         self.seals = self.events = self.sealed = 0
         self.keys: dict[str, None] = {}
         self.previous = NOTHING
+        # Up to here ranges were retired: what is gone is signed for, what is left is as it was sealed.
+        self.through = retired.through(rows.connection)
 
     def differences(self) -> Iterator[Difference]:
-        if self.rows.head().horizon != 0:
-            yield Difference(1, "the head tells of a horizon, but no range was retired")
+        fault = retired.check(self.rows.connection, self.ring)
+        if fault is not None:
+            yield Difference(1, fault)
         stored = self.rows.connection.execute(sa.select(seals).order_by(seals.c.number)).all()
         wanted = {seal.statement.number: seal for seal in self.witnesses}
         for row in stored:
@@ -180,8 +186,10 @@ class _Checker:
     def _block(self, seal: Seal, said: Statement) -> Iterator[Difference]:
         if sha256(seal.secret).hexdigest() != said.secret:
             yield Difference(said.first, f"the salts of seal {said.number} were changed: its events cannot be checked")
+        is_told = sha256(seal.marks).hexdigest() == said.marks
+        order = seal.order if is_told else ()
         try:
-            found = self.ledger.leaves(said.first, said.last, seal.secret, said.count)
+            found = self.ledger.leaves(said.first, said.last, seal.secret, order)
         except MissingError as missing:
             yield missing.difference
             return
@@ -189,19 +197,23 @@ class _Checker:
             yield self.ledger.unreadable(said.first, said.last)
             return
         self.events += len(found.leaves)
-        if len(found.leaves) == said.count and leaves.root(found.leaves).hex() == said.root:
-            if sha256(seal.marks).hexdigest() != said.marks:
-                yield Difference(said.first, f"the marks of seal {said.number} were changed; its events were not")
-            return
-        yield self._named(seal, said, found)
+        if not is_told:
+            yield Difference(said.first, f"the marks of seal {said.number} were changed: its events cannot be checked")
+        elif said.last <= self.through and len(found.leaves) < said.count:
+            yield from self._left(seal, found)
+        elif len(found.leaves) != said.count or leaves.root(found.leaves).hex() != said.root:
+            yield self._named(seal, said, found)
+
+    def _left(self, seal: Seal, found: Hashed) -> Iterator[Difference]:
+        """What is left of a block of which events were retired."""
+        marks = dict(marked(seal.marks))
+        for revision, leaf in zip(found.revisions, found.leaves, strict=True):
+            if marks.get(revision) != leaf[:MARK_BYTES]:
+                number = seal.statement.number
+                yield Difference(revision, f"the event was changed or added after seal {number} was put on it")
 
     def _named(self, seal: Seal, said: Statement, found: Hashed) -> Difference:
         """The first event of a block that is not as it was sealed."""
-        if sha256(seal.marks).hexdigest() != said.marks:
-            return Difference(
-                said.first,
-                f"something up to r{said.last} differs from seal {said.number}, whose marks were changed too",
-            )
         expected = marked(seal.marks)
         secrets = zip_longest(expected, zip(found.revisions, found.leaves, strict=True))
         for one, other in secrets:

@@ -44,7 +44,7 @@ class Sealer:
     """Seals one log. Register `fold` with it before it is opened; `start` after."""
 
     def __init__(self, log: SqlEventLog, key: SigningKey, clock: Clock, witnesses: Sequence[Witness] = ()) -> None:
-        self._log, self._key, self._clock, self._witnesses = log, key, clock, witnesses
+        self._log, self.key, self._clock, self._witnesses = log, key, clock, witnesses
         self._worker: Worker = InlineWorker() if log.inline else ThreadWorker("log-sealer")
         self._tasks = Tasks()
         self._headers = leaves.Headers()
@@ -196,8 +196,8 @@ class Sealer:
         first = self._finished[-1].statement.last + 1 if self._finished else self.sealed + 1
         number = self.number + len(self._finished) + 1
         previous = self._finished[-1].statement.hash if self._finished else self._previous
-        said = self._block.statement(number, first, now, previous, self._key.id)
-        signature = self._key.sign(said.encode())
+        said = self._block.statement(number, first, now, previous, self.key.id)
+        signature = self.key.sign(said.encode())
         self._finished.append(Seal(said, signature, self._block.secret, self._block.marks()))
         self._block = Block(_secret())
 

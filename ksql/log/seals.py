@@ -94,6 +94,11 @@ class Seal:
     secret: bytes  # of the salts
     marks: bytes
 
+    @property
+    def order(self) -> list[int]:
+        """The revisions that were sealed, in the order of their leaves."""
+        return [revision for revision, _ in marked(self.marks)]
+
     def row(self) -> dict[str, Any]:
         said = self.statement
         return {

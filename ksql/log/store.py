@@ -8,8 +8,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ from ksql.base.tasks import InlineWorker, Tasks, ThreadWorker, Worker
 from ksql.log import evidence as evidence  # its tables belong to the schema
 from ksql.log import migrate, queries, training
 from ksql.log.appender import Appender
+from ksql.log.archives import Archives
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
 from ksql.log.event import Event
@@ -28,6 +31,7 @@ from ksql.log.index import Library
 from ksql.log.protocol import (
     EVERYTHING,
     Count,
+    Cut,
     Decide,
     EventFilter,
     EventLog,
@@ -36,11 +40,13 @@ from ksql.log.protocol import (
     LogUnavailableError,
 )
 from ksql.log.registry import Registry
+from ksql.log.retired import Retirement, archives_of, cuts, require_whole, stored
 from ksql.log.schema import checkpoints, metadata
 from ksql.log.session import OutageError, Probe, Session
 from ksql.log.tail import Tail
 from ksql.log.transaction import Head
 from ksql.log.upkeep import Upkeep
+from ksql.log.whole import Whole
 
 T = TypeVar("T")
 
@@ -52,20 +58,28 @@ SUBSCRIPTION_EVENTS = 500
 CURRENT_OBJECTS = 2000
 
 
-def open_log(url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None) -> EventLog:
+def open_log(
+    url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None, archives: Path | None = None
+) -> EventLog:  # fmt: skip
     """A log on SQLite or PostgreSQL; `await log.open()` before use.
 
     `inline` runs every call in the caller's thread (virtual time); a log in memory (`sqlite://`) always does.
     `probe` is called with the name of each step of an append, where tests break things.
     """
     parsed = sa.make_url(url)
-    return SqlEventLog(parsed, clock, inline or is_memory(parsed), probe)
+    return SqlEventLog(parsed, clock, inline or is_memory(parsed), probe, archives)
 
 
 class SqlEventLog:
     """`EventLog` on either database."""
 
-    def __init__(self, url: sa.URL, clock: Clock, inline: bool, probe: Probe | None) -> None:
+    def __init__(
+        self, url: sa.URL, clock: Clock, inline: bool, probe: Probe | None, archives: Path | None = None
+    ) -> None:  # fmt: skip
+        # Where retired ranges lie that were archived.
+        self.archives_folder = archives or Path(url.database or ".").parent / "archives"
+        self.retired: tuple[Retirement, ...] = ()
+        self._archives = Archives(())
         self.url, self.clock, self.inline = url, clock, inline
         self.dialect: Dialect = dialect_of(url)
         self.engine = self.dialect.create_engine(url)
@@ -122,8 +136,13 @@ class SqlEventLog:
             rows = queries.Rows(connection, self.registry, Images(self._session.codec), self._library)
             rows.learn()
             found = rows.head(), rows.living(), dictionary
+            self._learn_retired(connection)
             connection.rollback()
             return found
+
+    def _learn_retired(self, connection: sa.Connection) -> None:
+        self.retired = tuple(stored(connection))
+        self._archives = archives_of(self.retired, self.archives_folder)
 
     async def index(self) -> None:
         """Index what is finished now rather than within a moment."""
@@ -214,29 +233,40 @@ class SqlEventLog:
     ) -> Sequence[Event]:
         if not newest_first and after + 1 < self.horizon:
             raise HorizonError(f"events before r{self.horizon} are no longer kept")
-        return await self._read(lambda rows: rows.read(after, limit, where, newest_first))
+        return await self._read(lambda rows: self._whole(rows).read(after, limit, where, newest_first))
+
+    def _whole(self, rows: queries.Rows) -> Whole:
+        """Reads of the table and of what was archived out of it."""
+        return Whole(rows, self._archives)
 
     async def event(self, revision: int) -> Event | None:
-        return await self._read(lambda rows: rows.event(revision))
+        return (await self.events([revision])).get(revision)
 
     async def events(self, revisions: Iterable[int]) -> Mapping[int, Event]:
         wanted = list(revisions)
-        return await self._read(lambda rows: rows.events(wanted)) if wanted else {}
+        return await self._read(lambda rows: self._whole(rows).events(wanted)) if wanted else {}
 
     async def preceding(self, revisions: Iterable[int]) -> Mapping[int, Event]:
         wanted = list(revisions)
-        return await self._read(lambda rows: rows.preceding(wanted)) if wanted else {}
+        return await self._read(lambda rows: self._whole(rows).preceding(wanted)) if wanted else {}
 
     async def chain(self, revision: int, limit: int) -> Sequence[Event]:
-        return await self._read(lambda rows: rows.chain(revision, limit))
+        return await self._read(lambda rows: self._whole(rows).chain(revision, limit))
 
     async def count(self, where: EventFilter = EVERYTHING, after: int = 0) -> Count:
-        return await self._read(lambda rows: rows.count(where, after))
+        found = await self._read(lambda rows: rows.count(where, after))
+        # What is archived is not counted: there are at least so many.
+        return replace(found, exact=found.exact and after >= self._archives.through)
 
     async def at(self, revision: int, where: EventFilter = EVERYTHING) -> Sequence[Event]:
         if revision < self.horizon:
             raise HorizonError(f"the state at r{revision} is no longer kept; the oldest is r{self.horizon}")
-        return await self._read(lambda rows: rows.at(revision, where))
+        require_whole(self.retired, revision, where)
+        return await self._read(lambda rows: self._whole(rows).at(revision, where))
+
+    def cuts(self, where: EventFilter = EVERYTHING) -> Sequence[Cut]:
+        """What is no longer whole of what a filter asks for."""
+        return [Cut(one.last, str(rule), one.event) for one, rule in cuts(self.retired, where)]
 
     async def current(self) -> AsyncIterator[Sequence[Event]]:
         # Nothing is folded while the pages are read: what comes after them comes through `fold`.
@@ -249,7 +279,7 @@ class SqlEventLog:
                 yield await self._read(partial(queries.Rows.newest, numbers=portion))
 
     async def revision_at(self, time: datetime) -> int:
-        return await self._read(lambda rows: rows.revision_at(to_microseconds(time)))
+        return await self._read(lambda rows: self._whole(rows).revision_at(to_microseconds(time)))
 
     async def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
         position = after
@@ -282,6 +312,18 @@ class SqlEventLog:
             return await self._writing.run(self._session.transact, call)
         except OutageError as error:
             raise LogUnavailableError(f"the log cannot be written: {error}") from error
+
+    async def retire(self, call: Callable[[sa.Connection], int]) -> None:
+        """Let `retirement.py` take rows away; the call's answer is the new horizon."""
+        async with self._appender.gate:
+            try:
+                horizon = await self._writing.run(self._session.retire, call)
+            except OutageError as error:
+                raise LogUnavailableError(f"the log cannot be written: {error}") from error
+            self._appender.head = replace(self._appender.head, horizon=horizon)
+        await self._read(lambda rows: self._learn_retired(rows.connection))
+        # Threads may hold pages and bases of rows that are gone.
+        self._local = threading.local()
 
     async def checkpoint(self, consumer: str) -> int:
         query = sa.select(checkpoints.c.revision).where(checkpoints.c.consumer == consumer)

@@ -16,6 +16,7 @@ from ksql.base.documents import DocumentError, decode
 from ksql.log.codec import PayloadError
 from ksql.log.delta import Base
 from ksql.log.event import Change
+from ksql.log.evidence import retirements
 from ksql.log.images import portions
 from ksql.log.pages import BASE_BYTES_MAX, Page, Shelf
 from ksql.log.protocol import EventLog
@@ -74,6 +75,8 @@ class _Check:
         self.changes: Mapping[int, Change] = {
             number: action.change for number, action in rows.registry.action_by_id.items()
         }
+        # Up to here ranges were retired: rows may be gone, and with them the beginnings of lives.
+        self.through = self.connection.execute(sa.select(sa.func.max(retirements.c.last))).scalar_one() or 0
         self.living: dict[int, int] = {}
         self.durable = self.time = self.newest_beat = 0
         # The page that is being read, and whole images as bases of what comes later.
@@ -146,6 +149,10 @@ class _Check:
         """Whether the heartbeats that its page tells of are all that stands between it and the event before."""
         page, revision = self.page, row[0]
         assert page is not None
+        if revision <= self.through:
+            return None
+        # The range ended with an event, whether or not it is still there.
+        self.durable = max(self.durable, self.through)
         if row[4] is None:
             missing = sum([at in page.fragments for at in range(self.durable + 1, revision)])
         else:
@@ -163,6 +170,9 @@ class _Check:
             if time < self.time:
                 return "its time is before that of the event before it"
             self.time = time
+        if revision <= self.through and row[5] is None:
+            # It stays for its page alone: its life has been retired.
+            return None
         living, change = self.living, self.changes.get(action)
         if change is None:
             return f"its action {action} is not known"
@@ -172,7 +182,7 @@ class _Check:
             if stream != revision or stream in living:
                 return f"ADDED does not begin its stream {stream}"
         # A heartbeat's first row may have been dropped since.
-        elif stream not in living and not (heartbeat and stream < revision):
+        elif stream not in living and not (stream < revision and (heartbeat or stream <= self.through)):
             return f"{change} in stream {stream}, which does not live"
         if change is Change.DELETED:
             living.pop(stream, None)
@@ -210,6 +220,7 @@ class _Check:
     def _ending(self) -> Iterator[Difference]:
         """The head against what was found."""
         head = self.head
+        self.durable = max(self.durable, self.through)
         if head.durable != self.durable:
             yield Difference(head.durable, f"the head's last event, but the events end at r{self.durable}")
         if head.revision != max(self.durable, self.newest_beat):

@@ -24,9 +24,9 @@ from ksql.base.documents import Document, encode
 from ksql.conversations import Nodes, Nowhere
 from ksql.flow.admission import Admission
 from ksql.flow.objects import LEVELS, SCHEMAS
-from ksql.log.protocol import EventLog
+from ksql.log.protocol import EventLog, HorizonError
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import ApiError, InternalError, NotFoundError, UnauthorizedError
+from ksql.schema.errors import ApiError, GoneError, InternalError, NotFoundError, UnauthorizedError
 from ksql.schema.resources import group_resource
 from ksql.serve import flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
@@ -122,6 +122,9 @@ class Door(Starlette):
             await self._route(exchange, scope, receive, send)
         except ApiError as error:
             await exchange.refuse(error)
+        except HorizonError as error:
+            # Retention has taken it out of the log: gone, and said by what.
+            await exchange.refuse(GoneError(str(error)))
         except DisconnectedError:
             exchange.code = 499
         except Exception:

@@ -345,6 +345,9 @@ class EventConnection:
     horizon: Revision = strawberry.field(
         description="The oldest revision that history is kept from; what was before it is not told here."
     )
+    cuts: list[str] = strawberry.field(
+        description="What retention has taken out of what was asked for, a sentence each."
+    )
 
     @resolved("How many events match, over all pages. Counted only when asked for.")
     async def total_count(self, info: Info) -> int:
@@ -414,6 +417,7 @@ async def event_connection(ctx: Context, span: Span, ask: Any, order: EventOrder
         page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
         head=Revision(log.head),
         horizon=Revision(log.horizon),
+        cuts=[str(cut) for cut in log.cuts(span.where)],
     )
 
 

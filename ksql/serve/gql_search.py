@@ -46,6 +46,9 @@ class SearchPage:
     tree_cut: bool = strawberry.field(description="Whether an owner's tree was too large to be looked at whole.")
     head: Revision = strawberry.field(description="The newest revision of the log.")
     horizon: Revision = strawberry.field(description="The oldest revision that can be searched.")
+    cuts: list[str] = strawberry.field(
+        description="What retention has taken out of what was asked for, a sentence each."
+    )
 
 
 @strawberry.type
@@ -72,6 +75,7 @@ class Searching:
         return SearchPage(
             hits=shown, page_info=info_, searched_to=Revision(found.reached), tree_cut=cut,
             head=Revision(rooms.log.head), horizon=Revision(rooms.log.horizon),
+            cuts=[str(cut) for cut in rooms.log.cuts(what.where)],
         )  # fmt: skip
 
 
