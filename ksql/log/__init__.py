@@ -19,7 +19,7 @@ names need no second mechanism, with one server or with ten.
 Invariants
 1. Revisions are gapless and in commit order; a refused request uses none.
 2. A caller that was answered finds its event after a crash; of a request all events are stored or none.
-3. Rows of `events` are never changed or deleted; triggers refuse it.
+3. Rows of `events` are never changed, nor deleted but by a signed retirement of a sealed range; triggers refuse it.
 4. Every committed event is folded once, in order, before its caller is answered or a follower is woken.
 5. Time never runs backwards as revisions rise, whatever the machine's clock does.
 6. A lost wake-up, a failed checkpoint or an old dictionary costs time or space, never an event.
@@ -40,5 +40,6 @@ Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session
 its failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py` and `postgresql.py` (the
 dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (does it
 contradict itself), `leaves.py`, `seals.py` and `sealer.py` (the seals), `sealcheck.py` (is it what was
-written), `proofs.py` (told to others).
+written), `proofs.py` (told to others), `retiring.py`, `retirement.py`, `archives.py` and `whole.py` (what was
+taken out of it, and still read).
 """

@@ -141,7 +141,7 @@ def _rule(at: str, rule: Any) -> Rule:
 
 def checked(rule: Rule, at: str) -> Rule:
     """The rule, if its fields fit its action."""
-    if (rule.action is Action.THIN) != bool(rule.fields):
+    if (rule.action is Action.THIN) != bool(rule.fields) or not all(rule.fields):
         raise RetentionError(f"{at}: thin needs the fields whose changes stay, and nothing else takes any")
     return rule
 
