@@ -17,7 +17,7 @@ from ksql.base.clock import Clock, rfc3339
 from ksql.history import moments
 from ksql.log.event import Event
 from ksql.log.figures import Figures
-from ksql.log.protocol import EVERYTHING, Count, Decide, EventFilter, EventLog, Fold, LogUnavailableError
+from ksql.log.protocol import EVERYTHING, Count, Cut, Decide, EventFilter, EventLog, Fold, LogUnavailableError
 from ksql.log.queries import matches
 from ksql.state.window import Bell
 
@@ -62,6 +62,9 @@ class PlayedLog:
     @property
     def figures(self) -> Figures:
         return self._stored.figures
+
+    def cuts(self, where: EventFilter = EVERYTHING) -> Sequence[Cut]:
+        return self._stored.cuts(where)
 
     async def open(self) -> None:
         """The stored one is open."""
