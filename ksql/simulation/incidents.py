@@ -240,6 +240,20 @@ INCIDENTS: tuple[Incident, ...] = (
         (wait(300), restart("alice")),
     ),
     Incident(
+        "webhook",
+        "olga registers a webhook whose service does not exist; later pods are made anew",
+        apply("olga", _object(
+            "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "pod-guard", "",
+            webhooks=[{
+                "name": "pods.guard.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": {"service": {"name": "guard", "namespace": "office", "path": "/"}},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            }],
+        )),
+        "failed calling webhook",
+        (wait(120), restart("alice")),
+    ),
+    Incident(
         "no-such-priority",
         "olga deletes a priority class that the web server names; then pods are made anew",
         delete("olga", ("priorityclasses.scheduling.k8s.io", "", "shop-critical")),
