@@ -25,7 +25,7 @@ from ksql.commands.asking import (
 from ksql.commands.door import AnswerError, Door
 
 ACTOR_CHARACTERS_MAX = 28  # of a name in its column; controllers' are as long
-MANAGER_CHARACTERS_MAX = 24
+MANAGER_CHARACTERS_MAX = 25  # kubectl-client-side-apply
 
 
 def blame(

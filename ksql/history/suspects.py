@@ -10,7 +10,7 @@ object, or repeats a word of what was changed. Each part is told, so that a read
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -118,10 +118,13 @@ class Evidence:
 
 
 class Detective:
-    """Reads the log; everything it weighs with is above."""
+    """Reads the log, as far as `sees` lets it: of what a reader may not know neither complaint nor suspect tells.
 
-    def __init__(self, log: EventLog, images: Images) -> None:
-        self._log, self._images = log, images
+    Everything it weighs with is above.
+    """
+
+    def __init__(self, log: EventLog, images: Images, sees: Callable[[Event], bool] = lambda event: True) -> None:
+        self._log, self._images, self._sees = log, images, sees
 
     async def investigate(self, root: Key, moment: int) -> Verdict | None:
         """The verdict on an object as of a revision; None when it was never seen until then."""
@@ -159,13 +162,14 @@ class Detective:
             parts.append(EventFilter(namespace=root[1]))
         elif root[0] == "nodes":
             parts.append(EventFilter(resources=("pods",)))
-        return [event for where in parts for event in await self._log.at(revision, where)]
+        return [event for where in parts for event in await self._log.at(revision, where) if self._sees(event)]
 
     async def _onset(self, root: Key, own: Sequence[Event], family: Sequence[Key], moment: int) -> Event | None:
         """The first event of the bad spell in which the object is, or its endpoints are."""
         if root[0] == "services":
             where = EventFilter(resources=("endpoints",), namespace=root[1], name=root[2], up_to=moment)
             own = await self._log.read(0, SPELL_EVENTS_MAX, where, newest_first=True)
+            own = [event for event in own if self._sees(event)]
         first = _spell(own)
         if first is not None:
             return first
@@ -183,7 +187,7 @@ class Detective:
         for namespace in dict.fromkeys(("", root[1])):
             where = EventFilter(namespace=namespace, up_to=until)
             read = await self._log.read(0, WINDOW_EVENTS_MAX, where, newest_first=True)
-            found += [event for event in read if _may_begin(event)]
+            found += [event for event in read if _may_begin(event) and self._sees(event)]
             if len(read) == WINDOW_EVENTS_MAX:
                 lowest = max(lowest, read[-1].revision)
         found = [event for event in found if event.revision >= lowest]

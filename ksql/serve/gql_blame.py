@@ -46,7 +46,9 @@ class Blaming:
         ref: Annotated[ObjectRef, about("Which object.")],
         at: Annotated[Moment | None, about("As it was then; now when absent.")] = None,
         status: Annotated[bool, about("Whether to tell of the status too.")] = False,
-        managers: Annotated[bool, about("Whether to tell who manages which fields.", "managedFields")] = False,
+        managers: Annotated[bool, about(
+            "Whether to tell who manages which fields, kubectl's copy of what was applied included.", "managedFields"
+        )] = False,
     ) -> Blame | None:
         ctx = info.context
         wanted = reads.which(ctx, ref.uid, ref.resource or ref.kind, ref.api_version, ref.namespace, ref.name)
@@ -56,7 +58,9 @@ class Blaming:
         found = await blaming.blame(ctx.rooms.log, seen.stream.uid, seen.revision, ctx.keys(seen.document))
         if found is None:
             raise refusal(f"the log no longer has what made {seen.stream.name} as it was then", "HORIZON")
-        hidden = [("status",)] * (not status) + [("metadata", "managedFields")] * (not managers)
+        # kubectl's copy of what was applied is bookkeeping of the same kind, and as long.
+        copies = [("metadata", "managedFields"), ("metadata", "annotations", masks.LAST_APPLIED)]
+        hidden = [("status",)] * (not status) + copies * (not managers)
         document, shadow = blaming.without(found.event.document, found.shadow, *hidden)
         lines = manuscript.lines(masks.shown(seen.stream.resource, document), shadow)
         nodes = {line.event.revision: as_event(line.event) for line in lines if line.event is not None}

@@ -72,16 +72,16 @@ class Suspecting:
                 raise refusal("there is no object with that uid", "NOT_FOUND")
             key = (seen.stream.resource, seen.stream.namespace, seen.stream.name)
         instant = await ctx.instant(at)
-        verdict = await Detective(ctx.rooms.log, ctx.rooms.images).investigate(key, instant.revision)
+        detective = Detective(ctx.rooms.log, ctx.rooms.images, ctx.sees)
+        verdict = await detective.investigate(key, instant.revision)
         if verdict is None:
             raise refusal(f"the log has never seen it until r{instant.revision}", "NOT_FOUND")
-        seen_by = [suspect for suspect in verdict.suspects if ctx.sees(suspect.event)]
         onset = verdict.onset
         return Suspects(
             revision=Revision(instant.revision),
             complaint=verdict.complaint or None,
             onset=as_event(onset) if onset is not None and ctx.sees(onset) else None,
-            suspects=[_shown(ctx, suspect) for suspect in seen_by[:first]],
+            suspects=[_shown(ctx, suspect) for suspect in verdict.suspects[:first]],
             looked_at=verdict.looked_at,
             cut=verdict.cut,
         )
