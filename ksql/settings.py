@@ -64,10 +64,9 @@ class Settings:
     seal_key: Path | None = None  # None: in the data directory
     seal_witnesses: tuple[str, ...] = ()  # files or URLs told of each seal, beside the data directory's own
     audit: AuditSettings = AuditSettings()
-    retention: Path | None = None  # rules by which sealed ranges are retired
-
     scheduler_config: Path | None = None  # kube-scheduler's configuration file: profiles and extenders
     pod_security_config: Path | None = None  # kube-apiserver's configuration of Pod Security
+    retention: Path | None = None  # rules by which sealed ranges are retired
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
