@@ -11,6 +11,7 @@ from typing import Protocol
 from ksql.base.clock import Clock, new_uid, rfc3339, rfc3339_micro
 from ksql.base.documents import Document
 from ksql.client import Client
+from ksql.node.acceptance import Refusal, is_placed, refusal
 from ksql.node.care import Care
 from ksql.node.machine import Machine, is_reported, lease_document, node_document, node_status
 from ksql.node.runtime import Report, Runtime
@@ -134,12 +135,24 @@ class Agent:
         uid = pod["metadata"]["uid"]
         worker = self.workers.get(uid)
         if worker is None:
+            refused = self._refusal(pod)
             worker = self.workers[uid] = Worker(pod, revision, self)
-            worker.begin()
+            if refused is not None:
+                worker.refuse(*refused)
+            else:
+                worker.begin()
         else:
             worker.observe(pod, revision)
         if worker.is_over:
             self.touch(worker)
+
+    def _refusal(self, pod: Document) -> Refusal | None:
+        """Why the node does not take a pod that is new to it."""
+        status = pod.get("status") or {}
+        if self._node is None or is_placed(pod) or status.get("startTime") or pod["metadata"].get("deletionTimestamp"):
+            return None
+        others = [worker.pod for worker in self.workers.values() if not worker.is_terminal]
+        return refusal(pod, others, self._node)
 
     def vanished(self, uid: str) -> None:
         """A pod of this node is no more."""

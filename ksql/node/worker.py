@@ -67,7 +67,7 @@ class Worker:
     """A pod from its binding to its end."""
 
     __slots__ = (
-        "_addresses", "_deadline", "_failure", "_handling", "_host", "_reports", "_sandbox_asked",
+        "_addresses", "_deadline", "_failure", "_handling", "_host", "_is_refused", "_reports", "_sandbox_asked",
         "_start_time", "_stopping", "cause", "is_busy", "is_gone", "is_queued", "is_terminal",
         "pod", "records", "revision", "uid",
     )  # fmt: skip
@@ -82,6 +82,7 @@ class Worker:
         self._start_time = rfc3339(host.clock.now())
         self._sandbox_asked = self._stopping = self._handling = False
         self._failure: tuple[str, str] | None = None
+        self._is_refused = False
         self._reports: deque[Report] = deque()
         self._deadline: Timer | None = None
 
@@ -100,6 +101,14 @@ class Worker:
         self._advance()
         if not self.is_terminal:
             self._host.touch(self)
+
+    def refuse(self, reason: str, message: str) -> None:
+        """The node does not take the pod: it has failed before it began."""
+        self._say(WARNING, reason, message)
+        self._failure, self._is_refused = (reason, f"Pod was rejected: {message}"), True
+        for record in self.records:
+            record.stage = Stage.ENDED
+        self._end()
 
     def observe(self, pod: Document, revision: int) -> None:
         """The pod has changed, by somebody's hand or by this worker's own."""
@@ -188,6 +197,9 @@ class Worker:
         if self._stopping and not any(record.container_id for record in self.records) and not self._failure:
             return {}  # nothing ever ran: there is nothing to tell before it goes
         old = self.pod.get("status") or {}
+        if self._is_refused and self._failure is not None:
+            reason, message = self._failure
+            return {"phase": "Failed", "reason": reason, "message": message, "startTime": self._start_time}
         new = status_of(
             self.pod, self.records, phase=self._phase(), addresses=self._addresses,
             host_address=self._host.address, start_time=self._start_time,

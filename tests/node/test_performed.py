@@ -384,3 +384,27 @@ def test_words_of_an_image_give_way_to_a_pods():
     assert words_of({"image": AGNHOST, "command": ["sh"]}) == ["sh"]
     assert words_of({"image": "registry.example:5000/team/busybox@sha256:1"}) == ["sh"]
     assert words_of({"image": "example.com/unknown"}) == []
+
+
+def test_a_node_turns_away_what_it_has_no_room_for():
+    async def story(cluster):
+        def on_node(name, **more):
+            return cluster.create_pod(name, nodeName="node-1", containers=[{"name": "c", "image": "nginx:1", **more}])
+
+        port = {"ports": [{"containerPort": 80, "hostPort": 8080}]}
+        await on_node("first", **port)
+        await cluster.until(lambda: cluster.phase("first") == "Running")
+        await on_node("second", **port)
+        await on_node("large", resources={"requests": {"cpu": "17"}})
+        await on_node("udp", ports=[{"containerPort": 80, "hostPort": 8080, "protocol": "UDP"}])
+        await cluster.until(lambda: cluster.phase("second") == cluster.phase("large") == "Failed")
+        status = cluster.pod("second")["status"]
+        assert (status["reason"], "containerStatuses" in status) == ("NodePorts", False)
+        assert status["message"].startswith("Pod was rejected: Predicate NodePorts failed: ")
+        assert cluster.pod("large")["status"]["message"].endswith(
+            "Node didn't have enough resource: cpu, requested: 17000, used: 0, capacity: 15800"
+        )
+        await cluster.until(lambda: cluster.phase("udp") == "Running")
+        assert "NodePorts" in cluster.notes("second")
+
+    told(story)
