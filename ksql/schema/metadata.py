@@ -114,7 +114,8 @@ def validate_metadata(
 ) -> None:
     """Append what is wrong with `metadata`; `old` is given for updates, of a part through a `subresource`."""
     metadata: dict[str, Any] = document.get("metadata") or {}
-    _check_place(type, metadata, out)
+    # A prefix of names is looked at where names are; on an update that is where the kind's whole is.
+    _check_place(type, metadata, out, old is None or "W" in _layers(type, subresource))
     parts: list[Cause] = []
     if labels := metadata.get("labels"):
         check_labels(labels, "metadata.labels", parts)
@@ -141,14 +142,18 @@ def _told(
     """The faults of an update as the layers tell them: the generic one, the kind's change, the kind as a whole."""
     if type.custom is not None:
         return [*whole, *change[: len(change) - len(_repeated(whole, change))], *standard]
-    layers = _LAYERS_OF.get(type.key, "C")
-    layers = "C" if subresource and layers else layers
-    if (type.key, subresource) == ("cronjobs.batch", "status"):
-        layers = ""
     found = [*whole, *change]
-    for layer in layers:
+    for layer in _layers(type, subresource):
         found += [*(change if layer == "C" else whole), *standard]
     return found
+
+
+def _layers(type: ResourceType, subresource: str) -> str:
+    """What follows the generic layer on an update."""
+    if (type.key, subresource) == ("cronjobs.batch", "status"):
+        return ""
+    layers = _LAYERS_OF.get(type.key, "C")
+    return "C" if subresource and layers else layers
 
 
 def _repeated(whole: list[Cause], change: list[Cause]) -> list[Cause]:
@@ -156,8 +161,10 @@ def _repeated(whole: list[Cause], change: list[Cause]) -> list[Cause]:
     return [cause for cause in change if cause in whole]
 
 
-def _check_place(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
-    _check_name(type, metadata, out)
+def _check_place(
+    type: ResourceType, metadata: Mapping[str, Any], out: list[Cause], with_prefix: bool
+) -> None:
+    _check_name(type, metadata, out, with_prefix)
     namespace = metadata.get("namespace", "")
     if type.namespaced:
         if not namespace:
@@ -170,9 +177,9 @@ def _check_place(type: ResourceType, metadata: Mapping[str, Any], out: list[Caus
         out.append(wrong("metadata.generation", metadata["generation"], "must be greater than or equal to 0"))
 
 
-def _check_name(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause]) -> None:
+def _check_name(type: ResourceType, metadata: Mapping[str, Any], out: list[Cause], with_prefix: bool) -> None:
     prefix = metadata.get("generateName")
-    if prefix:
+    if prefix and with_prefix:
         out += [
             wrong("metadata.generateName", prefix, text)
             for text in name_complaints(type, names.masked(prefix))

@@ -11,7 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
 from typing import Any
+
+import orjson
 
 from ksql.schema import quantities
 from ksql.schema.derive import REF
@@ -26,25 +30,12 @@ INT32 = (-(2**31), 2**31 - 1)
 INT64 = (-(2**63), 2**63 - 1)
 QUANTITY_EXPRESSION = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 
-# String types with a name of their own in Go, which mistakes in type are reported with.
-GO_NAMES: Mapping[tuple[str, str], str] = {
-    ("Container", "imagePullPolicy"): "v1.PullPolicy",
-    ("ContainerPort", "protocol"): "v1.Protocol",
-    ("PersistentVolumeClaimSpec", "accessModes"): "[]v1.PersistentVolumeAccessMode",
-    ("PodSpec", "dnsPolicy"): "v1.DNSPolicy",
-    ("PodSpec", "restartPolicy"): "v1.RestartPolicy",
-    ("ResourceRequirements", "limits"): "v1.ResourceList",
-    ("ResourceRequirements", "requests"): "v1.ResourceList",
-    ("Secret", "type"): "v1.SecretType",
-    ("ServicePort", "protocol"): "v1.Protocol",
-    ("ServiceSpec", "sessionAffinity"): "v1.ServiceAffinity",
-    ("ServiceSpec", "type"): "v1.ServiceType",
-    ("Taint", "effect"): "v1.TaintEffect",
-    ("Toleration", "effect"): "v1.TaintEffect",
-    ("Toleration", "operator"): "v1.TolerationOperator",
-    ("ObjectMeta", "uid"): "types.UID",
-    ("OwnerReference", "uid"): "types.UID",
-}
+@cache
+def _go_names() -> Mapping[str, str]:
+    """By structure (`core.v1.Volume`): its fields whose types have names in Go, or that stand inside another."""
+    text = resources.files("ksql.schema.golang").joinpath("names_go.json").read_bytes()
+    table: dict[str, str] = orjson.loads(text)
+    return table
 
 
 class DecodingError(ValueError):
@@ -202,6 +193,8 @@ class Struct(Shape):
         self.name = name
         self.go_type = f"{package}.{name}"
         self.fields: dict[str, Shape] = {}
+        # Fields of structures that have no name in JSON, and how complaints name them.
+        self.places: dict[str, str] = {}
         self.zero: dict[str, Any] = {}
 
     def read(self, value: Any, reader: Reader) -> Any:
@@ -218,7 +211,7 @@ class Struct(Shape):
                 changed = True
             else:
                 reader.path.append(f".{key}" if reader.path else key)
-                reader.keys.append(key)
+                reader.keys.append(str(self.places.get(key, key)))
                 reader.struct = self.name
                 _bounded(reader)
                 kept[key] = read = shape.read(item, reader)
@@ -381,20 +374,21 @@ class Shapes:
                 struct = Struct(parts[-1], parts[-2])
                 # Known before its fields are read: JSONSchemaProps contains itself.
                 self._made[name] = struct
+                types = _described(".".join(parts[-3:]), struct.places)
                 for field, inner in schema["properties"].items():
-                    struct.fields[field] = self._field(struct.name, field, inner)
+                    struct.fields[field] = self._field(inner, types.get(field, ""))
             else:
                 self._made[name] = self._of(schema)
         return self._made[name]
 
-    def _field(self, struct: str, field: str, schema: Mapping[str, Any]) -> Shape:
+    def _field(self, schema: Mapping[str, Any], go_type: str) -> Shape:
         shape = self._of(schema)
-        go_type = GO_NAMES.get((struct, field))
-        if go_type is None:
-            return shape
-        if isinstance(shape, Sequence):
-            return Sequence(shape.item, go_type)
-        return Map(shape.item, go_type) if isinstance(shape, Map) else NamedString(go_type)
+        if isinstance(shape, Sequence) and go_type:
+            is_named = go_type.startswith("[]") and isinstance(shape.item, Scalar)
+            return Sequence(NamedString(go_type[2:]) if is_named else shape.item, go_type)
+        if isinstance(shape, Map) and go_type:
+            return Map(shape.item, go_type)
+        return NamedString(go_type) if isinstance(shape, Scalar) and shape.go_type == "string" and go_type else shape
 
     def _of(self, schema: Mapping[str, Any]) -> Shape:
         if "$ref" in schema:
@@ -409,3 +403,16 @@ class Shapes:
         if kind == "object" or kind is None:
             return Anything()
         return Scalar(_FORMATS.get(schema.get("format", ""), _TYPES[kind]))
+
+
+def _described(structure: str, places: dict[str, str]) -> dict[str, str]:
+    """The types of a structure's fields that have names in Go; `places` gets those that stand inside others."""
+    types: dict[str, str] = {}
+    for text in _go_names().get(structure, "").split():
+        if ">" in text:
+            field, _, inside = text.partition(">")
+            places[field] = f"{inside}.{field}"
+        else:
+            field, _, kind = text.partition(":")
+            types[field] = kind
+    return types

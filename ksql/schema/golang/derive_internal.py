@@ -20,8 +20,10 @@ ROOTS = (
     "core.PodSpec", "core.EphemeralContainer", "core.PersistentVolumeClaimSpec", "core.PersistentVolumeSource",
     "core.ServicePort", "core.PodTemplateSpec", "apps.DaemonSetUpdateStrategy", "apps.DeploymentStrategy",
     "apps.StatefulSetSpec", "batch.JobSpec", "core.PodIP", "core.HostIP", "core.TopologySelectorTerm",
+    "resource.ResourceClaimSpec", "resource.ResourceClaimTemplateSpec", "resource.DeviceAttribute",
+    "storage.VolumeAttachmentSpec",
 )  # fmt: skip
-GROUPS = ("core", "apps", "batch")
+GROUPS = ("core", "apps", "batch", "resource", "storage")
 _SCALARS = {
     "string": "s", "bool": "b", "int": "i", "int32": "i", "int64": "i", "float64": "i", "types.UID": "s",
     "resource.Quantity": "q", "metav1.Time": "t", "intstr.IntOrString": "o", "runtime.RawExtension": "r",

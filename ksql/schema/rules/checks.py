@@ -10,6 +10,7 @@ from typing import Any
 from ksql.schema import names
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, required, unsupported, wrong
+from ksql.schema.golang.internal import inside
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
@@ -208,6 +209,12 @@ def immutable(
     for field in fields:
         if new.get(field) != old.get(field):
             out.append(wrong(f"{path}.{field}" if path else field, new.get(field, absent), IMMUTABLE))
+
+
+def spec_is_fixed(name: str, document: Structure, old: Structure, out: list[Cause]) -> None:
+    """A specification that never changes; Go shows the new one as the structure `name` of its own."""
+    if document.get("spec") != old.get("spec"):
+        out.append(wrong("spec", inside(name, document.get("spec")), IMMUTABLE))
 
 
 def untagged(value: Structure, fields: Sequence[str]) -> Structure:

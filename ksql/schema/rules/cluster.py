@@ -168,7 +168,8 @@ def check_cluster_role(document: Document, out: list[Cause]) -> None:
         count = len(out)
         selector(chosen, place, out)
         if len(out) > count:
-            out.append(wrong(place, chosen, "invalid label selector."))
+            # What is shown there is what the selector was compiled to: nothing.
+            out.append(wrong(place, None, "invalid label selector."))
 
 
 def _check_rules(rules: Sequence[Structure], namespaced: bool, out: list[Cause]) -> None:

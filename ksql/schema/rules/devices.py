@@ -11,8 +11,9 @@ from ksql.schema import names
 from ksql.schema.cel import expressions
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, forbidden, required, too_long, too_many, unsupported, wrong
+from ksql.schema.golang.internal import inside
 from ksql.schema.metadata import check_annotations, check_labels
-from ksql.schema.rules.checks import choice, each, immutable
+from ksql.schema.rules.checks import choice, each, immutable, spec_is_fixed
 from ksql.schema.rules.scheduling import check_node_selector
 
 Structure = Mapping[str, Any]
@@ -125,7 +126,11 @@ def check_claim(document: Document, out: list[Cause]) -> None:
 
 
 def check_claim_change(document: Document, old: Document, out: list[Cause]) -> None:
-    immutable(document, old, "", ("spec",), out)
+    spec_is_fixed("resource.ResourceClaimSpec", document, old, out)
+
+
+def check_template_change(document: Document, old: Document, out: list[Cause]) -> None:
+    spec_is_fixed("resource.ResourceClaimTemplateSpec", document, old, out)
 
 
 def check_template(document: Document, out: list[Cause]) -> None:
@@ -380,7 +385,8 @@ def _check_attribute(attribute: Structure, path: str, out: list[Cause]) -> None:
             out.append(too_long(f"{path}.version", VALUE_MAX))
     given = [field for field in ("bool", "int", "string", "version") if field in attribute]
     if len(given) != 1:
-        out.append(wrong(path, attribute if given else "", "exactly one value must be specified"))
+        shown = inside("resource.DeviceAttribute", attribute) if given else ""
+        out.append(wrong(path, shown, "exactly one value must be specified"))
 
 
 def check_slice_change(document: Document, old: Document, out: list[Cause]) -> None:

@@ -52,7 +52,7 @@ def _check_capacity(spec: Structure, out: list[Cause]) -> None:
     if not capacity:
         out.append(required("spec.capacity"))
     if set(capacity) != {"storage"}:
-        out.append(unsupported("spec.capacity", capacity or None, ("storage",)))
+        out.append(unsupported("spec.capacity", spec.get("capacity"), ("storage",)))
     for name, amount in capacity.items():
         check_amount(amount, f"spec.capacity[{name}]", out)
         if quantities.milli(amount) <= 0:

@@ -7,7 +7,17 @@ from ksql.base.documents import Document
 from ksql.schema import names, quantities
 from ksql.schema.errors import Cause
 from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_long, unsupported, wrong
-from ksql.schema.rules.checks import NOT_NEGATIVE, choice, each, immutable, one_of, selector, untagged
+from ksql.schema.rules.checks import (
+    NOT_NEGATIVE,
+    choice,
+    each,
+    immutable,
+    one_of,
+    selector,
+    shown_selector,
+    spec_is_fixed,
+    untagged,
+)
 
 Structure = Mapping[str, Any]
 
@@ -34,8 +44,11 @@ def check_storage_class(document: Document, out: list[Cause]) -> None:
 
 
 def check_storage_class_change(document: Document, old: Document, out: list[Cause]) -> None:
-    fields = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
-    immutable(document, old, "", fields, out)
+    parameters = document.get("parameters")
+    if parameters != old.get("parameters"):
+        shown = None if parameters is None else dict(sorted(parameters.items()))
+        out.append(wrong("parameters", shown, IMMUTABLE))
+    immutable(document, old, "", ("provisioner", "reclaimPolicy", "volumeBindingMode"), out)
 
 
 def check_attributes_class(document: Document, out: list[Cause]) -> None:
@@ -112,7 +125,7 @@ def check_attachment(document: Document, out: list[Cause]) -> None:
 
 
 def check_attachment_change(document: Document, old: Document, out: list[Cause]) -> None:
-    immutable(document, old, "", ("spec",), out)
+    spec_is_fixed("storage.VolumeAttachmentSpec", document, old, out)
 
 
 def check_attachment_status(document: Document, old: Document, out: list[Cause]) -> None:
@@ -245,4 +258,7 @@ def check_capacity(document: Document, out: list[Cause]) -> None:
 
 
 def check_capacity_change(document: Document, old: Document, out: list[Cause]) -> None:
-    immutable(document, old, "", ("nodeTopology", "storageClassName"), out)
+    topology = document.get("nodeTopology")
+    if topology != old.get("nodeTopology"):
+        out.append(wrong("nodeTopology", shown_selector(topology), IMMUTABLE))
+    immutable(document, old, "", ("storageClassName",), out)

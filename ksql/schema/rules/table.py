@@ -128,7 +128,7 @@ UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
     ("networking.k8s.io", "ServiceCIDR"): network.check_service_range_change,
     ("node.k8s.io", "RuntimeClass"): cluster.check_runtime_class_change,
     (_RESOURCE, "ResourceClaim"): devices.check_claim_change,
-    (_RESOURCE, "ResourceClaimTemplate"): devices.check_claim_change,
+    (_RESOURCE, "ResourceClaimTemplate"): devices.check_template_change,
     (_RESOURCE, "ResourceSlice"): devices.check_slice_change,
     ("storage.k8s.io", "CSIDriver"): storage.check_csi_driver_change,
     ("storage.k8s.io", "CSINode"): storage.check_csi_node_change,
@@ -152,7 +152,6 @@ CHANGE_ALONE = frozenset(
     {
         ("networking.k8s.io", "ServiceCIDR"),
         (_RESOURCE, "ResourceClaim"),
-        (_RESOURCE, "ResourceClaimTemplate"),
         ("scheduling.k8s.io", "PriorityClass"),
     }
 )
