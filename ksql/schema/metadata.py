@@ -91,7 +91,8 @@ _LAYERS = {
         "storageclasses.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
     },
     "W": {
-        "endpointslices.discovery.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io", "limitranges",
+        "csinodes.storage.k8s.io", "endpointslices.discovery.k8s.io",
+        "flowschemas.flowcontrol.apiserver.k8s.io", "limitranges",
         "mutatingadmissionpolicies.admissionregistration.k8s.io",
         "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
         "mutatingwebhookconfigurations.admissionregistration.k8s.io",

@@ -110,6 +110,12 @@ def admit(admission: Admission, document: Document) -> Document:
     return document
 
 
+def judge(type: ResourceType, document: Document, old: Document, view: View) -> None:
+    """What the cluster has against a change that is valid by itself."""
+    if type.key == "persistentvolumeclaims":
+        storage.check_growth(document, old, view)
+
+
 def _initial_status(admission: Admission, document: Document) -> Document:
     key = admission.type.key
     if key in KEEPS_STATUS or "status" not in admission.type.subresources:
@@ -244,7 +250,7 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
         )
     ),
     "persistentvolumeclaims": tuple(
-        _pod(mutate) for mutate in (storage.classed, storage.protected, storage.grown, limits.claim_limited)
+        _pod(mutate) for mutate in (storage.classed, storage.protected, limits.claim_limited)
     ),
     "persistentvolumes": (_pod(storage.protected),),
     "volumeattributesclasses.storage.k8s.io": (_pod(storage.protected),),

@@ -61,9 +61,28 @@ def _mistaken(type: ResourceType, name: str, reason: str) -> errors.ConflictErro
     )
 
 
-def update_uid_mismatch(type: ResourceType, name: str, wanted: str, found: str) -> errors.ConflictError:
+# Under which names kube-apiserver keeps what it calls otherwise.
+_KEPT_AS = {
+    "apiservices.apiregistration.k8s.io": "apiregistration.k8s.io/apiservices",
+    "customresourcedefinitions.apiextensions.k8s.io": "apiextensions.k8s.io/customresourcedefinitions",
+    "endpoints": "services/endpoints",
+    "ingresses.networking.k8s.io": "ingress",
+    "nodes": "minions",
+    "replicationcontrollers": "controllers",
+    "services": "services/specs",
+}
+
+
+def update_uid_mismatch(
+    type: ResourceType, name: str, wanted: str, found: str, namespace: str = ""
+) -> errors.ConflictError:
+    """An update that meant another object, told by the words of kube-apiserver's storage."""
+    own = f"{type.group}/{type.resource}" if type.custom is not None else type.resource
+    place = f"{namespace}/{name}" if namespace else name
+    key = f"/{_KEPT_AS.get(type.key, own)}/{place}"
+    said = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
     return conflict(
-        type, name, f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+        type, name, f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {said}"
     )
 
 

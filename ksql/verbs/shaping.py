@@ -202,7 +202,9 @@ def grown(request: Request, document: Document, current: Document) -> Document:
             raise faults.invalid(
                 request.type, name, [faults.wrong("metadata.uid", metadata["uid"], faults.IMMUTABLE)]
             )
-        raise refusals.update_uid_mismatch(request.type, name, metadata["uid"], before["uid"])
+        raise refusals.update_uid_mismatch(
+            request.type, name, metadata["uid"], before["uid"], request.namespace
+        )
     kept = {key: value for key, value in metadata.items() if key not in _OURS}
     # In the order of the current one, so that the same content gives the same bytes.
     identity = {key: before[key] for key in before if key in _IDENTITY}

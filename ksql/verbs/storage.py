@@ -41,14 +41,14 @@ def classed(claim: Document, old: Document | None, view: View) -> Document:
     return replaced(claim, ("spec", "storageClassName"), newest["metadata"]["name"])
 
 
-def grown(claim: Document, old: Document | None, view: View) -> Document:
+def check_growth(claim: Document, old: Document, view: View) -> None:
     """A bound claim may grow only where its class lets it."""
-    if old is None or lookup(old, "status", "phase") != "Bound" or _size(claim) <= _size(old):
-        return claim
+    if lookup(old, "status", "phase") != "Bound" or _size(claim) <= _size(old):
+        return
     name = _named_class(claim)
     storage_class = view.look(CLASSES, "", name) if name and name == _named_class(old) else None
     if storage_class is not None and storage_class.get("allowVolumeExpansion"):
-        return claim
+        return
     raise ForbiddenError(
         f'persistentvolumeclaims "{claim["metadata"]["name"]}" is forbidden: only dynamically provisioned pvc can be '
         "resized and the storageclass that provisions the pvc must support resize",

@@ -179,7 +179,9 @@ def scaled(type: ResourceType, current: Current, scale: Document) -> Document:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     if uid and uid != current.stream.uid:
-        raise refusals.update_uid_mismatch(type, current.stream.name, uid, current.stream.uid)
+        raise refusals.update_uid_mismatch(
+            type, current.stream.name, uid, current.stream.uid, current.stream.namespace
+        )
     return replaced(current.document, ("spec", "replicas"), replicas)
 
 

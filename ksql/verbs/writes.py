@@ -31,7 +31,7 @@ from ksql.verbs import (
     strategies,
     subresources,
 )
-from ksql.verbs.admission import Admission, admit, caution, check_namespace
+from ksql.verbs.admission import Admission, admit, caution, check_namespace, judge
 from ksql.verbs.allocation import Allocations, allocate
 from ksql.verbs.decider import Author, Outcome
 from ksql.verbs.guards import forms
@@ -215,6 +215,8 @@ class Change:
             limits.resized(document, view)
         document = strategies.changed(type, request.subresource, document, current.document, view.time)
         shaping.check(request, type, document, current.document)
+        if request.subresource == "":
+            judge(type, document, current.document, view)
         if is_guarded:
             self._review.validated(view, self._form(current), document, current.document)
         podsecurity.review(request, type, document, current.document, view, self._ground.standards)

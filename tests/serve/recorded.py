@@ -99,6 +99,8 @@ def masked(answer: Any, sent: Document) -> Any:
     if not isinstance(answer, dict):
         return answer
     answer = _without_instants(copy.deepcopy(answer), _instants(sent))
+    if answer.get("reason") == "Conflict":
+        answer = json.loads(_UID.sub("a uid", json.dumps(answer)))
     if sent.get("kind") == "Job":
         # Its pods carry its uid, wherever they are shown.
         # Inside, the reference is a minor newer than what it serves: one field has another name there.
