@@ -69,6 +69,10 @@ class Found:
     error: str = ""
 
     @property
+    def is_true(self) -> bool:
+        return self.raw is not None and self.raw.value() is True
+
+    @property
     def value(self) -> Any:
         """The value where it is a plain one: true, false, a text, a number or nothing."""
         return None if self.raw is None else self.raw.value()

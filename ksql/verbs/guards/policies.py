@@ -185,11 +185,13 @@ def validate(policy: Policy, evaluation: Evaluation, binding: Binding) -> tuple[
     denials: list[Denial] = []
     for index, validation in enumerate(policy.validations):
         found = evaluation.run(validation.expression)
+        if found.is_true:
+            continue
         if found.error:
             if not policy.ignores_failure:
                 said = f"expression '{validation.expression.text}' resulted in error: {found.error}"
                 denials.append(Denial(policy.name, binding.name, said, "Invalid", index, binding.actions))
-        elif found.value is not True:
+        else:
             said = _message(validation, evaluation)
             denials.append(Denial(policy.name, binding.name, said, validation.reason, index, binding.actions))
     annotations: dict[str, str] = {}

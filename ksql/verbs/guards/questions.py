@@ -23,8 +23,6 @@ EXEMPT = frozenset(
     )
 )  # fmt: skip
 
-NOTHING = LabelSelector()
-
 
 @dataclass(slots=True)
 class Question:
@@ -114,26 +112,48 @@ def rule_of(document: Document) -> Rule:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class Match:
     """What requests a guard is for, as its configuration says."""
 
-    rules: Sequence[Rule] = ()
-    excluded: Sequence[Rule] = ()
-    equivalent: bool = True
-    namespaces: LabelSelector = NOTHING
-    objects: LabelSelector = NOTHING
+    __slots__ = (
+        "_has_names", "_known", "_selects_all", "equivalent", "excluded", "namespaces", "objects", "rules",
+    )  # fmt: skip
+
+    def __init__(
+        self, rules: Sequence[Rule], excluded: Sequence[Rule], equivalent: bool, namespaces: LabelSelector,
+        objects: LabelSelector,
+    ) -> None:  # fmt: skip
+        self.rules, self.excluded, self.equivalent = rules, excluded, equivalent
+        self.namespaces, self.objects = namespaces, objects
+        self._selects_all = namespaces.empty and objects.empty
+        self._has_names = any(rule.names for rule in (*rules, *excluded))
+        self._known: dict[tuple[Any, ...], ResourceType | None] = {}
 
     def version_for(self, question: Question) -> ResourceType | None:
         """The version in which the guard wants to see the request; None when it is not for it."""
+        if self._has_names:
+            found = self._by_rules(question)
+        else:
+            # What rules say of a resource stays the same as long as they do.
+            type = question.type
+            key = (
+                type.group, type.version, type.resource, question.operation, question.subresource,
+                bool(question.namespace),
+            )  # fmt: skip
+            if key not in self._known:
+                self._known[key] = self._by_rules(question)
+            found = self._known[key]
+        if found is None or self._selects_all:
+            return found
+        return found if self._selects(question) else None
+
+    def _by_rules(self, question: Question) -> ResourceType | None:
         if any(rule.matches(question, question.type) for rule in self.excluded):
             return None
         if self.excluded and self.equivalent:
             for type in question.versions:
                 if any(rule.matches(question, type) for rule in self.excluded):
                     return None
-        if not self._selects(question):
-            return None
         if any(rule.matches(question, question.type) for rule in self.rules):
             return question.type
         if self.equivalent:

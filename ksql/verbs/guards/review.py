@@ -339,6 +339,9 @@ class Review:
         for binding in policy.bindings:
             if binding.match.version_for(question) is None:
                 continue
+            if not policy.conditions and (policy.param_kind is None or binding.params is None):
+                found.append(Invocation(policy, binding, type))
+                continue
             try:
                 given = parameters_of(policy, binding, question.namespace, view, self._desk.catalogue, _shown_params)
                 for params in given:
