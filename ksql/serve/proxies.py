@@ -37,6 +37,7 @@ class Proxies:
         place = place_of(target.name, target.type.singular)
         meant = Target(target.type, target.namespace, place.name, target.subresource)
         found = self._reach.pod(meant)
+        await self._reach.reviewed(meant, caller, {"path": [target.rest]} if target.rest else {})
         rest = _rest(exchange, target)
         query = exchange.scope["query_string"]
         if not rest and exchange.method in ("GET", "HEAD"):

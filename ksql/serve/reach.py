@@ -14,7 +14,9 @@ from ksql.auth.identity import User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.conversations import Kubelet, KubeletError, Nodes
-from ksql.schema.errors import ApiError, BadRequestError, TooManyRequestsError
+from ksql.schema.errors import ApiError, BadRequestError, InternalError, TooManyRequestsError
+from ksql.schema.resources import GroupVersionKind
+from ksql.serve import parameters
 from ksql.serve.paths import Target
 from ksql.verbs import refusals
 from ksql.verbs.pipeline import Pipeline
@@ -58,6 +60,20 @@ class Reach:
             self._pipeline.authorize(
                 Request(caller.user, verb, target.type, target.namespace, target.name, target.subresource)
             )
+
+    async def reviewed(self, target: Target, caller: Caller, query: parameters.Query) -> None:
+        """Let the guards of admission look at a conversation before it begins, as CONNECT with its options."""
+        asked = Request(
+            caller.user, "connect", target.type, target.namespace, target.name, target.subresource,
+            user_agent=caller.user_agent, source=caller.source,
+        )  # fmt: skip
+        known = target.type.subresources.get(target.subresource)
+        if known is None:
+            return
+        options = _options(known.kind, query)
+        if await self._pipeline.reviewed(asked, "CONNECT", known.kind, options) != options:
+            # What a conversation is to be is read from the request itself in many places.
+            raise InternalError("Internal error occurred: admission may not change what a conversation is to be")
 
     def pod(self, target: Target) -> Document:
         entry = self._pipeline.objects.get(target.type.key, target.namespace, target.name)
@@ -111,3 +127,21 @@ class Reach:
                         "seconds": round(self._clock.monotonic() - started, 3),
                     },
                 )  # fmt: skip
+
+
+_FLAGS = ("stdin", "stdout", "stderr", "tty")
+
+
+def _options(kind: GroupVersionKind, query: parameters.Query) -> Document:
+    """The options of a conversation as an object: what guards are shown of it."""
+    found: Document = {"kind": kind.kind, "apiVersion": kind.api_version}
+    found |= {flag: True for flag in _FLAGS if parameters.text(query, flag) in ("true", "1")}
+    if container := parameters.text(query, "container"):
+        found["container"] = container
+    if "command" in query:
+        found["command"] = list(query["command"])
+    if "ports" in query:
+        found["ports"] = [int(text) for text in query["ports"] if text.isdecimal()]
+    if path := parameters.text(query, "path"):
+        found["path"] = path
+    return found

@@ -81,6 +81,7 @@ class Streams:
             # A WebSocket always begins with GET: who may only look must not come in by it.
             self._reach.authorize(target, caller, "get", "create")
             pod = self._reach.pod(target)
+            await self._reach.reviewed(target, caller, query)
             is_forward = target.subresource == "portforward"
             protocols = forwarding.SOCKET_PROTOCOLS if is_forward else remote.SOCKET_PROTOCOLS
             tunnels = (forwarding.SPDY_PROTOCOL,) if is_forward else ()
@@ -100,7 +101,9 @@ class Streams:
         self, exchange: Exchange, target: Target, caller: Caller, verb: str, query: parameters.Query
     ) -> None:
         self._reach.authorize(target, caller, verb)
-        talk = self._talk(target, self._reach.pod(target), query, needs_ports=False)
+        pod = self._reach.pod(target)
+        await self._reach.reviewed(target, caller, query)
+        talk = self._talk(target, pod, query, needs_ports=False)
         connection = exchange.scope.get(CONNECTION)
         if exchange.headers.get(b"upgrade", b"").lower() != b"spdy/3.1" or connection is None:
             raise BadRequestError("Upgrade request required")

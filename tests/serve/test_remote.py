@@ -404,3 +404,22 @@ async def test_streams_that_nobody_asked_for_end_the_connection(line):
         await client.open(streamtype="nonsense")
         await client.until(lambda: False)
     await line.talk.until(lambda: line.held == 0)
+
+
+async def test_a_policy_may_forbid_commands_by_what_they_are(line):
+    group = "admissionregistration.k8s.io"
+    rules = [{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]
+    expression = "request.operation == 'CONNECT' && object.kind == 'PodExecOptions' && !('rm' in object.command)"
+    spec = {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": expression}]}
+    rooms = line.talk.rooms
+    await rooms.make(f"validatingadmissionpolicies.{group}", {"metadata": {"name": "no-rm"}, "spec": spec})
+    bound = {"metadata": {"name": "no-rm"}, "spec": {"policyName": "no-rm", "validationActions": ["Deny"]}}
+    await rooms.make(f"validatingadmissionpolicybindings.{group}", bound)
+    async with line.socket(run("echo", "fine"), V5) as socket:
+        assert (await gathered(socket))[1] == b"fine\n"
+    with pytest.raises(InvalidStatus) as refused:
+        async with line.socket(run("rm", "-r", "x"), V5):
+            pass
+    assert refused.value.response.status_code == 422
+    async with line.raw(run("rm", "x"), "v4.channel.k8s.io") as (_, _, head):
+        assert head.startswith("HTTP/1.1 422 ")

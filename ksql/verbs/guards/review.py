@@ -85,7 +85,7 @@ class Form:
 
     shown: Callable[[ResourceType, Document], Document]
     kept: Callable[[ResourceType, Document], Document]
-    operation: str
+    operation: str  # CREATE, UPDATE, DELETE, CONNECT
     kind: GroupVersionKind | None = None
     subresource: str = ""
 
@@ -457,17 +457,22 @@ def _shown_params(type: ResourceType, document: Document) -> Document:
 
 def _fingerprint(document: Document | None) -> bytes:
     """What tells documents apart, but for who manages their fields: that has a time in it."""
-    return b"" if document is None else canonical(with_metadata(document, managedFields=None))
+    if document is None:
+        return b""
+    # Bodies that are no objects (the options of a conversation) have no metadata.
+    return canonical(with_metadata(document, managedFields=None) if "metadata" in document else document)
 
 
 def _with_managers(made: Document | None, document: Document | None) -> Document | None:
-    if made is None or document is None:
+    if made is None or document is None or "metadata" not in document:
         return made
     return with_metadata(made, managedFields=document["metadata"].get("managedFields"))
 
 
 def _identified(made: Document, document: Document) -> Document:
     """What a guard made, as the same object still: its identity is not a guard's to change."""
+    if "metadata" not in document:
+        return made
     before = document["metadata"]
     kept = {key: before[key] for key in ("name", "generateName", "namespace", "uid") if key in before}
     rest = {key: value for key, value in (made.get("metadata") or {}).items() if key not in _SERVERS}
