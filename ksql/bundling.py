@@ -19,7 +19,8 @@ import typer
 from ksql import __version__
 from ksql.base import logs
 from ksql.base.clock import SystemClock, from_microseconds, rfc3339, secret_token, to_microseconds
-from ksql.operating import Data, Database, checked, fail, told_plainly
+from ksql.operating import Data, Database, fail, told_plainly
+from ksql.operating import checked as checked_settings
 from ksql.settings import DEFAULT_DATA, Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 DEFAULT_LISTEN = "127.0.0.1:6444"
 
 Bundle = Annotated[Path, typer.Argument(metavar="FILE", help="A bundle that ksql export wrote.")]
+Keys = Annotated[
+    str, typer.Option("--keys", metavar="FILE|HEX", help="Public keys: hold the events against their seals first.")
+]
 Listen = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to serve HTTPS; port 0 takes a free one.")]
 
 
@@ -84,7 +88,7 @@ def export(
             raise fail(f"{file} is there already: --force writes over it", 2)
         if not file.parent.is_dir():
             raise fail(f"{file.parent} is no directory", 2)
-        wanted = checked(Settings(data, database))
+        wanted = checked_settings(Settings(data, database))
         if wanted.file is not None and not wanted.file.exists():
             raise fail(f"no event log at {wanted.file}", 2)
         asyncio.run(_export(wanted, file, begin, end, rules, told))
@@ -142,20 +146,20 @@ async def _instant(log: "EventLog", revision: int) -> datetime:
     return await Listings().instant(log, revision) or from_microseconds(0)
 
 
-def open_bundle(file: Bundle, listen: Listen = DEFAULT_LISTEN) -> None:
+def open_bundle(file: Bundle, listen: Listen = DEFAULT_LISTEN, keys: Keys = "") -> None:
     """Serve a bundle like a live cluster that nothing can be written to, with its whole past."""
     logs.configure(level="warning")
     with _told():
         address = Settings(listen=listen).address
-        asyncio.run(_open(file, address))
+        asyncio.run(_open(file, address, keys))
 
 
-async def _open(file: Path, address: tuple[str, int]) -> None:
+async def _open(file: Path, address: tuple[str, int], keys: str) -> None:
     from ksql.history.past import StillClock
     from ksql.showing import showing
 
     clock = SystemClock()
-    async with _loaded(file, clock) as (log, header, folder):
+    async with _loaded(file, clock, keys) as (log, header, folder):
         end = from_microseconds(header.until)
         why = (
             f"this is the recording {file.name}, which ends at r{header.last} ({rfc3339(end)}): "
@@ -171,6 +175,7 @@ def replay(
     speed: Annotated[str, typer.Option(metavar="TIMES", help="10x, 0.5, 1/4.")] = "1x",
     listen: Listen = DEFAULT_LISTEN,
     paused: Annotated[bool, typer.Option("--paused", help="Wait for play.")] = False,
+    keys: Keys = "",
 ) -> None:
     """Play a bundle: what happened then happens once more, to kubectl, k9s and whoever watches.
 
@@ -181,16 +186,16 @@ def replay(
         from ksql.history.playback import speed_of
 
         address = Settings(listen=listen).address
-        asyncio.run(_replay(file, speed_of(speed), address, paused))
+        asyncio.run(_replay(file, speed_of(speed), address, paused, keys))
 
 
-async def _replay(file: Path, speed: float, address: tuple[str, int], paused: bool) -> None:
+async def _replay(file: Path, speed: float, address: tuple[str, int], paused: bool, keys: str) -> None:
     from ksql.base.tasks import Tasks
     from ksql.history.playback import Player
     from ksql.showing import showing
 
     clock = SystemClock()
-    async with _loaded(file, clock) as (log, header, folder):
+    async with _loaded(file, clock, keys) as (log, header, folder):
         begins, ends = from_microseconds(header.since), from_microseconds(header.until)
         player = Player(log, begins, ends, clock, speed)
         why = f"this is the recording {file.name} being played: nothing can be written to it"
@@ -243,14 +248,18 @@ async def _obey(player: "Player", line: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _loaded(file: Path, clock: SystemClock) -> "AsyncIterator[tuple[EventLog, Header, Path]]":
+async def _loaded(file: Path, clock: SystemClock, keys: str) -> "AsyncIterator[tuple[EventLog, Header, Path]]":
     """A bundle's log, opened, in a folder that goes afterwards."""
+    from ksql.custody import ring_named
     from ksql.log import importing
     from ksql.log.store import open_log
 
+    ring = ring_named(keys) if keys else None
     with tempfile.TemporaryDirectory(prefix="ksql-bundle-") as name:
         folder = Path(name)
-        header = await asyncio.to_thread(importing.load, file, folder / "log.db")
+        header, checked = await asyncio.to_thread(importing.load, file, folder / "log.db", ring)
+        if checked is not None:
+            typer.echo(f"sealed: {checked}")
         log = open_log(f"sqlite:///{folder / 'log.db'}", clock)
         await log.open()
         try:

@@ -105,10 +105,17 @@ def _sealed(report: "Report") -> str:
 
 def _ring(wanted: Settings, keys: str) -> "Ring | None":
     """The public keys to check with; None when the cluster has none of its own."""
-    from ksql.log import proofs, sealkeys
+    from ksql.log import sealkeys
 
     if not keys:
         return sealkeys.load_ring(wanted.seal_ring) if wanted.seal_ring.exists() else None
+    return ring_named(keys)
+
+
+def ring_named(keys: str) -> "Ring":
+    """The public keys of a file, or the one that hexadecimal digits are."""
+    from ksql.log import proofs, sealkeys
+
     return sealkeys.load_ring(Path(keys)) if Path(keys).exists() or "." in keys else proofs.ring_of(keys)
 
 

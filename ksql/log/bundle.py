@@ -14,7 +14,7 @@ big-endian.
 - `C` of the checkpoint, then `E` of the events, in their order: zstd over four bytes of length, JSON of that length,
   and the payloads one after another. The JSON has `actors`, `actions`, `places` and `rows`: revision, time, place,
   name, uid, action, actor, cause, correlation, the payload's length; places, actions and actors by their position.
-- `S` of seals: JSON, what proves the events; readers that do not need it pass over it.
+- `S`, one of each seal over the events: JSON (`bundleseals.py`); readers that do not need it pass over it.
 - `Z`, last: JSON: how many events of each kind, and `state`: the hash of the state at the end (`StateHash`).
 """
 
@@ -290,6 +290,10 @@ class Reader:
         """The events of a `C` or `E` frame."""
         found: list[Event] = self._understood(lambda: list(unpacked(body)))
         return found
+
+    def seal(self, body: bytes) -> Any:
+        """What an `S` frame says."""
+        return self._understood(lambda: orjson.loads(body))
 
     def _frame(self) -> tuple[bytes, bytes]:
         opening = self._file.read(_OPENING.size)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ksql.log.bundle import CHECKPOINT, EVENTS, Header, StateHash, Writer
+from ksql.log.bundleseals import Sealing
 from ksql.log.event import Event
 from ksql.log.protocol import EventFilter
 from ksql.log.queries import Rows
@@ -27,14 +28,19 @@ def export(rows: Rows, header: Header, path: Path, redact: Redact | None = None)
         if header.first:
             for portion in state(rows, header.first):
                 writer.add(CHECKPOINT, map(change, portion))
-        after = header.first
+        sealing, after = Sealing(rows, header.first, header.last), header.first
         while after < header.last:
             where = EventFilter(up_to=header.last, transient=True)
             events = rows.read(after, PORTION, where)
             if not events:
                 break
-            writer.add(EVENTS, map(change, events))
+            written = list(map(change, events))
+            for event, instead in zip(events, written, strict=True):
+                sealing.see(event, instead)
+            writer.add(EVENTS, written)
             after = events[-1].revision
+        for document in sealing.documents():
+            writer.seals(document)
         final = StateHash()
         for portion in state(rows, header.last):
             for event in portion:

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from ksql.base.clock import to_microseconds
 from ksql.log import exporting
-from ksql.log.bundle import CHECKPOINT, EVENTS, BundleError, Header, Reader, StateHash
+from ksql.log.bundle import CHECKPOINT, EVENTS, SEALS, BundleError, Header, Reader, StateHash
+from ksql.log.bundleseals import Checked, check
 from ksql.log.codec import Codec
 from ksql.log.event import Change, Draft, Event
 from ksql.log.images import Images
@@ -25,6 +26,7 @@ from ksql.log.pages import PAGE_BYTES, PAGE_EVENTS, Pager, text_of
 from ksql.log.queries import Rows
 from ksql.log.registry import Action, Place, Registry, action_columns, actor_columns, digest, pack, place_columns
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT, actions, actors, places
+from ksql.log.sealkeys import Ring
 from ksql.log.sqlite import create_engine
 from ksql.log.training import first as dictionary_of
 
@@ -37,18 +39,21 @@ _FAST = ("PRAGMA synchronous=OFF", "PRAGMA cache_size=-65536")
 Column = tuple[Any, ...]
 
 
-def load(bundle: Path, database: Path) -> Header:
-    """Fill a new database from a bundle; `BundleError` when that is not whole. Blocking."""
+def load(bundle: Path, database: Path, ring: Ring | None = None) -> tuple[Header, Checked | None]:
+    """Fill a new database from a bundle; `BundleError` when that is not whole. Blocking.
+
+    With public keys its events are held against its seals too, and what those show is told.
+    """
     with Reader(bundle) as reader:
         url = f"sqlite:///{database}"
         migrate(url)
         engine = create_engine(sa.make_url(url))
         try:
             with engine.connect() as connection:
-                _Loading(connection, reader, bundle).run()
+                checked = _Loading(connection, reader, bundle).run(ring)
         finally:
             engine.dispose()
-        return reader.header
+        return reader.header, checked
 
 
 class _Loading:
@@ -65,14 +70,17 @@ class _Loading:
         self._durable = self._revision = 0
         self._counts = {CHECKPOINT: 0, EVENTS: 0}
 
-    def run(self) -> None:
+    def run(self, ring: Ring | None) -> Checked | None:
         header = self._reader.header
         for pragma in _FAST:
             self._driver.execute(pragma)
         self._driver.execute("BEGIN IMMEDIATE")
         number, data, _ = dictionary_of(self._connection, header.until)
         self._codec.use(number, data)
+        proofs: list[Any] = []
         for kind, body in self._reader.frames():
+            if kind == SEALS and ring is not None:
+                proofs.append(self._reader.seal(body))
             if kind not in self._counts:
                 continue
             events = self._reader.events(body)
@@ -88,7 +96,12 @@ class _Loading:
             (header.last, self._durable, header.until, header.first),
         )
         self._verify(header)
+        checked = None
+        if ring is not None:
+            rows = Rows(self._connection, Registry(), Images(self._codec))
+            checked = check(rows, proofs, ring, self._bundle, header.first, header.last)
         self._driver.execute("COMMIT")
+        return checked
 
     def _check(self, events: Sequence[Event], kind: bytes, header: Header) -> None:
         """A bundle's digests say that it is what was written, not that what was written makes sense."""
