@@ -16,8 +16,8 @@ LIVES_MAX = 400
 # Births looked at: beyond that the answer is cut and says so. Reading so many takes a quarter of a second.
 BIRTHS_SEEN_MAX = 20_000
 BIRTHS_AT_ONCE = 1_000
-# How an object begins: by a create, or by an apply or a patch of what was not there.
-_BIRTH_VERBS = ("create", "apply", "patch", "update")
+# How an object begins: by a create, or by an apply of what was not there.
+_BIRTH_VERBS = ("create", "apply")
 
 
 @dataclass(frozen=True, slots=True)

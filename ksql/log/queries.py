@@ -388,7 +388,9 @@ class Rows:
     def _numbered(self, where: EventFilter) -> Sequence[int] | None:
         """The streams that a uid or a name means: few, so that the index on the stream serves. None when
         neither is given, or a name that too many have."""
-        if where.uid is None and where.name is None and not where.uids:
+        if where.uids:
+            return self._streams_of(where.uids)
+        if where.uid is None and where.name is None:
             return None
         if where.uid is not None and (living := self.registry.living.get(where.uid)) is not None:
             return [living]
@@ -397,6 +399,17 @@ class Rows:
             query = query.where(self._births(where.uid))
         found = self.connection.execute(query).scalars().all()
         return found if len(found) <= _STREAMS_LISTED_MAX else None
+
+    def _streams_of(self, uids: Iterable[str]) -> list[int]:
+        """The streams with these uids: those of the living are known, each other one is looked for."""
+        found: list[int] = []
+        for uid in dict.fromkeys(uids):
+            if (living := self.registry.living.get(uid)) is not None:
+                found.append(living)
+                continue
+            query = sa.select(streams.c.id).where(streams.c.uid == pack(uid), self._births(uid))
+            found += self.connection.execute(query).scalars()
+        return found
 
     def _births(self, uid: str) -> sa.ColumnElement[bool]:
         """Where the stream with this uid may begin: uids have no index of their own."""
@@ -407,7 +420,7 @@ class Rows:
 
 def _is_searched(where: EventFilter) -> bool:
     """Whether the index narrows a search: what a name, a uid or a cause leads to is fewer than it would find."""
-    led = where.uid is not None or where.name is not None or where.cause is not None or bool(where.causes)
+    led = bool(where.uid is not None or where.name is not None or where.cause is not None or where.causes or where.uids)
     marked = bool(where.resources or where.verbs) or where.namespace is not None or where.user is not None
     return not led and (marked or bool(where.correlation))
 
