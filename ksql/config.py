@@ -18,7 +18,6 @@ from ksql import addons, auditing
 from ksql.audit.journal import Journal
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
-from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.tokens import Tokens
 from ksql.base.clock import Clock, rfc3339, to_microseconds
 from ksql.base.tasks import Tasks
@@ -44,8 +43,9 @@ from ksql.serve.ports import advertised
 from ksql.serve.webhooks import Webhooks
 from ksql.settings import Settings
 from ksql.state.objects import Objects
-from ksql.verbs import bootstrap
+from ksql.verbs import bootstrap, roles
 from ksql.verbs.local import connect
+from ksql.verbs.permissions import Permissions
 from ksql.verbs.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         webhooks = Webhooks(objects, clock)
         stack.push_async_callback(webhooks.aclose)
         pipeline = Pipeline(
-            log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator, converter=webhooks,
+            log, objects, catalogue, Permissions(objects), clock, authenticator=authenticator, converter=webhooks,
             caller=webhooks, standards=settings.standards,
         )
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
@@ -108,6 +108,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
         where = advertised(settings.address[0])
         await bootstrap.bootstrap(pipeline, target_port=listener.port, address=where)
+        await roles.reconcile(pipeline)
         for keeper in (
             flowkeeping.keeper(pipeline, clock), aggregationkeeping.keeper(pipeline, clock, aggregator, keys)
         ):  # fmt: skip

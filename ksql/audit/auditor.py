@@ -12,6 +12,7 @@ from ksql.audit.policy import Attributes, Decision, Level, Policy, Stage
 from ksql.audit.record import READS, Body, Record
 from ksql.audit.sinks import Sink
 from ksql.auth.identity import Authorizer, Question, User
+from ksql.auth.rules import compact, missing
 from ksql.base.clock import Clock, to_microseconds
 from ksql.log.event import Event
 from ksql.log.protocol import EventLog
@@ -178,13 +179,16 @@ class Auditor:
         asked, user = trail.asked, trail.user
         if asked is None or user is None or code == 401:
             return None, ""
-        verdict = self._authorizer.authorize(
-            Question(
-                user, asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name,
-                "" if asked.resource else asked.path,
-            )
+        question = Question(
+            user, asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name,
+            "" if asked.resource else asked.path,
         )  # fmt: skip
-        return verdict.allowed, (verdict.rule if verdict.allowed else verdict.reason)
+        verdict = self._authorizer.authorize(question)
+        if verdict.allowed:
+            return True, verdict.rule
+        # Here, and only here, it is said which rule would have allowed it.
+        lacks = f"missing rule {compact(missing(question))}"
+        return False, f"{verdict.reason}; {lacks}" if verdict.reason else lacks
 
 
 def _is_kept_always(asked: Attributes | None, code: int) -> bool:

@@ -1,11 +1,14 @@
 """Who may: keys and rules in, an identity or a verdict with its reason out.
 
 The problem: every write names its author for ever, so the name must be proved before anything else
-happens, and the same way for kubectl, GraphQL and a node. The decision: certificates of the cluster's own
-authority (`pki`) and one administrator's token are turned into a `User` (`authenticate`), and a verdict is
-a pure function of a `Question` (`authorize`). Who acts in another's name is written down with both names.
-Rejected: trusting a proxy's headers for the identity (anyone who reaches the port could be anyone), and
-asking permission in the doors (a second door would forget it: only the pipeline asks).
+happens, and the same way for kubectl, GraphQL and a node; and what that name may do must be decided within
+microseconds, by rules that change while the cluster runs. The decision: certificates of the cluster's own
+authority (`pki`) and tokens (`tokens`) are turned into a `User` (`authenticate`), and a verdict is a pure
+function of a `Question`: what nodes may (`nodes`), then what roles give (`rbac`, with `rules` for one role and
+`defaults` for those every cluster has), one after the other (`authorize`). Who acts in another's name is
+written down with both names. Rejected: trusting a proxy's headers for the identity (anyone who reaches the
+port could be anyone), asking permission in the doors (a second door would forget it: only the pipeline asks),
+and walking all bindings for each question as kube-apiserver does (10,000 of them would cost milliseconds).
 
 Invariants
 1. No key or token leaves its 0600 file except into the administrator's kubeconfig, which is 0600 too.
@@ -13,6 +16,12 @@ Invariants
 3. A cause header is believed from the cluster's own components alone, never from one impersonated.
 4. A certificate that ran out authenticates nobody, however long its connection has been open.
 5. Nobody without a proved name gets further than the health checks and the version.
+6. A permission that was taken away is gone when the writer is answered.
+7. Nobody gives what he has not, unless he may `escalate` or `bind`; members of `system:masters` alone are
+   asked nothing. The cluster's own components have the roles of their namesakes in Kubernetes and no more,
+   but for what `defaults` says.
+8. Which rule was missing is for the record; a caller learns what he asked and that he may not.
 
-Words: user, impersonator, question, verdict; component: a controller, the scheduler or a node.
+Words: user, impersonator, question, verdict; grant: a binding's role for one of its subjects; relation: the
+way from an object to the node whose pods name it; component: a controller, the scheduler or a node.
 """

@@ -1,20 +1,26 @@
-"""May they? The rule of a cluster without roles yet, and the words of a refusal.
+"""May they? Several rules asked in turn, and the words of a refusal, which programs match on.
 
-Administrators and the cluster's own components may do everything, everybody else nothing. Role-based
-rules will be another `Authorizer` behind the same protocol (`identity.py`); the pipeline asks, the words
-of the refusal are kube-apiserver's since programs match on them.
+The first that allows or denies has the last word; whoever belongs to `system:masters` is asked nothing. The
+words are kube-apiserver's; which rule was missing goes with the error for the record, not to the caller.
 """
+
+from collections.abc import Sequence
 
 from ksql.auth.identity import (
     ADMIN_GROUP,
+    AUTHENTICATED,
+    MANAGER_USER,
     NODES_GROUP,
     SCHEDULER_USER,
     SERVICE_ACCOUNT_USER,
     SERVICE_ACCOUNTS,
+    Authorizer,
     Question,
+    Rules,
     User,
     Verdict,
 )
+from ksql.auth.rules import missing
 from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
 from ksql.schema.errors import ForbiddenError
 from ksql.schema.resources import group_resource
@@ -29,8 +35,16 @@ PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 ISSUER_PATHS = (CONFIGURATION_PATH, JWKS_PATH)
 
 
+_EVERYTHING = Rules(
+    ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]})
+)
+# What is asked about oneself is told to everybody who is somebody, as the role system:basic-user has it.
+_TOLD_PATHS = ("/api", "/openapi", "/graphql")
+_ABOUT_ONESELF = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
+
+
 class AdminAuthorizer:
-    """Everything for administrators and components, nothing for anyone else."""
+    """The rule of a cluster without roles, as small tests have it: administrators and components may all."""
 
     def authorize(self, question: Question) -> Verdict:
         if ADMIN_GROUP in question.user.groups:
@@ -41,7 +55,44 @@ class AdminAuthorizer:
             return Verdict(True, rule="public path")
         if question.path in ISSUER_PATHS and SERVICE_ACCOUNTS in question.user.groups:
             return Verdict(True, rule=f"group {SERVICE_ACCOUNTS}")
+        if question.path.startswith(_TOLD_PATHS) and AUTHENTICATED in question.user.groups:
+            return Verdict(True, rule=f"group {AUTHENTICATED}")
+        if question.resource in _ABOUT_ONESELF and AUTHENTICATED in question.user.groups:
+            return Verdict(question.verb == "create", rule=f"group {AUTHENTICATED}")
         return Verdict(False)
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        if ADMIN_GROUP in user.groups or _is_component_name(user):
+            return _EVERYTHING
+        return Rules(({"verbs": ["get"], "nonResourceURLs": list(PUBLIC_PATHS)},))
+
+
+class Authorizers:
+    """One after the other, until one allows or denies. Members of `system:masters` may do everything."""
+
+    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
+        self.authorizers = tuple(authorizers)
+
+    def authorize(self, question: Question) -> Verdict:
+        if ADMIN_GROUP in question.user.groups:
+            return Verdict(True, rule=f"group {ADMIN_GROUP}")
+        reasons: list[str] = []
+        for authorizer in self.authorizers:
+            verdict = authorizer.authorize(question)
+            if verdict.allowed or verdict.denied:
+                return verdict
+            if verdict.reason:
+                reasons.append(verdict.reason)
+        return Verdict(False, reason="\n".join(reasons))
+
+    def rules(self, user: User, namespace: str) -> Rules:
+        """Everything that any of them allows."""
+        found = [authorizer.rules(user, namespace) for authorizer in self.authorizers]
+        return Rules(
+            tuple(rule for each in found for rule in each.rules),
+            any(each.incomplete for each in found),
+            ", ".join(each.error for each in found if each.error),
+        )
 
 
 def is_component(user: User) -> bool:
@@ -56,7 +107,7 @@ def _is_component_name(user: User) -> bool:
     if user.name.startswith(_SYSTEM_ACCOUNT_USER):
         # Whoever comes with a token has the uid of an account: pods run under those, controllers do not.
         return _SYSTEM_ACCOUNTS in user.groups and not user.uid
-    return user.name == SCHEDULER_USER
+    return user.name in (SCHEDULER_USER, MANAGER_USER)
 
 
 def is_public(path: str) -> bool:
@@ -66,20 +117,21 @@ def is_public(path: str) -> bool:
 
 
 def refusal(question: Question, verdict: Verdict) -> ForbiddenError:
-    """The error that tells a caller what was asked and why not."""
-    because = f": {verdict.reason}" if verdict.reason else ""
+    """The error that tells a caller what was asked, and the record which rule was missing."""
+    error = ForbiddenError(
+        f"{_asked(question)}: {verdict.reason}" if verdict.reason else _asked(question),
+        group=question.group, kind=question.resource, name=question.name,
+    )  # fmt: skip
+    error.missing = missing(question)
+    return error
+
+
+def _asked(question: Question) -> str:
+    who = f'User "{question.user.name}" cannot {question.verb}'
     if question.path:
-        return ForbiddenError(
-            f'forbidden: User "{question.user.name}" cannot {question.verb} path "{question.path}"{because}'
-        )
-    qualified = group_resource(question.group, question.resource)
+        return f'forbidden: {who} path "{question.path}"'
     what = f"{question.resource}/{question.subresource}" if question.subresource else question.resource
     where = f'in the namespace "{question.namespace}"' if question.namespace else "at the cluster scope"
+    qualified = group_resource(question.group, question.resource)
     subject = f'{qualified} "{question.name}"' if question.name else qualified
-    return ForbiddenError(
-        f'{subject} is forbidden: User "{question.user.name}" cannot {question.verb} resource "{what}" '
-        f'in API group "{question.group}" {where}{because}',
-        group=question.group,
-        kind=question.resource,
-        name=question.name,
-    )
+    return f'{subject} is forbidden: {who} resource "{what}" in API group "{question.group}" {where}'

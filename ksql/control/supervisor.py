@@ -12,7 +12,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from ksql.auth.identity import controller_user
+from ksql.auth.identity import manager_user
 from ksql.base.clock import Clock
 from ksql.base.tasks import Tasks
 from ksql.client import Connect
@@ -36,6 +36,7 @@ from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
 from ksql.control.quotas import Quotas
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
+from ksql.control.roleaggregation import AggregatedRoles
 from ksql.control.rootca import RootCertificates
 from ksql.control.scheduling.profiles import Configuration
 from ksql.control.scheduling.scheduler import Scheduler
@@ -113,7 +114,7 @@ class Controllers:
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
-        self.informers = Informers(connect(controller_user(READER_COMPONENT), READER_COMPONENT), clock)
+        self.informers = Informers(connect(manager_user(), READER_COMPONENT), clock)
         self.kit = Kit(connect, clock, self.informers, Metrics(registry))
         types = types_of(catalogue)
         self._catalogue, self._is_closed = catalogue, False
@@ -145,6 +146,7 @@ class Controllers:
             self._namespaces.controller,
             Definitions(kit).controller,
             ServiceAccounts(kit).controller,
+            AggregatedRoles(kit).controller,
             Deployments(kit).controller,
             *(ReplicaSets(kit, flavour).controller for flavour in FLAVOURS),
             DaemonSets(kit).controller,

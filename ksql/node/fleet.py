@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from ksql.auth.identity import node_user
+from ksql.auth.identity import controller_user, node_user
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
@@ -34,6 +34,8 @@ from ksql.schema.errors import ApiError, GoneError
 logger = logging.getLogger(__name__)
 
 COMPONENT = "kubelet"
+# Whose account reads for all of them.
+FLEET = "simulated-nodes"
 # Writes under way at once: enough for a group commit to be worth its fsync, few enough that a slow server
 # is not buried.
 WRITERS = 64
@@ -201,7 +203,8 @@ class Fleet:
 
     async def _follow(self) -> None:
         """List and watch, for ever."""
-        client = next(iter(self.agents.values())).client
+        # For all nodes at once: each of them may only ask for pods of its own.
+        client = self._connect(controller_user(FLEET), COMPONENT)
         revision: int | None = None
         while True:
             try:

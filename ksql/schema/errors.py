@@ -81,7 +81,10 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
+    """`missing` is the rule that would have allowed it: for the record, no caller is told."""
+
     code, reason = 403, "Forbidden"
+    missing: Document | None = None
 
 
 class NotFoundError(ApiError):

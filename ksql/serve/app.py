@@ -157,6 +157,7 @@ class Door(Starlette):
         scope[_EXCHANGE], scope[USER], scope[CORRELATION] = exchange, exchange.user, exchange.correlation
         scope[trails.TRAIL] = exchange.trail
         trails.aim_path(exchange)
+        self._allow_path(exchange.user, exchange.method, path)
         if path.endswith("/") and path != "/":
             scope["path"] = path.rstrip("/") or "/"
         # The router alone: Starlette's own handling of errors would answer in other words than ours.
@@ -183,6 +184,7 @@ class Door(Starlette):
         else:
             exchange.verb, exchange.label = "get", "discovery"
             trails.aim_path(exchange)
+            self._allow_path(exchange.user, exchange.method, path)
             await self._in_turn(exchange, partial(self._discovery.page, exchange, target))
 
     async def _handed_on(self, exchange: Exchange, path: str) -> bool:
@@ -192,6 +194,7 @@ class Door(Starlette):
         if remote is None:
             group = path.removeprefix("/apis/").rstrip("/")
             if exchange.method == "GET" and any(group == one for one, _ in self._aggregator.remotes):
+                self._allow_path(exchange.user, exchange.method, path)
                 exchange.verb, exchange.label = "get", "discovery"
                 await self._in_turn(exchange, partial(self._discovery.page, exchange, Page(False, group)))
                 return True
@@ -209,6 +212,12 @@ class Door(Starlette):
         verdict = self._authorizer.authorize(question)
         if not verdict.allowed:
             raise refusal(question, verdict)
+
+    def _allow_path(self, user: User | None, method: str, path: str) -> None:
+        """`ForbiddenError` unless the user may ask for a path that is no resource."""
+        assert user is not None
+        if not is_public(path):
+            self._allow(Question(user, method.lower(), path=path))
 
     def _is_served(self, path: str) -> bool:
         """Whether the path lies in a group that is there: then an API says that it has no such thing."""
@@ -233,10 +242,7 @@ class Door(Starlette):
 
     async def issuer(self, exchange: Exchange) -> None:
         """Where others learn to check tokens of service accounts."""
-        tokens, user, path = self._authenticator.accounts, exchange.user, exchange.path.rstrip("/")
-        assert user is not None
-        question = Question(user, "get", path=path)
-        self._allow(question)
+        tokens, path = self._authenticator.accounts, exchange.path.rstrip("/")
         if tokens is None:
             await exchange.answer(404, NOT_FOUND)
             return
@@ -249,10 +255,7 @@ class Door(Starlette):
 
     async def flow_dump(self, exchange: Exchange) -> None:
         """What priority and fairness is doing, as a table."""
-        assert exchange.user is not None
-        question = Question(exchange.user, "get", path=exchange.path.rstrip("/"))
-        self._allow(question)
-        dump = flowfigures.dump_levels if question.path == _DUMPS[0] else flowfigures.dump_queues
+        dump = flowfigures.dump_levels if exchange.path.rstrip("/") == _DUMPS[0] else flowfigures.dump_queues
         await exchange.answer(200, dump(self.admission).encode(), b"text/plain; charset=utf-8")
 
     async def openapi_v2(self, exchange: Exchange) -> None:
@@ -279,6 +282,7 @@ class Door(Starlette):
                 return
             try:
                 scope[USER] = self._user(scope, authorization, scope["path"])
+                self._allow_path(scope[USER], "GET", scope["path"])
             except ApiError as error:
                 await receive()
                 await heard({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})

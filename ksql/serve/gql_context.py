@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 
 from ksql.audit.auditor import Trail
 from ksql.audit.journal import Journal
+from ksql.auth.authorize import refusal as not_allowed
 from ksql.auth.identity import Question, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
@@ -25,7 +26,6 @@ from ksql.history.playback import Player
 from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import ForbiddenError
 from ksql.schema.resources import ResourceType
 from ksql.serve.gql_errors import refusal
 from ksql.state.entry import Entry
@@ -131,13 +131,8 @@ class Context:
         if self.reads(verb, key, namespace, name):
             return
         resource, _, group = key.partition(".")
-        scope = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
-        named = f' "{name}"' if name else ""
-        raise ForbiddenError(
-            f'{key}{named} is forbidden: User "{self.user.name}" cannot {verb} resource "{resource}" '
-            f'in API group "{group}"{scope}',
-            group=group, kind=resource, name=name,
-        )  # fmt: skip
+        question = Question(self.user, verb, group, resource, "", namespace, name)
+        raise not_allowed(question, self.rooms.pipeline.authorizer.authorize(question))
 
     def sees(self, event: Event) -> bool:
         """Whether an event among many is shown to the user: whoever may list its object now."""

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import ADMIN_GROUP, AUTHENTICATED, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
@@ -34,8 +33,9 @@ from ksql.schema import catalogue as catalogues
 from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import Retention
 from ksql.state.objects import Objects
-from ksql.verbs import bootstrap
+from ksql.verbs import bootstrap, roles
 from ksql.verbs.local import connect
+from ksql.verbs.permissions import Permissions
 from ksql.verbs.pipeline import Pipeline
 
 # What `settle` takes for quiet, and when it gives up: longer than any controller's own resync or a
@@ -73,7 +73,7 @@ class Simulation:
         self.catalogue = catalogues.load(minor)
         self.log = open_log(url, clock, inline=inline)
         self.objects = Objects(clock)
-        self.pipeline = Pipeline(self.log, self.objects, self.catalogue, AdminAuthorizer(), clock)
+        self.pipeline = Pipeline(self.log, self.objects, self.catalogue, Permissions(self.objects), clock)
         self.connect = connect(self.pipeline)
         self.controllers = Controllers(
             self.connect, clock, catalogue=self.catalogue, usages=lambda pod: self.fleet.usages(pod)
@@ -87,6 +87,7 @@ class Simulation:
         self._stack.push_async_callback(self.log.aclose)
         await self.objects.load(self.log)
         await bootstrap.bootstrap(self.pipeline)
+        await roles.reconcile(self.pipeline)
         await self.controllers.start()
         self._stack.push_async_callback(self.controllers.aclose)
         await self.fleet.start()

@@ -15,6 +15,9 @@ from ksql.log.protocol import EventLog
 from ksql.state.entry import Entry, Frame
 from ksql.state.window import Bell, Window
 
+# What is told of each change of a resource: the frame, or None when everything is new.
+Follower = Callable[[Frame | None], None]
+
 
 class Folder:
     """The objects of one resource in one namespace, by name; their order is made when a list wants it."""
@@ -118,10 +121,15 @@ class Objects:
         self._dependents: dict[str, dict[str, None]] = {}  # uid: the uids it owns
         self._waiting: list[Sequence[Event]] | None = None  # folds that came while the pages are read
         self._listeners: dict[str, list[Callable[[], None]]] = {}  # by resource
+        self._followers: dict[str, list[Follower]] = {}  # by resource
 
     def listen(self, resource: str, listener: Callable[[], None]) -> None:
         """Call `listener` after each fold that touched the resource, before anybody else sees that fold."""
         self._listeners.setdefault(resource, []).append(listener)
+
+    def follow(self, resource: str, follower: Follower) -> None:
+        """Hand `follower` each change of the resource within its fold, and None when all was loaded anew."""
+        self._followers.setdefault(resource, []).append(follower)
 
     @property
     def changed(self) -> Bell:
@@ -144,6 +152,9 @@ class Objects:
         waiting, self._waiting = self._waiting, None
         self.revision = revision
         self.window.start(revision)
+        for followers in self._followers.values():
+            for follower in followers:
+                follower(None)
         for events in waiting:
             self.fold(events)
         self._tell(self._listeners)
@@ -166,8 +177,11 @@ class Objects:
             entry = Entry(event)
             is_gone = event.change is Change.DELETED
             previous = self._remove(entry) if is_gone else self._put(entry, _owner_uids(event))
-            frames.append(Frame(event.revision, event.change, entry, previous))
+            frame = Frame(event.revision, event.change, entry, previous)
+            frames.append(frame)
             self.revision = event.revision
+            for follower in self._followers.get(event.stream.resource, ()):
+                follower(frame)
         if frames:
             if self._listeners:
                 self._tell(dict.fromkeys(event.stream.resource for event in events))

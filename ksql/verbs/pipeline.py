@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ksql.auth.authenticate import Authenticator
-from ksql.auth.identity import Authorizer, Question
+from ksql.auth.authorize import refusal
+from ksql.auth.identity import Authorizer
 from ksql.auth.tokens import Tokens, make_key
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document
@@ -28,8 +29,8 @@ from ksql.verbs import (
     customwrites,
     freshness,
     managing,
+    permissions,
     quota,
-    refusals,
     reviews,
     shaping,
     subresources,
@@ -93,7 +94,7 @@ class Pipeline:
         self._desk = Desk(Guards(objects, catalogue), catalogue, authorizer, caller or NoCaller(), clock)
         allocations = Allocations(objects, service_range)
         self._ground = Ground(
-            catalogue, clock, allocations, self.authorize, self._desk, standards or Standards()
+            catalogue, clock, allocations, self.authorize, self._desk, standards or Standards(), authorizer
         )
         self._actors: dict[tuple[str, tuple[str, ...], str, str, str], Actor] = {}
 
@@ -125,20 +126,16 @@ class Pipeline:
         outcome, entry = await self._write(request, plan)
         return await self._answer(request, outcome, entry)
 
-    def authorize(self, request: Request) -> None:
+    def authorize(self, request: Request, selection: Selection | None = None) -> None:
         """`ForbiddenError` unless the user may."""
-        question = Question(
-            request.user, request.verb, request.type.group, request.type.resource, request.subresource,
-            request.namespace, request.name,
-        )  # fmt: skip
+        question = permissions.question(request, selection)
         verdict = self.authorizer.authorize(question)
         if not verdict.allowed:
-            raise refusals.not_allowed(question, verdict.reason)
+            raise refusal(question, verdict)
 
     def _reviewed(self, request: Request) -> Result:
         """A question about identity or permission answered; nothing is stored and nothing logged."""
-        if not reviews.is_about_oneself(request):
-            self.authorize(request)
+        self.authorize(request)
         body, warnings = structure.check(
             self.catalogue, request.type, request.body, request.options.field_validation, request.repeats
         )
@@ -290,7 +287,7 @@ class Pipeline:
 
     async def page(self, request: Request, selection: Selection) -> Page:
         """A list, or one page of it."""
-        self.authorize(request)
+        self.authorize(request, selection)
         return await self._page(request, selection)
 
     async def _page(self, request: Request, selection: Selection) -> Page:
@@ -301,7 +298,7 @@ class Pipeline:
 
     async def delete_collection(self, request: Request, selection: Selection) -> Page:
         """Delete all that is meant; answers what was asked to go."""
-        self.authorize(request)
+        self.authorize(request, selection)
         page = await self._page(request, selection)
         if self._desk.guards.any(request.type):
             await self._delete_each(request, page.entries)
@@ -348,7 +345,7 @@ class Pipeline:
 
     def watch(self, request: Request, selection: Selection) -> AsyncIterator[Sequence[Frame]]:
         """Batches of frames; refusals that can be known at once are raised here, not in the iteration."""
-        self.authorize(request)
+        self.authorize(request, selection)
         matcher = Matcher(request.type, request.namespace, selection)
         frames = open_watch(
             self.objects, self.clock, request.type.key, matcher, selection, self._pager.wait_for,

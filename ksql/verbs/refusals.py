@@ -4,7 +4,6 @@ Each function makes the error for one fact about a resource or an object; `ksql/
 how each becomes a Status, `ksql/schema/faults.py` how the faults of single fields are worded.
 """
 
-from ksql.auth.identity import Question
 from ksql.schema import errors
 from ksql.schema.resources import ResourceType, group_resource
 
@@ -100,23 +99,4 @@ def forbidden(type: ResourceType, name: str, reason: str) -> errors.ForbiddenErr
     named = f'{type.qualified} "{name}"' if name else type.qualified
     return errors.ForbiddenError(
         f"{named} is forbidden: {reason}", group=type.group, kind=type.resource, name=name
-    )
-
-
-def not_allowed(question: Question, reason: str = "") -> errors.ForbiddenError:
-    """Authorization said no."""
-    resource = f"{question.resource}/{question.subresource}" if question.subresource else question.resource
-    where = f'in the namespace "{question.namespace}"' if question.namespace else "at the cluster scope"
-    named = group_resource(question.group, question.resource)
-    if question.name:
-        named = f'{named} "{question.name}"'
-    message = (
-        f'{named} is forbidden: User "{question.user.name}" cannot {question.verb} resource "{resource}" '
-        f'in API group "{question.group}" {where}'
-    )
-    return errors.ForbiddenError(
-        f"{message}: {reason}" if reason else message,
-        group=question.group,
-        kind=question.resource,
-        name=question.name,
     )

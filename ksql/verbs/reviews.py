@@ -1,9 +1,8 @@
 """Reviews: questions put as objects that are never kept. Who am I, and may I, or somebody else, do this?
 
 A review is created, answered in its status and forgotten: no draft, no event, no revision. The answer is
-the authorizer's own, so it cannot differ from what a request would meet. Everybody who is authenticated
-may ask about himself, as Kubernetes' role system:basic-user has it; asking about others wants permission.
-Pure.
+the authorizer's own, so it cannot differ from what a request would meet. Asking wants permission like all
+else; about oneself everybody has it by the role system:basic-user. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksql.auth.authenticate import Authenticator
-from ksql.auth.authorize import ISSUER_PATHS, PUBLIC_PATHS
-from ksql.auth.identity import AUTHENTICATED, Authorizer, Question, User
+from ksql.auth.identity import Authorizer, Question, User
 from ksql.auth.tokens import TokenError
 from ksql.base.clock import Clock, rfc3339
 from ksql.base.documents import Document, lookup
@@ -32,7 +30,6 @@ LOCAL_ACCESS = f"localsubjectaccessreviews.{_AUTHORIZATION}"
 
 _EITHER = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 _BOTH = "cannot be specified in combination with resourceAttributes"
-_PARTIAL = "only what holds for all objects of a resource is listed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,6 @@ class Answerer:
 
 
 Answer = Callable[[Request, Document, Answerer], Document]
-
-
-def is_about_oneself(request: Request) -> bool:
-    """A question that needs no permission."""
-    return request.type.key in (SELF, SELF_ACCESS, SELF_RULES) and AUTHENTICATED in request.user.groups
 
 
 def answered(request: Request, body: Document, answerer: Answerer) -> Document:
@@ -127,8 +119,34 @@ def question(user: User, spec: Document) -> Question:
     if path := spec.get("nonResourceAttributes"):
         return Question(user, path.get("verb", ""), path=path.get("path", ""))
     asked = spec["resourceAttributes"]
-    fields = ("verb", "group", "resource", "subresource", "namespace", "name")
-    return Question(user, *(asked.get(field, "") for field in fields))
+    verb, group, resource, subresource, namespace, name = (asked.get(field, "") for field in _ATTRIBUTES)
+    return Question(
+        user, verb, group, resource, subresource, namespace, name, "",
+        _selector_text(asked.get("fieldSelector")), _selector_text(asked.get("labelSelector")),
+    )  # fmt: skip
+
+
+_ATTRIBUTES = ("verb", "group", "resource", "subresource", "namespace", "name")
+_SIGNS = {"In": "in", "NotIn": "notin", "Exists": "", "DoesNotExist": "!"}
+
+
+def _selector_text(selector: Document | None) -> str:
+    """A review's selector as a request would carry it."""
+    if not selector:
+        return ""
+    if raw := selector.get("rawSelector"):
+        return str(raw)
+    return ",".join(map(_requirement_text, selector.get("requirements") or ()))
+
+
+def _requirement_text(requirement: Document) -> str:
+    key, values = requirement.get("key", ""), requirement.get("values") or []
+    sign = _SIGNS.get(requirement.get("operator", ""), "in")
+    if not values:
+        return f"{'!' if sign == '!' else ''}{key}"
+    if len(values) == 1:
+        return f"{key}{'=' if sign == 'in' else '!='}{values[0]}"
+    return f"{key} {sign} ({','.join(values)})"
 
 
 def _verdict(authorizer: Authorizer, asked: Question) -> Document:
@@ -203,27 +221,22 @@ def _refuse(causes: Sequence[Cause]) -> None:
 
 
 def _rules(request: Request, body: Document, answerer: Answerer) -> Document:
-    namespace, user = lookup(body, "spec", "namespace", default=""), request.user
+    """Every rule that the user has in a namespace, as the roles have it."""
+    namespace = lookup(body, "spec", "namespace", default="")
     if not namespace:
         raise BadRequestError("no namespace on request")
-
-    def may(verb: str, group: str = "", resource: str = "", path: str = "") -> bool:
-        asked = Question(user, verb, group, resource, namespace="" if path else namespace, path=path)
-        return answerer.authorizer.authorize(asked).allowed
-
-    if may("*", "*", "*") and may("*", path="*"):
-        everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-        anywhere = {"verbs": ["*"], "nonResourceURLs": ["*"]}
-        return {"resourceRules": [everything], "nonResourceRules": [anywhere], "incomplete": False}
-    resources = []
-    for type in answerer.catalogue.types:
-        if verbs := [verb for verb in type.verbs if may(verb, type.group, type.resource)]:
-            resources.append({"verbs": verbs, "apiGroups": [type.group], "resources": [type.resource]})
-    paths = [path for path in (*PUBLIC_PATHS, *ISSUER_PATHS) if may("get", path=path)]
-    urls = [{"verbs": ["get"], "nonResourceURLs": paths}] if paths else []
+    found = answerer.authorizer.rules(request.user, namespace)
+    resources = [_kept(rule, ("verbs", "apiGroups", "resources", "resourceNames")) for rule in found.rules]
+    paths = [_kept(rule, ("verbs", "nonResourceURLs")) for rule in found.rules if rule.get("nonResourceURLs")]
+    told = {"evaluationError": found.error} if found.error else {}
     return {
-        "resourceRules": resources, "nonResourceRules": urls, "incomplete": True, "evaluationError": _PARTIAL,
+        "resourceRules": [rule for rule in resources if rule.get("resources")],
+        "nonResourceRules": paths, "incomplete": found.incomplete, **told,
     }  # fmt: skip
+
+
+def _kept(rule: Document, fields: Sequence[str]) -> Document:
+    return {field: list(rule[field]) for field in fields if rule.get(field)}
 
 
 KINDS: Mapping[str, Answer] = {

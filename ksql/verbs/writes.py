@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+from ksql.auth.identity import Authorizer
 from ksql.base.clock import Clock
 from ksql.base.documents import Document, lookup
 from ksql.schema import structure
@@ -21,6 +22,7 @@ from ksql.schema.rules import cautions
 from ksql.verbs import (
     decider,
     deletion,
+    escalation,
     evictions,
     limits,
     managing,
@@ -63,6 +65,7 @@ class Ground:
     authorize: Callable[[Request], None]
     desk: Desk
     standards: Standards
+    authorizer: Authorizer
 
     def exact(
         self, type: ResourceType, document: Document, view: View, current: Current | None = None
@@ -109,6 +112,7 @@ class Create:
         document = self._admitted(born, view) if name else born
         document = self._mutated(document, view) if name and self._review.concerns else document
         document = strategies.made(self._type, document, view.time)
+        escalation.check(request, self._type, self._ground.authorizer, view, document, None)
         shaping.check(request, self._type, document, None)
         if self._review.concerns:
             self._review.validated(view, self._form(), document, None)
@@ -214,6 +218,7 @@ class Change:
         if request.subresource == "resize":
             limits.resized(document, view)
         document = strategies.changed(type, request.subresource, document, current.document, view.time)
+        escalation.check(request, type, self._ground.authorizer, view, document, current.document)
         shaping.check(request, type, document, current.document)
         if request.subresource == "":
             judge(type, document, current.document, view)

@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "log": ("tests.bench.log", "--rounds", "4", "--seconds", "3"),
     "http": ("tests.bench.http",),
     "start": ("tests.bench.start",),
+    "permissions": ("tests.bench.permissions",),
     "scheduling": ("tests.bench.scheduling",),
     "cluster": ("tests.bench.cluster",),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksql.auth.authorize import AdminAuthorizer
-from ksql.auth.identity import ADMIN_GROUP, User
+from ksql.auth.identity import ADMIN_GROUP, Authorizer, User
 from ksql.base.clock import Clock, VirtualClock, run_virtual
 from ksql.base.documents import Document
 from ksql.log.event import Event
@@ -104,7 +104,10 @@ def shown(result: Result) -> Document:
 
 @contextlib.asynccontextmanager
 async def opened(
-    clock: Clock, caller: Caller | None = None, minor: str = catalogues.MINOR_DEFAULT
+    clock: Clock,
+    caller: Caller | None = None,
+    minor: str = catalogues.MINOR_DEFAULT,
+    permissions: Callable[[Objects], Authorizer] = lambda objects: AdminAuthorizer(),
 ) -> AsyncIterator[Room]:
     """A new cluster with its first objects and a namespace `shop`."""
     log = open_log("sqlite://", clock, inline=True)
@@ -112,7 +115,8 @@ async def opened(
     log.fold_into(objects.fold)
     await log.open()
     await objects.load(log)
-    pipeline = Pipeline(log, objects, catalogues.load(minor), AdminAuthorizer(), clock, caller=caller)
+    authorizer = permissions(objects)
+    pipeline = Pipeline(log, objects, catalogues.load(minor), authorizer, clock, caller=caller)
     await bootstrap(pipeline)
     room = Room(clock, log, objects, pipeline.catalogue, pipeline)
     await room.create("namespaces", {"metadata": {"name": "shop"}})
