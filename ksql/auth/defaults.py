@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 
-from ksql.auth.identity import AUTHENTICATED
+from ksql.auth.identity import AUTHENTICATED, NODES_GROUP
 from ksql.auth.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, GROUP, ROLES
 from ksql.auth.rules import uncovered
 from ksql.base.documents import Document, lookup
@@ -35,6 +35,7 @@ _CONTROLLERS: dict[str, Sequence[Document]] = {
     "cronjob-controller": [_rule("patch", "batch", "cronjobs/status")],
     "daemon-set-controller": [_rule("patch", "apps", "daemonsets/status")],
     "deployment-controller": [_rule("patch", "apps", "deployments/status")],
+    "horizontal-pod-autoscaler": [_rule("patch", "autoscaling", "horizontalpodautoscalers/status")],
     "job-controller": [_rule("patch", "batch", "jobs/status")],
     "namespace-controller": [_rule("patch", "", "namespaces/status")],
     "persistent-volume-binder": [
@@ -63,6 +64,13 @@ def _own() -> Iterator[Document]:
         yield {"kind": "ClusterRole", "name": role, "rules": list(rules)}
         account = {"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}
         yield _bound(role, account)
+    # Simulated nodes play the network too, which proxies and plugins of its own do elsewhere.
+    network = [
+        _rule("list", "", "namespaces"), _rule("list", "discovery.k8s.io", "endpointslices"),
+        _rule("list", "networking.k8s.io", "networkpolicies"),
+    ]  # fmt: skip
+    yield {"kind": "ClusterRole", "name": "ksql:node-network", "rules": network}
+    yield _bound("ksql:node-network", {"kind": "Group", "name": NODES_GROUP})
     # The past is asked for at one path; every field of an answer is judged by itself.
     yield {
         "kind": "ClusterRole", "name": "ksql:graphql",
