@@ -61,7 +61,9 @@ class Proxies:
                 except OSError as error:
                     raise UnreachableError(f"error trying to reach service: {error}") from None
             path = (rest or b"/") + (b"?" + query if query else b"")
-            await forward(exchange, wire, path, place.name)
+            raw = exchange.scope["raw_path"].decode("latin-1")
+            base = raw[: len(raw) - len(rest)]
+            await forward(exchange, wire, path, place.name, base=base)
 
     async def _wire(self, meant: Target, found: Document, port: str, text: str) -> Wire:
         """A connection to what a name means."""

@@ -13,6 +13,7 @@ import httptools
 from ksql.conversations import Wire
 from ksql.schema.errors import UnreachableError
 from ksql.serve.exchange import DisconnectedError, Exchange, Header
+from ksql.serve.links import address, led
 
 # What belongs to one connection and is not handed on (RFC 9110, 7.6.1), and what proves who asks, which is
 # between the client and this server alone.
@@ -25,6 +26,9 @@ _SECRET = (b"authorization", b"impersonate-", b"x-remote-", b"ksql-cause")
 ANSWER_SECONDS = 60.0
 # The head of an answer.
 HEAD_BYTES_MAX = 128 * 1024
+
+# A page whose links are led through the proxy is held until it is whole.
+PAGE_BYTES_MAX = 4 * 1024 * 1024
 
 # What is taken of an answer to a question of our own: discovery of some hundred kinds.
 ASKED_BYTES_MAX = 4 * 1024 * 1024
@@ -66,12 +70,15 @@ def is_handed_on(name: bytes) -> bool:
 
 
 async def forward(
-    exchange: Exchange, wire: Wire, path: bytes, host: str, added: Sequence[Header] = ()
+    exchange: Exchange, wire: Wire, path: bytes, host: str, added: Sequence[Header] = (), base: str = ""
 ) -> None:
-    """Ask the other side for `path` (with its query) and answer with what it says."""
+    """Ask the other side for `path` (with its query) and answer with what it says.
+
+    With `base` links of pages and redirections are led through the proxy at that path.
+    """
     loop = asyncio.get_running_loop()
     asking = loop.create_task(_ask(exchange, wire, path, host, added), name="proxied request")
-    answering = loop.create_task(_answer(exchange, wire, asking), name="proxied answer")
+    answering = loop.create_task(_answer(exchange, wire, asking, base), name="proxied answer")
     try:
         await answering
     finally:
@@ -105,7 +112,7 @@ async def _ask(exchange: Exchange, wire: Wire, path: bytes, host: str, added: Se
     await exchange.gone()
 
 
-async def _answer(exchange: Exchange, wire: Wire, asking: "asyncio.Task[None]") -> None:
+async def _answer(exchange: Exchange, wire: Wire, asking: "asyncio.Task[None]", base: str) -> None:
     found = _Answer()
     parser = httptools.HttpResponseParser(found)
     try:
@@ -119,6 +126,12 @@ async def _answer(exchange: Exchange, wire: Wire, asking: "asyncio.Task[None]") 
     headers = [header for header in found.headers if header[0] not in _HOP and header[0] != b"content-type"]
     content_type = next((value for name, value in found.headers if name == b"content-type"), b"")
     code = parser.get_status_code()
+    if base:
+        headers = [(name, _led_on(value, base) if name == b"location" else value) for name, value in headers]
+        is_coded = any(name == b"content-encoding" for name, _ in headers)
+        if content_type.startswith(b"text/html") and not is_coded and exchange.method != "HEAD":
+            await _page(exchange, wire, parser, found, (code, content_type, headers), base)
+            return
     await exchange.start_as(code, content_type, headers)
     bodiless = exchange.method == "HEAD" or code in (204, 304)
     gone = asyncio.create_task(_left(asking), name="proxied client")
@@ -142,6 +155,33 @@ async def _answer(exchange: Exchange, wire: Wire, asking: "asyncio.Task[None]") 
                 break
     finally:
         gone.cancel()
+    await exchange.write(b"", False)
+
+
+def _led_on(location: bytes, base: str) -> bytes:
+    return address(location.decode("latin-1"), base).encode("latin-1")
+
+
+async def _page(
+    exchange: Exchange, wire: Wire, parser: httptools.HttpResponseParser, found: _Answer,
+    head: tuple[int, bytes, Sequence[Header]], base: str,
+) -> None:  # fmt: skip
+    """A page, whole, since a link may stand across pieces; one that is too long goes on as it is."""
+    data = found.taken()
+    with contextlib.suppress(EOFError):
+        while not found.is_complete and len(data) <= PAGE_BYTES_MAX:
+            await _read(wire, parser)
+            data += found.taken()
+    if len(data) <= PAGE_BYTES_MAX:
+        data = led(data.decode("latin-1"), base).encode("latin-1")
+    code, content_type, headers = head
+    rest = [header for header in headers if header[0] != b"content-length"]
+    await exchange.start_as(code, content_type, rest)
+    await exchange.write(data, not found.is_complete)
+    with contextlib.suppress(EOFError):
+        while not found.is_complete:
+            await _read(wire, parser)
+            await exchange.write(found.taken(), True)
     await exchange.write(b"", False)
 
 

@@ -66,7 +66,9 @@ async def porter(run: Run, arguments: list[str]) -> int:
             if is_json:
                 body = json.dumps({"Method": question.method, "Body": text}, separators=(",", ":")).encode()
                 return Reply(200, body, "application/json")
-            return Reply(200, text.encode())
+            # What looks like a page is called one, as Go's servers do.
+            is_page = text.lstrip()[:3].lower() in ("<a ", "<ht", "<he", "<bo", "<p>")
+            return Reply(200, text.encode(), f"text/{'html' if is_page else 'plain'}; charset=utf-8")
 
         return answer
 
