@@ -51,6 +51,8 @@ class Trail:
     response: Body | None = None
     # Whether the answer goes on for long: then its beginning is a stage of its own.
     is_long: bool = False
+    # What admission noted of it.
+    annotations: Mapping[str, str] = field(default_factory=dict)
     _within: set[tuple[str, ...]] = field(default_factory=set)
 
     @property
@@ -172,6 +174,7 @@ class Auditor:
             # A body may have been announced by a level that the stage does not have yet.
             None if stage is Stage.RECEIVED else trail.request,
             None if stage is Stage.RECEIVED else trail.response,
+            annotations={} if stage is Stage.RECEIVED else dict(trail.annotations),
         )  # fmt: skip
 
     def _verdict(self, trail: Trail, code: int, message: str) -> tuple[bool | None, str]:

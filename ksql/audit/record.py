@@ -1,7 +1,7 @@
 """A record: one stage of one request, and how Kubernetes writes it down (`audit.k8s.io/v1` Event)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ksql.audit.policy import LEVEL_NAMES, Level, Stage
@@ -53,6 +53,7 @@ class Record:
     omit_managed_fields: bool = False
     request: Body | None = None
     response: Body | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)  # what admission noted
     stored: bool = True  # whether the journal keeps it, or the log's own event does
 
     @property
@@ -92,10 +93,11 @@ class Record:
             out["responseObject"] = response
         out["requestReceivedTimestamp"] = rfc3339_micro(from_microseconds(self.time))
         out["stageTimestamp"] = rfc3339_micro(from_microseconds(self.reached))
+        noted = dict(self.annotations)
         if self.decision:
-            out["annotations"] = {
-                "authorization.k8s.io/decision": self.decision, "authorization.k8s.io/reason": self.rule
-            }  # fmt: skip
+            noted |= {"authorization.k8s.io/decision": self.decision, "authorization.k8s.io/reason": self.rule}
+        if noted:
+            out["annotations"] = noted
         return out
 
     def _status(self) -> Document:

@@ -308,6 +308,8 @@ class Rest:
             request = await self._patch(exchange, target, query)
         else:
             request = await self._body(exchange, target, verb, query)
+        if exchange.trail is not None:
+            exchange.trail.annotations = request.annotations
         try:
             result = await self._within(query, lambda: self._pipeline.perform(request))
         except ApiError:

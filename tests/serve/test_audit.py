@@ -267,3 +267,17 @@ async def test_old_records_go_and_newer_ones_stay(
             await found.rooms.log.transact(lambda c, text=long_ago: c.exec_driver_sql(text))  # type: ignore[attr-defined]
             assert await found.journal.prune() == 1
             assert [row.id for row in await found.kept()] == [second.id]
+
+
+async def test_what_admission_noted_is_exported_with_the_request() -> None:
+    async with audited("rules: [{level: Metadata}]") as found, in_process(found.rooms.door) as http:
+        labels = {"pod-security.kubernetes.io/audit": "restricted", "pod-security.kubernetes.io/enforce": "baseline"}
+        await found.rooms.make("namespaces", {"metadata": {"name": "held", "labels": labels}})
+        spec = {"containers": [{"name": "a", "image": "a:1"}]}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
+        assert (await http.post("/api/v1/namespaces/held/pods", json=body)).status_code == 201
+        last = [event for event in await found.told() if event["stage"] == "ResponseComplete"][-1]
+        noted = last["annotations"]
+        assert noted["pod-security.kubernetes.io/enforce-policy"] == "baseline:latest"
+        assert noted["pod-security.kubernetes.io/audit-violations"].startswith("would violate PodSecurity")
+        assert noted["authorization.k8s.io/decision"] == "allow"
