@@ -10,7 +10,7 @@ from ksql.auth.identity import controller_user
 from ksql.base.documents import Document
 from ksql.control.controller import Kit
 from ksql.control.informer import Update, key_of
-from ksql.control.plan import NOTHING, Amend, Plan
+from ksql.control.plan import NOTHING, Plan, Replace
 from ksql.control.pods import is_terminating
 
 NAME_OF_COMPONENT = "resourcequota-controller"
@@ -39,9 +39,7 @@ def plan(quota: Document, seen_seconds: float) -> Plan:
     if seen_seconds < LOOK_SECONDS:
         return Plan(again_seconds=LOOK_SECONDS - seen_seconds)
     # Without its counts it is measured by the server, in the transaction that takes them away.
-    metadata = quota["metadata"]
-    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": None}
-    return Plan([Amend(RESOURCE, metadata["namespace"], metadata["name"], patch, subresource="status")])
+    return Plan([Replace(RESOURCE, {**quota, "status": {}}, subresource="status")])
 
 
 class Quotas:
