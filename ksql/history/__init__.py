@@ -23,6 +23,9 @@ Invariants
 6. Blame's fields fold to the manifest; a change taken back at once leaves what was before it, and undoing the undo is
    the present.
 
+The past is a state like the present (`past`): the door reads both by the same code. A recording (`ksql/log/bundle`)
+is imported into a log of its own and played by moving that log's head (`playback`); `redaction` is what leaves.
+
 Words: *moment* is what people type for a place in time (r1042, 10:32, 10m); it resolves to a revision. A *life* is
 one uid's stretch of a name's history. A *chain* goes back along causes, *effects* go forward. A *suspect* is a change
 that may have broken something, a *conflict* what somebody else would lose by an undo.

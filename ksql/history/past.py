@@ -13,10 +13,12 @@ from contextlib import aclosing
 from datetime import datetime
 
 from ksql.base.clock import Clock
+from ksql.history import moments
 from ksql.log.event import Change, Event
 from ksql.log.protocol import EventFilter, EventLog, HorizonError
 from ksql.schema.errors import GoneError
 from ksql.state.entry import Entry, Frame
+from ksql.state.objects import Objects
 from ksql.verbs import freshness
 from ksql.verbs.paging import cut, read_token
 from ksql.verbs.request import Page, Selection
@@ -72,6 +74,19 @@ class Listings:
         self._objects_max, self._objects = objects_max, 0
         self._kept: OrderedDict[_Key, Sequence[Entry]] = OrderedDict()
         self._instants: OrderedDict[int, datetime] = OrderedDict()
+        self._moments: OrderedDict[datetime, int] = OrderedDict()
+
+    async def resolve(self, log: EventLog, moment: moments.Moment, now: datetime) -> moments.Instant:
+        """As `moments.resolve`; a time that lies behind the head means the same revision for ever."""
+        known = self._moments.get(moment.time) if moment.time is not None else None
+        if known is not None and log.horizon <= known < log.head:
+            return moments.Instant(known, moment.time, False)
+        found = await moments.resolve(log, moment, now)
+        if moment.time is not None and not found.live:
+            self._moments[moment.time] = found.revision
+            if len(self._moments) > INSTANTS_KEPT_MAX:
+                self._moments.popitem(last=False)
+        return found
 
     def get(self, key: _Key) -> Sequence[Entry] | None:
         found = self._kept.get(key)
@@ -104,12 +119,16 @@ class Listings:
 
 
 class Past:
-    """A `State` at one revision."""
+    """A `State` at one revision. What has not changed since is taken from the present, where that is at hand."""
 
-    def __init__(self, log: EventLog, revision: int, listings: Listings) -> None:
-        self._log, self.revision, self._listings = log, revision, listings
+    def __init__(self, log: EventLog, revision: int, listings: Listings, present: Objects | None = None) -> None:
+        self._log, self.revision, self._listings, self._present = log, revision, listings, present
 
     async def get(self, resource: str, namespace: str, name: str) -> Entry | None:
+        if self._present is not None:
+            entry = self._present.get(resource, namespace, name)
+            if entry is not None and entry.revision <= self.revision:
+                return entry
         for place in (namespace, ""):
             whole = self._listings.get((self.revision, resource, place, None))
             if whole is not None:
@@ -141,6 +160,9 @@ class Past:
         return cut(matcher, entries, revision, start, limit)
 
     async def _read(self, revision: int, resource: str, namespace: str, name: str | None) -> Sequence[Entry]:
+        present = self._present
+        if present is not None and name is None and present.window.unchanged_since(resource, revision):
+            return present.list(resource, namespace)
         key = (revision, resource, namespace, name)
         found = self._listings.get(key)
         if found is None:

@@ -5,6 +5,7 @@ same `Rest` that serves the present prints what `history/past.py` finds, ages co
 read is what the present says. What is not recorded, or would change the past, is refused with the reason.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ksql.base.clock import Clock, rfc3339
 from ksql.flow.admission import Admission
 from ksql.history import moments
 from ksql.history.past import Listings, Past, StillClock
-from ksql.log.protocol import EventLog
+from ksql.log.protocol import EventFilter, EventLog
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.custom.definitions import DEFINITIONS, Kinds
@@ -46,6 +47,8 @@ ZONE_HEADER = b"ksql-time-zone"
 # Sets of custom kinds whose catalogues are kept, with the discovery and OpenAPI documents printed of them (some
 # megabytes each): definitions change seldom, so the moments that people look at share one or two.
 EDITIONS_KEPT_MAX = 8
+# Changes of definitions read at once; a cluster has some hundred in all.
+DEFINITIONS_PORTION = 500
 # Questions about permission are put by POST and change nothing: they are answered by the present.
 _REVIEWS = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
 
@@ -135,6 +138,40 @@ def _check_recorded(request: Request) -> None:
         raise BadRequestError(_COMPUTED)
 
 
+class Epochs:
+    """Since when custom kinds are defined as they were at a revision: they change seldom, and are asked for always."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log, self._changes, self._known = log, [0], 0
+        # How often a definition changed while we looked on, and which of that is read already.
+        self._heard, self._read = 1, 0
+
+    def stale(self) -> None:
+        """A definition has changed."""
+        self._heard += 1
+
+    async def epoch(self, revision: int) -> int:
+        """The newest revision up to this one at which a definition changed; the horizon, 0, where none has."""
+        head, horizon = self._log.head, self._log.horizon
+        if head < self._known or horizon > self._changes[0]:
+            # A playback went back, or history was let go.
+            self._changes, self._known, self._read = [horizon], horizon, 0
+        if self._read < self._heard:
+            heard = self._heard
+            await self._extend(head)
+            self._read = max(self._read, heard)
+        return self._changes[bisect_right(self._changes, revision) - 1]
+
+    async def _extend(self, head: int) -> None:
+        where = EventFilter(resources=(DEFINITIONS,), up_to=head)
+        after = max(self._known, self._log.horizon)
+        while events := await self._log.read(after, DEFINITIONS_PORTION, where):
+            after = events[-1].revision
+            # Two requests may extend at once: each change counts once.
+            self._changes += [event.revision for event in events if event.revision > self._changes[-1]]
+        self._known = max(self._known, head)
+
+
 class PastDoor:
     """Answers all paths under /at/."""
 
@@ -147,18 +184,22 @@ class PastDoor:
         self._minor = pipeline.catalogue.minor
         self._listings = Listings()
         self._editions: OrderedDict[tuple[int, ...], Edition] = OrderedDict()
+        self._defined = Epochs(log)
+        pipeline.objects.listen(DEFINITIONS, self._defined.stale)
 
     async def serve(self, exchange: Exchange) -> None:
         """One request under /at/MOMENT/."""
         text, _, below = exchange.path.removeprefix(PREFIX).partition("/")
-        when = await self._when(text, exchange.headers.get(ZONE_HEADER, b"").decode("latin-1"))
+        # Only what shows ages, or is refused by the clock, must know when the moment was.
+        timed = exchange.method != "GET" or b"Table" in exchange.headers.get(b"accept", b"")
+        when = await self._when(text, exchange.headers.get(ZONE_HEADER, b"").decode("latin-1"), timed)
         scope = exchange.scope
         scope["root_path"] = PREFIX + text
         scope["path"] = exchange.path = path = "/" + below
         if exchange.method not in ("GET", "HEAD"):
             await self._changed(exchange, path, when)
             return
-        past = Past(self._log, when.revision, self._listings)
+        past = Past(self._log, when.revision, self._listings, self._pipeline.objects)
         edition = await self._edition(past)
         if path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis"):
             await self._kubernetes(exchange, path, past, edition, when)
@@ -183,7 +224,8 @@ class PastDoor:
         target = parse(edition.catalogue, path)
         if isinstance(target, Target):
             if target.type.retention is Retention.LATEST:
-                told = f"only the newest versions of {target.type.resource} are kept: those of {when} may be missing"
+                kept = f"only the newest versions of {target.type.resource} are kept"
+                told = f"{kept}: those of r{when.revision} may be missing"
                 exchange.notes = (*exchange.notes, *warnings_of((told,)))
             await self._rest(past, edition, when).serve(exchange, target)
         elif target is None and path.startswith("/api/"):
@@ -224,24 +266,25 @@ class PastDoor:
         else:
             await exchange.no_page()
 
-    async def _when(self, text: str, zone: str) -> When:
-        """The moment of a path; errors say why there is none."""
+    async def _when(self, text: str, zone: str, timed: bool) -> When:
+        """The moment of a path; errors say why there is none. Not `timed`: a revision's instant is left open."""
         now = self._clock.now()
         try:
             moment = moments.parse(text, now, moments.zone_called(zone))
-            found = await moments.resolve(self._log, moment, now)
+            found = await self._listings.resolve(self._log, moment, now)
         except moments.BeforeHorizonError as error:
             raise GoneError(str(error)) from None
         except moments.MomentError as error:
             raise BadRequestError(str(error)) from None
         time = found.time
-        if time is None and moment.revision is not None:
+        if time is None and moment.revision is not None and timed:
             time = await self._listings.instant(self._log, found.revision)
         return When(found.revision, time or now)
 
     async def _edition(self, past: Past) -> Edition:
         """What was served then."""
-        entries = await past.listed(DEFINITIONS, "")
+        then = Past(self._log, await self._defined.epoch(past.revision), self._listings)
+        entries = await then.listed(DEFINITIONS, "") if then.revision else ()
         key = tuple(entry.revision for entry in entries)
         found = self._editions.get(key)
         if found is None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ async def rooms(
     url: str = "sqlite://",
     tokens: dict[str, User] | None = None,
     minor: str = "1.35",
+    namespaces: Sequence[str] = ("default", "kube-system"),
     **options: Any,
 ) -> AsyncIterator[Rooms]:
     clock = clock or SystemClock(seed=1)
@@ -90,7 +91,7 @@ async def rooms(
     )  # fmt: skip
     try:
         found = Rooms(clock, log, objects, catalogue, pipeline, door, aggregator)
-        for name in ("default", "kube-system"):
+        for name in namespaces:
             await found.make("namespaces", {"metadata": {"name": name}})
         yield found
     finally:

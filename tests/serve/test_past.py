@@ -265,3 +265,24 @@ async def test_a_watch_that_ends_ends_its_subscription(tmp_path):
             answer = await http.get(f"/at/r1{MAPS}?watch=true&timeoutSeconds=1")
             assert answer.status_code == 200
         assert found.door.rest.watches.count == 0
+
+
+async def test_what_was_restarted_and_what_changed_since_are_both_told_right(tmp_path):
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    await asyncio.to_thread(migrate, url)
+    async with rooms(url=url) as found, in_process(found.door) as http:
+        await put(http, "same", x="1")
+        await put(http, "other", x="1")
+        revision, before = found.log.head, (await http.get(MAPS)).content
+        one = (await http.get(f"{MAPS}/same")).content
+        await put(http, "other", x="2")
+        await http.delete(f"{MAPS}/same")
+        await put(http, "same", x="1")
+        assert (await http.get(f"/at/r{revision}{MAPS}")).content == before
+        assert (await http.get(f"/at/r{revision}{MAPS}/same")).content == one, "another life has the name now"
+        unchanged = found.log.head
+        for prefix in ("", f"/at/r{unchanged}"):
+            assert (await http.get(f"{prefix}{MAPS}/same")).json()["data"] == {"x": "1"}
+    async with rooms(url=url, namespaces=()) as found, in_process(found.door) as http:
+        assert (await http.get(f"/at/r{revision}{MAPS}")).content == before
+        assert (await http.get(f"/at/r{unchanged}{MAPS}")).json()["items"] == (await http.get(MAPS)).json()["items"]
