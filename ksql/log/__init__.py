@@ -29,17 +29,17 @@ Invariants
    finds the first event that is not as it was written.
 9. What can be had from an index is not stored again: `objects`, each living object's newest revision, is a
    view. Whatever an append must keep beside its events costs as much as the events.
-
-9. What `index.py` computes only narrows where to look: every answer is read from events, and is the same without it.
+10. What `index.py` computes only narrows where to look: every answer is read from events, and is the same
+    without it.
 
 Words: a *draft* is a decided change without a revision; a *decision* makes drafts; a *fold* takes events
 into state; a *base* is the whole image that a difference starts from; the *tail* is the newest events in
 memory; *news* is what other servers appended.
 
-Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and
-its failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py` and `postgresql.py` (the
-dialects), `queries.py` and `images.py` (reading), `store.py` (all of it together), `verify.py` (does it
-contradict itself), `leaves.py`, `seals.py` and `sealer.py` (the seals), `sealcheck.py` (is it what was
-written), `proofs.py` (told to others), `retiring.py`, `retirement.py`, `archives.py` and `whole.py` (what was
-taken out of it, and still read).
+Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and its
+failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py`, `postgresql.py` and `libpq.py` (the
+dialects), `queries.py` and `images.py` (reading), `blocks.py` and `index.py` (where to look), `store.py` (all of it
+together), `sweep.py` and `verify.py` (does it contradict itself), `leaves.py`, `seals.py` and `sealer.py` (the seals),
+`sealcheck.py` (is it what was written), `proofs.py` (told to others), `retiring.py`, `retirement.py`,
+`archives.py` and `whole.py` (what was taken out of it, and still read).
 """

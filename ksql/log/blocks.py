@@ -13,7 +13,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 import zstandard
@@ -57,9 +57,18 @@ class Block:
             if not at % width:
                 yield at // width
 
-    def matching(self, wanted: Callable[[int], bool]) -> list[int]:
-        """The offsets of all events whose mark is wanted, rising."""
-        numbers = [number for number, mark in enumerate(self.marks) if wanted(mark)]
+    def among(self, wanted: Iterable[int]) -> list[int]:
+        """The places among `marks` of those of the wanted ones that are there."""
+        marks, out = self.marks, []
+        for mark in wanted:
+            at = bisect_left(marks, mark)
+            if at < len(marks) and marks[at] == mark:
+                out.append(at)
+        return out
+
+    def matching(self, wanted: Iterable[int]) -> list[int]:
+        """The offsets of all events with one of these marks, rising."""
+        numbers = self.among(wanted)
         if len(numbers) == 1:
             return list(self.offsets(numbers[0]))
         return sorted(offset for number in numbers for offset in self.offsets(number))
@@ -96,10 +105,10 @@ def unpack_block(data: bytes) -> Block:
 class Span:
     """Which marks occur in a span, and how often."""
 
-    __slots__ = ("counts", "marks")
+    __slots__ = ("counts", "marks", "present")
 
     def __init__(self, marks: Sequence[int], counts: Sequence[int]) -> None:
-        self.marks, self.counts = marks, counts
+        self.marks, self.counts, self.present = marks, counts, frozenset(marks)
 
 
 def span_of(blocks: Iterable[Block]) -> Span:

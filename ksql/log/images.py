@@ -118,6 +118,11 @@ class Images:
         rows = connection.execute(_ROWS, {"revisions": [c for c in carriers if c is not None]})
         return self._read(rows)
 
+    def take(self, revision: int, time: int, payload: bytes) -> None:
+        """A page that a query brought along."""
+        if revision not in self._pages:
+            self._keep(self.page(revision, time, payload))
+
     def _read(self, rows: Iterable[Any]) -> dict[int, Page]:
         found: dict[int, Page] = {}
         for revision, time, payload in rows:

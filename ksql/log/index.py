@@ -10,6 +10,7 @@ What an append would have to keep up to date itself cost a tenth of its speed fo
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -24,7 +25,7 @@ from ksql.log.schema import actions, actors, blocks, censuses, events, head, key
 # Streams born or ended in a place before it is counted again, at least; and as a share of those that live there.
 CENSUS_CHANGES, CENSUS_SHARE = 256, 4
 # A place in which little happens is counted after so many spans all the same, so that no answer opens more of them.
-CENSUS_SPANS = 64
+CENSUS_SPANS = 8
 # Blocks unpacked that a process keeps: some megabytes.
 BLOCKS_KEPT = 2048
 
@@ -39,19 +40,9 @@ class Marks(NamedTuple):
     actions: frozenset[int] | None
     places: frozenset[int] | None
 
-    def verdicts(self) -> Callable[[int], bool]:
-        """Whether a mark is wanted, remembered: the same few hundred come again in every block."""
-        known: dict[int, bool] = {}
-
-        def wanted(mark: int) -> bool:
-            verdict = known.get(mark)
-            if verdict is None:
-                verdict = known[mark] = all(
-                    allowed is None or part in allowed for part, allowed in zip(parts_of(mark), self, strict=True)
-                )
-            return verdict
-
-        return wanted
+    def wants(self, mark: int) -> bool:
+        """Whether a mark is wanted."""
+        return all(allowed is None or part in allowed for part, allowed in zip(parts_of(mark), self, strict=True))
 
 
 class Library:
@@ -59,8 +50,10 @@ class Library:
 
     def __init__(self) -> None:
         self.spans: dict[int, Span] = {}
+        self._met: frozenset[int] = frozenset()
         self._blocks: dict[int, Block] = {}
         self._births: dict[int, bool] = {}
+        self._lock = Lock()
 
     def indexed_to(self, connection: sa.Connection) -> int:
         """The revision up to which there are blocks."""
@@ -73,32 +66,37 @@ class Library:
         """The revisions in (low, high] whose events have one of these marks, block by block, in order."""
         if low >= high:
             return
-        wanted = marks.verdicts()
-        for block_number, block in self._opened(connection, wanted, low, high, newest_first):
+        for block_number, block, hits in self._opened(connection, marks.wants, low, high, newest_first):
             base = block_number * BLOCK + 1
-            found = [base + offset for offset in block.matching(wanted)]
+            found = [base + offset for offset in block.matching(hits)]
             if base <= low or base + BLOCK > high:
                 found = [revision for revision in found if low < revision <= high]
             if found:
                 yield found[::-1] if newest_first else found
 
     def _opened(
-        self, connection: sa.Connection, wanted: Callable[[int], bool], low: int, high: int, newest_first: bool
-    ) -> Iterator[tuple[int, Block]]:
-        """The blocks between two revisions that have such a mark."""
-        spans = range(low // SPAN, (high - 1) // SPAN + 1)
-        self.load_spans(connection, spans)
-        for number in reversed(spans) if newest_first else spans:
+        self, connection: sa.Connection, wants: Callable[[int], bool], low: int, high: int, newest_first: bool
+    ) -> Iterator[tuple[int, Block, Collection[int]]]:
+        """The blocks between two revisions that have such marks, each with those of the marks that may be in it."""
+        numbers = range(low // SPAN, (high - 1) // SPAN + 1)
+        self.load_spans(connection, numbers)
+        # The same few thousand marks come again in every span: each is judged once.
+        wanted = {mark for mark in self._met if wants(mark)}
+        for number in reversed(numbers) if newest_first else numbers:
             span = self.spans.get(number)
-            if span is not None and not any(map(wanted, span.marks)):
+            if span is not None and wanted.isdisjoint(span.present):
                 continue
             first = max(number * SPAN_BLOCKS, low // BLOCK)
             last = min((number + 1) * SPAN_BLOCKS - 1, (high - 1) // BLOCK)
             found = self.load_blocks(connection, first, last)
+            inside = wanted & span.present if span is not None else None
             for at in reversed(range(first, last + 1)) if newest_first else range(first, last + 1):
                 block = found.get(at)
-                if block is not None and any(map(wanted, block.marks)):
-                    yield at, block
+                if block is None:
+                    continue
+                hits = [mark for mark in block.marks if wants(mark)] if inside is None else inside
+                if block.among(hits):
+                    yield at, block, hits
 
     def load_spans(self, connection: sa.Connection, wanted: range) -> None:
         missing = [number for number in wanted if number not in self.spans]
@@ -107,16 +105,20 @@ class Library:
                 blocks.c.level == 1, blocks.c.number >= missing[0], blocks.c.number <= missing[-1]
             )
             for number, data in connection.execute(query):
-                self.spans[number] = packing.unpack_span(data)
+                span = self.spans[number] = packing.unpack_span(data)
+                # Another, not the same grown: some thread may be walking it.
+                self._met = self._met | span.present
 
     def load_blocks(self, connection: sa.Connection, first: int, last: int) -> dict[int, Block]:
         found = {at: block for at in range(first, last + 1) if (block := self._blocks.get(at)) is not None}
         if len(found) <= last - first:
             for number, data in connection.execute(_BLOCKS, {"first": first, "last": last}):
                 if number not in found:
-                    found[number] = self._blocks[number] = packing.unpack_block(data)
-            while len(self._blocks) > BLOCKS_KEPT:
-                self._blocks.pop(next(iter(self._blocks)), None)
+                    found[number] = packing.unpack_block(data)
+            with self._lock:
+                self._blocks |= found
+                while len(self._blocks) > BLOCKS_KEPT:
+                    self._blocks.pop(next(iter(self._blocks)))
         return found
 
     def blocks_with(self, connection: sa.Connection, stored: bytes, low: int, high: int) -> tuple[list[int], int]:
@@ -165,22 +167,16 @@ class Library:
         if low >= high:
             return born, ended
 
-        known: dict[int, bool] = {}
-
         def turns(mark: int) -> bool:
-            verdict = known.get(mark)
-            if verdict is None:
-                _, action, place = parts_of(mark)
-                verdict = known[mark] = place in since and (action < 0 or self.begins(connection, action))
-            return verdict
+            _, action, place = parts_of(mark)
+            return place in since and (action < 0 or self.begins(connection, action))
 
-        for number, block in self._opened(connection, turns, low, high, False):
+        for number, block, hits in self._opened(connection, turns, low, high, False):
             base = number * BLOCK + 1
-            for at, mark in enumerate(block.marks):
-                if turns(mark):
-                    _, action, place = parts_of(mark)
-                    into, after = (ended if action < 0 else born), since[place]
-                    into += [r for offset in block.offsets(at) if after < (r := base + offset) <= high]
+            for at in block.among(hits):
+                _, action, place = parts_of(block.marks[at])
+                into, after = (ended if action < 0 else born), since[place]
+                into += [r for offset in block.offsets(at) if after < (r := base + offset) <= high]
         return born, ended
 
     def begins(self, connection: sa.Connection, action: int) -> bool:

@@ -224,6 +224,10 @@ class Rows:
 
     def at(self, revision: int, where: EventFilter) -> list[Event]:
         """The last event of each stream that lived at `revision`."""
+        if where.name is not None and where.namespace is not None and len(where.resources) == 1:
+            named = EventFilter(resources=where.resources, namespace=where.namespace, name=where.name)
+            if where == named:
+                return self._named(revision, where.resources[0], where.namespace, where.name)
         found: list[Event] = []
         numbers = self._numbered(where)
         if numbers is not None:
@@ -241,6 +245,14 @@ class Rows:
             found += self._events(self.connection.execute(query), True)
         found.sort(key=lambda event: (event.stream.resource, event.stream.namespace, event.stream.name))
         return found
+
+    def _named(self, revision: int, resource: str, namespace: str, name: str) -> list[Event]:
+        """`at`, of one object: what is asked for most, in one statement and one for a base."""
+        asked = {"revision": revision, "resource": resource, "namespace": namespace, "name": name}
+        rows = self.connection.execute(_NAMED, asked).all()
+        for row in rows:
+            self.images.take(*row[-3:])
+        return self._events(rows, False)
 
     def _lasting(self, numbers: Sequence[int], revision: int, where: EventFilter, alive: bool) -> list[Event]:
         """The last events at a revision of these streams, which are known to be `alive` or are looked at."""
@@ -282,16 +294,8 @@ class Rows:
         return known
 
     def _looked_for(self, table: sa.Table, micros: int) -> int:
-        low, high = 0, self._newest(table, None)[0]
-        answer = 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            revision, time = self._newest(table, middle)
-            if revision == 0 or time <= micros:
-                # No row in (revision, middle]: what holds for `revision` holds up to `middle`.
-                answer, low = max(answer, revision), middle
-            else:
-                high = revision - 1
+        # The database halves by itself: asked step by step, each would be a round trip.
+        answer: int = self.connection.execute(_UNTIL[table.name], {"micros": micros}).scalar_one()
         return answer
 
     def _newest(self, table: sa.Table, up_to: int | None) -> tuple[int, int]:
@@ -310,7 +314,7 @@ class Rows:
         row = self.connection.execute(query).first()
         return (row[0], row[1]) if row else (0, 0)
 
-    def _events(self, found: sa.CursorResult[Any], is_transient: bool) -> list[Event]:
+    def _events(self, found: Iterable[Any], is_transient: bool) -> list[Event]:
         """Rows of `_select` as events."""
         rows: list[Any] = list(found)
         streams_of: dict[int, Stream] = {}
@@ -506,6 +510,49 @@ def _correlated(table: sa.Table, correlation: str, dialect: str) -> sa.ColumnEle
         return table.c.correlation.is_(None)
     key = _stored(correlation)
     return table.c.correlation == (unpack(key) if dialect == "postgresql" else key)
+
+
+# The last event at a revision of each life of a name, unless that ended it, with the page that it is on.
+_NAMED = sa.text(f"""
+SELECT {", ".join(f"e.{column.name}" for column in events.columns)}, s.place, s.name, s.uid,
+  page.revision AS page, page.time AS page_time, page.payload AS page_payload
+FROM (
+  SELECT id, place, name, uid, coalesce((
+    SELECT max(later.revision) FROM events later
+    WHERE later.stream = streams.id AND later.stream <> later.revision AND later.revision <= :revision
+  ), id) AS newest
+  FROM streams
+  WHERE name = :name AND id <= :revision AND place IN (
+    SELECT id FROM places WHERE resource = :resource AND namespace = :namespace AND transient = 0
+  )
+) s
+JOIN events e ON e.revision = s.newest
+JOIN events page ON page.revision = (
+  SELECT carrier.revision FROM events carrier
+  WHERE carrier.revision <= e.revision AND carrier.payload IS NOT NULL ORDER BY carrier.revision DESC LIMIT 1
+)
+WHERE e.action > 0
+""")
+
+
+def _until(table: str) -> sa.TextClause:
+    """The newest revision of a table at or before an instant: the last whose page is not younger."""
+    middle = "(low + high + 1) / 2"
+    young = f"""coalesce((
+      SELECT time FROM {table} WHERE revision <= {middle} AND time IS NOT NULL ORDER BY revision DESC LIMIT 1
+    ), 0) > :micros"""
+    return sa.text(f"""
+WITH RECURSIVE bounds(low, high) AS (
+  SELECT CAST(0 AS BIGINT), (SELECT coalesce(max(revision), 0) FROM {table})
+  UNION ALL
+  SELECT CASE WHEN {young} THEN low ELSE {middle} END, CASE WHEN {young} THEN {middle} - 1 ELSE high END
+  FROM bounds WHERE low < high
+)
+SELECT coalesce(max(revision), 0) FROM {table} WHERE revision <= (SELECT low FROM bounds WHERE low = high)
+""")
+
+
+_UNTIL = {table.name: _until(table.name) for table in (events, transient)}
 
 
 def _stored(correlation: str) -> bytes:

@@ -9,6 +9,7 @@ import sys
 # name: module and arguments. In the order of the house: the log first, the whole cluster last.
 MEASUREMENTS = {
     "log": ("tests.bench.log", "--rounds", "4", "--seconds", "3"),
+    "past": ("tests.bench.past",),
     "http": ("tests.bench.http",),
     "start": ("tests.bench.start",),
     "permissions": ("tests.bench.permissions",),

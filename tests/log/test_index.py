@@ -156,3 +156,15 @@ def stored(log: SqlEventLog) -> dict[str, list[tuple[object, ...]]]:
             table.name: sorted(tuple(row) for row in connection.execute(sa.select(table)))
             for table in (tables.blocks, tables.keys, tables.censuses)
         }
+
+
+async def test_one_object_is_had_as_it_was_in_any_of_its_lives(log: SqlEventLog) -> None:
+    drafts = history(400, seed=4)
+    await fill(log, drafts)
+    everything = await log.read(0, 10_000)
+    for name in ("o1", "o2", "o3"):
+        for revision in range(1, 401, 13):
+            where = EventFilter(resources=("pods",), namespace="a", name=name)
+            found = await log.at(revision, where)
+            assert sorted(event.revision for event in found) == living_at(everything, revision, where)
+            assert [event.payload for event in found] == [drafts[event.revision - 1].payload for event in found]
