@@ -177,7 +177,7 @@ async def _page(
     code, content_type, headers = head
     rest = [header for header in headers if header[0] != b"content-length"]
     await exchange.start_as(code, content_type, rest)
-    await exchange.write(data, not found.is_complete)
+    await exchange.write(data, True)
     with contextlib.suppress(EOFError):
         while not found.is_complete:
             await _read(wire, parser)

@@ -84,7 +84,10 @@ spec:
     - name: c
       image: example.com/agnhost:2
       args: [porter]
-      env: [{name: SERVE_TLS_PORT_443, value: quiet}, {name: SERVE_PORT_80, value: loud}]
+      env:
+        - {name: SERVE_TLS_PORT_443, value: quiet}
+        - {name: SERVE_PORT_80, value: loud}
+        - {name: SERVE_PORT_81, value: '<a href="/next">next</a>'}
 """
 
 
@@ -94,6 +97,7 @@ def test_a_pod_is_proxied_over_tls_where_it_speaks_it(kubectl: Shell) -> None:
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods"
     kubectl.until(lambda: kubectl("get", "--raw", f"{path}/https:secret:443/proxy/") == "quiet")
     assert kubectl("get", "--raw", f"{path}/secret:80/proxy/") == "loud"
+    assert kubectl("get", "--raw", f"{path}/secret:81/proxy/") == f'<a href="{path}/secret:81/proxy/next">next</a>'
     refused = kubectl.refused("get", "--raw", f"{path}/https:secret:80/proxy/")
     assert "error trying to reach service: tls" in refused
 
