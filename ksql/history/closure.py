@@ -91,10 +91,31 @@ def graph(states: Iterable[Iterable[Event]]) -> Graph:
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every pod of a state may be related to, gathered once; by namespace."""
+
+    state: Mapping[Key, Event]
+    rules: Mapping[str, Sequence[Key]]
+    services: Mapping[str, Sequence[Key]]
+    policies: Sequence[Key]
+
+
+def _ground(state: Mapping[Key, Event]) -> Ground:
+    rules: dict[str, list[Key]] = {}
+    services: dict[str, list[Key]] = {}
+    for key in state:
+        if key[0] in _RULES:
+            rules.setdefault(key[1], []).append(key)
+        elif key[0] == "services":
+            services.setdefault(key[1], []).append(key)
+    return Ground(state, rules, services, [key for key in state if key[0] in POLICIES])
+
+
 def _lay(out: Graph, state: Mapping[Key, Event], nodes: Sequence[Key]) -> None:
     by_uid = {event.stream.uid: key for key, event in state.items()}
     pods = {key: event.document for key, event in state.items() if key[0] == "pods"}
-    services = {key for key in state if key[0] == "services"}
+    ground = _ground(state)
     makers = {
         key: lookup(event.document, "spec", "template", "metadata", "labels") or {}
         for key, event in state.items()
@@ -109,7 +130,7 @@ def _lay(out: Graph, state: Mapping[Key, Event], nodes: Sequence[Key]) -> None:
                 out.add(above, key, "which it owns")
         spec = pod_spec(key, document)
         if spec is not None:
-            _lay_pod(out, key, document, spec, state, services)
+            _lay_pod(out, key, document, spec, ground)
             if key[0] == "pods":
                 _lay_node(out, key, spec, nodes)
         if key[0] == "services":
@@ -140,24 +161,23 @@ def pod_spec(key: Key, document: Document) -> Document | None:
     return found if isinstance(found, dict) else None
 
 
-def _lay_pod(
-    out: Graph, key: Key, document: Document, spec: Document, state: Mapping[Key, Event], services: set[Key]
-) -> None:
+def _lay_pod(out: Graph, key: Key, document: Document, spec: Document, ground: Ground) -> None:
     namespace = key[1]
     for resource, name, relation in references(spec):
         out.add(key, (resource, "" if resource in CLUSTER else namespace, name), relation)
     out.add(key, ("namespaces", "", namespace), "its namespace")
-    for other in state:
-        if other[0] in _RULES and other[1] == namespace:
-            out.add(key, other, "which rules its namespace")
-        elif other[0] in POLICIES:
-            out.add(key, other, "which may refuse it")
+    for rule in ground.rules.get(namespace, ()):
+        out.add(key, rule, "which rules its namespace")
+    for policy in ground.policies:
+        out.add(key, policy, "which may refuse it")
+    if lookup(document, "metadata", "ownerReferences"):
+        return  # its owner's template says the same
     text = _words(spec)
     for read in [end for end in out.edges.get(key, {}) if end[0] == "configmaps"]:
-        if read in state:
-            text |= _words(state[read].document.get("data"))
-    for service in services:
-        if service[1] == namespace and service[2] in text:
+        if read in ground.state:
+            text |= _words(ground.state[read].document.get("data"))
+    for service in ground.services.get(namespace, ()):
+        if service[2] in text:
             out.add(key, service, "which it speaks of")
 
 

@@ -28,7 +28,7 @@ from ksql.log.protocol import EventFilter, EventLog
 WINDOW_EVENTS_MAX = 5_000
 SUSPECTS_MAX = 20
 # Deletions before which the cluster is looked at: what is gone is related to nothing any more.
-DELETIONS_MAX = 5
+DELETIONS_MAX = 3
 # Events of the object itself in which the onset is looked for.
 SPELL_EVENTS_MAX = 500
 # Half of a change's weight by time is lost in this long; people notice within minutes.
@@ -135,7 +135,8 @@ class Detective:
         after = await self._state(root, moment)
         then = {key_of(event): event for event in after}
         family = _family(root, then)
-        onset = await self._onset(root, own, family, moment)
+        ill = [key for key in family if key in then and health.complaint(then[key].document)][:COMPLAINTS_MAX]
+        onset = await self._onset(root, own, ill, moment)
         complaints = _complaints([root, *family], then)
         # What has never been well may be ill for what was done since it was made.
         until = moment if onset is None or onset.change is Change.ADDED else onset.revision
@@ -149,7 +150,7 @@ class Detective:
         text = "; ".join([*complaints, *_notes([root, *family], after)])
         evidence = Evidence(
             root, text, own[0].time if onset is None else onset.time,
-            await self._chains(onset, [root, *family], then), relations.reached(root), _hints(text),
+            await self._chains(onset, [root, *ill], then), relations.reached(root), _hints(text),
             _asked([root, *family], states),
         )  # fmt: skip
         found = await self._weighed(changes, evidence)
@@ -164,7 +165,7 @@ class Detective:
             parts.append(EventFilter(resources=("pods",)))
         return [event for where in parts for event in await self._log.at(revision, where) if self._sees(event)]
 
-    async def _onset(self, root: Key, own: Sequence[Event], family: Sequence[Key], moment: int) -> Event | None:
+    async def _onset(self, root: Key, own: Sequence[Event], ill: Sequence[Key], moment: int) -> Event | None:
         """The first event of the bad spell in which the object is, or its endpoints are."""
         if root[0] == "services":
             where = EventFilter(resources=("endpoints",), namespace=root[1], name=root[2], up_to=moment)
@@ -175,7 +176,7 @@ class Detective:
             return first
         # The object says nothing itself: whichever of its own fell ill first.
         found = []
-        for resource, namespace, name in family:
+        for resource, namespace, name in ill:
             where = EventFilter(resources=(resource,), namespace=namespace, name=name, up_to=moment)
             found.append(_spell(await self._log.read(0, SPELL_EVENTS_MAX, where, newest_first=True)))
         return min((event for event in found if event is not None), key=lambda event: event.revision, default=None)
