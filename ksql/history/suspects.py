@@ -125,6 +125,8 @@ class Detective:
 
     def __init__(self, log: EventLog, images: Images, sees: Callable[[Event], bool] = lambda event: True) -> None:
         self._log, self._images, self._sees = log, images, sees
+        # Most objects are the same at all moments that are looked at: each version is parsed once.
+        self._known: dict[int, Event] = {}
 
     async def investigate(self, root: Key, moment: int) -> Verdict | None:
         """The verdict on an object as of a revision; None when it was never seen until then."""
@@ -163,7 +165,8 @@ class Detective:
             parts.append(EventFilter(namespace=root[1]))
         elif root[0] == "nodes":
             parts.append(EventFilter(resources=("pods",)))
-        return [event for where in parts for event in await self._log.at(revision, where) if self._sees(event)]
+        found = [event for where in parts for event in await self._log.at(revision, where) if self._sees(event)]
+        return [self._known.setdefault(event.revision, event) for event in found]
 
     async def _onset(self, root: Key, own: Sequence[Event], ill: Sequence[Key], moment: int) -> Event | None:
         """The first event of the bad spell in which the object is, or its endpoints are."""
