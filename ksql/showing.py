@@ -12,7 +12,6 @@ from typing import Any
 
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
-from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.tokens import Tokens
 from ksql.base.clock import Clock
 from ksql.history.playback import Player
@@ -21,6 +20,7 @@ from ksql.schema import catalogue as catalogues
 from ksql.serve.app import create_app
 from ksql.serve.listen import Listener
 from ksql.state.objects import Objects
+from ksql.verbs.permissions import Permissions
 from ksql.verbs.shown import ShownPipeline
 
 
@@ -40,7 +40,7 @@ async def showing(
     authenticator = Authenticator(
         clock, admin_tokens(keys.token), Tokens(keys.accounts_key, clock, objects.document)
     )
-    pipeline = ShownPipeline(log, objects, catalogue, AdminAuthorizer(), then, authenticator=authenticator)
+    pipeline = ShownPipeline(log, objects, catalogue, Permissions(objects), then, authenticator=authenticator)
     pipeline.why = why
     graphql: Any = graphql_app(pipeline, objects, log, catalogue, then, None, player)
     door = create_app(pipeline, objects, log, catalogue, authenticator, then, graphql=graphql)

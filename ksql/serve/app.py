@@ -389,7 +389,7 @@ def create_app(
     admission = _admission(objects, clock)
     rest = Rest(pipeline, catalogue, clock, watches, compressor, limits, streams, admission)
     door = Door(rest, Discovery(catalogue, compressor), authenticator, clock, pipeline, aggregator, auditor)
-    door.past = PastDoor(rest, pipeline, log, clock, watches, compressor, limits, admission)
+    door.past = PastDoor(rest, pipeline, log, clock, watches, compressor, limits, admission, door._allow_path)
     # A state that was not loaded yet, or not to its end, would answer as if objects did not exist.
     door.add_check("state", lambda: "" if objects.revision >= log.head else "the state is not loaded yet")
     door.metrics.add(lambda: _gauges(objects, log, catalogue, watches))

@@ -14,6 +14,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from ksql.auth.identity import User
 from ksql.base.clock import Clock, rfc3339
 from ksql.flow.admission import Admission
 from ksql.history import moments
@@ -24,7 +25,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.custom.definitions import DEFINITIONS, Kinds
 from ksql.schema.errors import BadRequestError, GoneError, MethodNotAllowedError
 from ksql.schema.resources import Retention
-from ksql.serve import health, parameters, sockets
+from ksql.serve import health, parameters, sockets, trails
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import NOT_FOUND, Compressor, Exchange, warnings_of
 from ksql.serve.paths import Target, parse
@@ -98,7 +99,7 @@ class Then:
         return await self._reading.get(request)
 
     async def page(self, request: Request, selection: Selection) -> Page:
-        self._live.authorize(request)
+        self._live.authorize(request, selection)
         _check_recorded(request)
         return await self._reading.page(request, selection)
 
@@ -106,7 +107,7 @@ class Then:
         raise refused(self._when)
 
     def watch(self, request: Request, selection: Selection) -> AsyncIterator[Sequence[Frame]]:
-        self._live.authorize(request)
+        self._live.authorize(request, selection)
         _check_recorded(request)
         type = request.type
         matcher = Matcher(type, request.namespace, selection)
@@ -178,7 +179,10 @@ class PastDoor:
     def __init__(
         self, live: Rest, pipeline: Pipeline, log: EventLog, clock: Clock, watches: Watches,
         compressor: Compressor, limits: Limits, admission: Admission,
+        allow: Callable[[User | None, str, str], None],
     ) -> None:  # fmt: skip
+        # Raises unless the user may ask for a path that is no resource.
+        self._allow = allow
         self._live, self._pipeline, self._log, self._clock = live, pipeline, log, clock
         self._watches, self._compressor, self._limits, self._admission = watches, compressor, limits, admission
         self._minor = pipeline.catalogue.minor
@@ -204,6 +208,8 @@ class PastDoor:
         if path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis"):
             await self._kubernetes(exchange, path, past, edition, when)
         else:
+            trails.aim_path(exchange)
+            self._allow(exchange.user, exchange.method, path)
             flow = None if exchange.user is None else self._admission.flow(exchange.user, "get", path=path)
             await in_turn(self._admission, flow, 1, exchange, partial(self._page, exchange, path, edition))
 
@@ -216,6 +222,7 @@ class PastDoor:
                 return
             if target.subresource in CONNECTS:
                 raise BadRequestError(_SPOKEN.format(target.subresource))
+        trails.aim_path(exchange)
         raise refused(when)
 
     async def _kubernetes(
@@ -238,6 +245,8 @@ class PastDoor:
                 await exchange.no_page()
         else:
             exchange.verb, exchange.label = "get", "discovery"
+            trails.aim_path(exchange)
+            self._allow(exchange.user, exchange.method, path)
             await edition.discovery.page(exchange, target)
 
     def _rest(self, past: Past, edition: Edition, when: When) -> Rest:

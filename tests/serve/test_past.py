@@ -286,3 +286,12 @@ async def test_what_was_restarted_and_what_changed_since_are_both_told_right(tmp
     async with rooms(url=url, namespaces=()) as found, in_process(found.door) as http:
         assert (await http.get(f"/at/r{revision}{MAPS}")).content == before
         assert (await http.get(f"/at/r{unchanged}{MAPS}")).json()["items"] == (await http.get(MAPS)).json()["items"]
+
+
+@pytest.mark.parametrize("path", ["/apis", "/api/v1", "/openapi/v3", "/openapi/v2", "/version", "/"])
+async def test_pages_of_the_past_are_allowed_and_refused_as_those_of_the_present(server, path):
+    async with in_process(server.door, BOB) as bob:
+        now, then = await bob.get(path), await bob.get(f"/at/r1{path}")
+        assert then.status_code == now.status_code
+        if now.status_code == 403:
+            assert then.json() == now.json()
