@@ -74,15 +74,16 @@ def existing(data: Path, database: str) -> Settings:
 
 
 async def _verify(wanted: Settings, keys: str, sources: list[str]) -> None:
-    from ksql.log import sealcheck
+    from ksql.log import retired, sealcheck
 
     ring, seen = _ring(wanted, keys), _witnesses(wanted, sources)
     async with opened(wanted) as log:
         if ring is None and await log.inspect(_has_seals):
             raise SettingsError(f"no seal keys at {wanted.seal_ring}: name them by --keys")
         difference, report = await log.inspect(lambda rows: sealcheck.first_difference(rows, ring, seen))
-        if difference is not None:
-            raise fail(str(difference))
+        fault = retired.archive_fault(log.retired, log.archives_folder) if difference is None else None
+        if difference is not None or fault is not None:
+            raise fail(str(difference or fault))
         typer.echo(f"verified: events up to r{log.head} and the stored state agree")
         typer.echo(_sealed(report))
 
@@ -175,7 +176,6 @@ def make_proof(
     ] = None,
 ) -> None:
     """Write a small file that proves one event to be in the sealed log."""
-    from ksql.log import proofs
 
     with told_plainly():
         number = revision.removeprefix("r")
@@ -185,12 +185,21 @@ def make_proof(
         ring = _ring(wanted, keys)
         if ring is None:
             raise SettingsError(f"no seal keys at {wanted.seal_ring}: name them by --keys")
-        proof = asyncio.run(inspected(wanted, lambda rows: proofs.make(rows, int(number), ring, redacted=redact)))
+        proof = asyncio.run(_proof(wanted, int(number), ring, redact))
         text = orjson.dumps(proof, option=orjson.OPT_INDENT_2) + b"\n"
         if output is None:
             typer.echo(text.decode(), nl=False)
         else:
             output.write_bytes(text)
+
+
+async def _proof(wanted: Settings, revision: int, ring: "Ring", redact: bool | None) -> dict[str, Any]:
+    from ksql.log import proofs
+    from ksql.log.retired import archives_of
+
+    async with opened(wanted) as log:
+        archives = archives_of(log.retired, log.archives_folder)
+        return await log.inspect(lambda rows: proofs.make(rows, revision, ring, redacted=redact, archives=archives))
 
 
 @proof_app.command("verify")

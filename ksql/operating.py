@@ -42,7 +42,7 @@ def told_plainly() -> Iterator[None]:
     from ksql.hold import HeldError
     from ksql.log.migrate import SchemaError
     from ksql.log.proofs import NoProofError
-    from ksql.log.protocol import LogUnavailableError
+    from ksql.log.protocol import HorizonError, LogUnavailableError
     from ksql.log.sealkeys import KeyFileError
     from ksql.log.witnesses import WitnessError
 
@@ -50,5 +50,5 @@ def told_plainly() -> Iterator[None]:
         yield
     except (SettingsError, KeyFileError, WitnessError, NoProofError) as error:
         raise fail(str(error), 2) from None
-    except (HeldError, LogUnavailableError, SchemaError, OSError, sa.exc.DBAPIError) as error:
+    except (HeldError, HorizonError, LogUnavailableError, SchemaError, OSError, sa.exc.DBAPIError) as error:
         raise fail(str(error).partition("\n")[0]) from None

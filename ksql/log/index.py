@@ -246,7 +246,7 @@ class Indexer:
         if len(self._young) == SPAN_BLOCKS:
             return self._span(connection, known // SPAN_BLOCKS - 1)
         due = min(newest // BLOCK - known, SPAN_BLOCKS - len(self._young))
-        made = [_block(connection, number * BLOCK) for number in range(known, known + due)]
+        made = [block_at(connection, number * BLOCK) for number in range(known, known + due)]
         self._young += made
         self._next += due
         return (
@@ -296,7 +296,7 @@ class Indexer:
         span = packing.span_of(self._young)
         self._young = []
         first = number * SPAN_BLOCKS
-        dealt = packing.buckets_of(_keys(connection, (first + n) * BLOCK) for n in range(SPAN_BLOCKS))
+        dealt = packing.buckets_of(keys_at(connection, (first + n) * BLOCK) for n in range(SPAN_BLOCKS))
         self._count(connection, number, span)
         out: Made = [
             (keys, [{"bucket": bucket, "span": number, "data": dealt[bucket]} for bucket in range(BUCKETS)]),
@@ -319,7 +319,7 @@ class Indexer:
             yield {"place": place, "revision": revision, "data": packing.pack_numbers(lived)}
 
 
-def _block(connection: sa.Connection, after: int) -> Block:
+def block_at(connection: sa.Connection, after: int) -> Block:
     """The block after a revision, grouped by the database: a row for each mark instead of one for each event."""
     offset = events.c.revision - (after + 1)
     if connection.dialect.name == "postgresql":
@@ -338,7 +338,7 @@ def _block(connection: sa.Connection, after: int) -> Block:
     )
 
 
-def _keys(connection: sa.Connection, after: int) -> set[int]:
+def keys_at(connection: sa.Connection, after: int) -> set[int]:
     """The keys of a block: its events' correlations and the uids of the streams born in it."""
     within = events.c.revision > after, events.c.revision <= after + BLOCK
     related = sa.select(events.c.correlation).distinct().where(*within, events.c.correlation.is_not(None))

@@ -16,13 +16,15 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from ksql.base.clock import to_microseconds
 from ksql.log import leaves
+from ksql.log.archives import Archives, leaves_of
 from ksql.log.evidence import seals
 from ksql.log.queries import Rows
 from ksql.log.sealcheck import Ledger
 from ksql.log.sealer import seal_of
 from ksql.log.sealkeys import KeyFileError, PublicKey, Ring
-from ksql.log.seals import Statement, statement_of
+from ksql.log.seals import Seal, Statement, statement_of
 
 FORMAT = "ksql-proof/1"
 # An object has three megabytes at most, escaped twice that; beyond it a file is no proof.
@@ -46,7 +48,9 @@ class Proved:
     statement: Statement
 
 
-def make(rows: Rows, revision: int, ring: Ring, *, redacted: bool | None = None) -> dict[str, Any]:
+def make(
+    rows: Rows, revision: int, ring: Ring, *, redacted: bool | None = None, archives: Archives | None = None
+) -> dict[str, Any]:  # fmt: skip
     """The proof of one event. Secrets are redacted unless `redacted` is False. Blocking."""
     found = rows.connection.execute(sa.select(seals).where(seals.c.last >= revision).order_by(seals.c.last).limit(1))
     row = found.first()
@@ -57,29 +61,48 @@ def make(rows: Rows, revision: int, ring: Ring, *, redacted: bool | None = None)
         raise NoProofError(f"r{revision} is not sealed yet: try again in half a minute")
     seal = seal_of(row)
     said = seal.statement
-    if said.last <= rows.head().horizon:
-        raise NoProofError(f"r{revision} is before the horizon r{rows.head().horizon}: the log has let it go")
-    hashed = Ledger(rows).leaves(said.first, said.last, seal.secret, seal.order)
-    if leaves.root(hashed.leaves).hex() != said.root:
-        raise NoProofError(f"the events of seal {said.number} are not as they were sealed: run ksql log verify")
-    if revision not in hashed.revisions:
+    if revision not in seal.order:
         raise NoProofError(f"there is no event r{revision}: heartbeats are not kept, and not sealed")
-    index = hashed.revisions.index(revision)
-    header = leaves.described(hashed.headers[index])
+    hashes, header, payload = _block(rows, seal, revision, archives or Archives(()))
+    if leaves.root(hashes).hex() != said.root:
+        raise NoProofError(f"the events of seal {said.number} are not as they were sealed: run ksql log verify")
+    index = seal.order.index(revision)
     key = ring.get(said.key)
     if key is None:
         raise NoProofError(f"seal {said.number} is signed by key {said.key}, which is not among yours")
-    hides = header["resource"] == "secrets" if redacted is None else redacted
+    document = leaves.described(header)
+    hides = document["resource"] == "secrets" if redacted is None else redacted
     shown = {}
     if not hides:
         salt = leaves.salts(seal.secret, said.count)[index]
-        shown = {"salt": salt.hex(), "payload": hashed.payloads[index].decode()}
+        shown = {"salt": salt.hex(), "payload": payload.decode()}
     return {
-        "format": FORMAT, "header": header, **shown, "index": index,
-        "path": [one.hex() for one in leaves.path(hashed.leaves, index)],
+        "format": FORMAT, "header": document, **shown, "index": index,
+        "path": [one.hex() for one in leaves.path(hashes, index)],
         "statement": said.encode().decode(), "signature": seal.signature.hex(),
         "key": {"id": key.id, "key": key.raw.hex()},
     }  # fmt: skip
+
+
+def _block(rows: Rows, seal: Seal, revision: int, archives: Archives) -> tuple[list[bytes], bytes, bytes]:
+    """The leaves of a block, wherever they lie, and the header and payload of one of its events."""
+    said, order = seal.statement, seal.order
+    hashed = Ledger(rows).leaves(said.first, said.last, seal.secret, order)
+    known = dict(zip(hashed.revisions, hashed.leaves, strict=True))
+    if len(known) < len(order):
+        for archive in archives.archives:
+            known = leaves_of(archive) | known
+        if any(one not in known for one in order):
+            raise NoProofError(f"r{revision} lies in a range of which events were dropped: nothing proves the others")
+    hashes = [known[one] for one in order]
+    if revision in hashed.revisions:
+        at = hashed.revisions.index(revision)
+        return hashes, hashed.headers[at], hashed.payloads[at]
+    event = archives.events([revision]).get(revision)
+    if event is None:
+        raise NoProofError(f"r{revision} was left out when its range was thinned")
+    salt = leaves.salts(seal.secret, said.count)[order.index(revision)]
+    return hashes, leaves.Headers().of(event, to_microseconds(event.time), salt), event.payload
 
 
 def check(data: bytes, ring: Ring) -> Proved:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ksql.log.archives import Archive, Archives
+from ksql.log.archives import Archive, Archives, digest_of
 from ksql.log.evidence import retirements, seals
 from ksql.log.protocol import EventFilter, HorizonError
 from ksql.log.retiring import Action, Rule, rule_of
@@ -87,6 +87,17 @@ def archives_of(found: Iterable[Retirement], folder: Path) -> Archives:
     """The files that hold what was archived."""
     return Archives([Archive(folder / one.archive, 1, one.last, one.digest) for one in found if one.archive])
 
+
+
+def archive_fault(found: Iterable[Retirement], folder: Path) -> str | None:
+    """The first archive that is not as it was signed, in a sentence."""
+    for one in found:
+        path = folder / one.archive
+        if one.archive and not path.exists():
+            return f"the archive {path} is missing"
+        if one.archive and digest_of(path) != one.digest:
+            return f"the archive {path} is not as it was signed: it holds events up to r{one.last}"
+    return None
 
 
 def cuts(found: Iterable[Retirement], where: EventFilter) -> Iterator[tuple[Retirement, Rule]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ksql.log import leaves, namecheck, retired, verify
+from ksql.log import indexcheck, leaves, namecheck, retired, verify
 from ksql.log.codec import PayloadError
 from ksql.log.event import Stream
 from ksql.log.evidence import seals
@@ -245,7 +245,10 @@ def first_difference(rows: Rows, ring: Ring | None, witnesses: Sequence[Seal] = 
         return fault, Report()
     report = Report() if ring is None else check(rows, ring, witnesses)
     found = [one for one in (verify.first_difference(rows), report.difference) if one is not None]
-    return min(found, key=lambda one: one.revision, default=None), report
+    if found:
+        return min(found, key=lambda one: one.revision), report
+    # The index follows from the events: it is to blame only where they are as they should be.
+    return indexcheck.first_fault(rows.connection, retired.through(rows.connection)), report
 
 
 def check(rows: Rows, ring: Ring, witnesses: Sequence[Seal] = ()) -> Report:

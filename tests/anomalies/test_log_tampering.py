@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ksql.log import blocks, index, indexcheck, queries
 from ksql.log.codec import Codec
 from ksql.log.images import Images
 from ksql.log.protocol import EventFilter
@@ -21,7 +22,7 @@ from ksql.log.schema import metadata
 from ksql.log.sealcheck import first_difference
 from ksql.log.sealkeys import Ring
 from ksql.log.verify import Difference
-from tests.log.sealed import sealed_fully, sealing, written
+from tests.log.sealed import HEAD, sealed_fully, sealing, written
 
 # Heartbeats are no history: all but a short tail of them is dropped anyway. Where a consumer has read to and
 # who has asked for what are no facts of the cluster.
@@ -52,7 +53,10 @@ class Intruder:
         """All that the log tells of its history."""
         rows = self.rows()
         rows.learn()
-        return [
+        # Searches and states are answered with the help of the index.
+        searched = [e.revision for e in rows.read(0, 1000, EventFilter(user="alice", resources=("configmaps",)))]
+        states = [[e.revision for e in self.rows().at(at, EventFilter())] for at in (12, 24, HEAD)]
+        return [searched, states] + [
             (e.revision, e.time, e.stream, e.change, e.verb, e.subresource, e.field_manager, e.actor, e.cause,
              e.correlation, e.payload)
             for e in rows.read(0, 1000, EventFilter())
@@ -120,9 +124,15 @@ def changes(table: sa.Table, rows: list[Any]) -> Iterator[tuple[str, sa.Executab
 
 @pytest.fixture
 async def intruder(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for module in (blocks, index, queries, indexcheck):
+        for name, value in (("BLOCK", 8), ("SPAN_BLOCKS", 2), ("SPAN", 16)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(index, "CENSUS_CHANGES", 2)
     async with sealing(url, tmp_path, monkeypatch) as made:
         await written(made.log)
         await sealed_fully(made)
+        await made.log.index()
         with made.log.engine.connect() as connection:
             yield Intruder(connection, made.key.ring)
             connection.rollback()

@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
-from ksql.log import archives, retirement
+from ksql.log import archives, proofs, retirement
 from ksql.log.event import Change
 from ksql.log.protocol import EventFilter, HorizonError
-from ksql.log.retired import Retirement, archives_of
+from ksql.log.queries import Rows
+from ksql.log.retired import Retirement, archive_fault, archives_of
 from ksql.log.retiring import Action, RetentionError, Rule, parse, seconds
 from ksql.log.sealcheck import check, first_difference
 from tests.log.drafts import deciding, draft, stream
@@ -226,15 +228,38 @@ async def test_what_goes_without_a_signature_is_found(
         assert report.difference is not None
 
 
+async def test_an_archived_event_is_proved_and_a_dropped_one_is_not(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sealed(url, tmp_path, monkeypatch) as made:
+        event = await made.log.event(12)
+        assert event is not None
+        await retired(made, ARCHIVE, end=24)
+        ring = made.key.ring
+
+        def prove(rows: Rows) -> dict[str, Any]:
+            return proofs.make(rows, 12, ring, archives=archives_of(made.log.retired, made.log.archives_folder))
+
+        proof = await made.log.inspect(prove)
+        assert proofs.check(orjson.dumps(proof), ring).payload == event.payload
+        await made.log.inspect(lambda rows: proofs.make(rows, 30, ring))
+        await retired(made, DROP)
+        with pytest.raises(proofs.NoProofError, match="events were dropped"):
+            await made.log.inspect(lambda rows: proofs.make(rows, 30, ring))
+
+
 async def test_an_archive_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sealed(f"sqlite:///{tmp_path}/ksql.db", tmp_path, monkeypatch) as made:
         (done,) = await retired(made, ARCHIVE)
         file = tmp_path / "archives" / done.archive
         assert file.stat().st_mode & 0o777 == 0o600 and archives.digest_of(file) == done.digest
+        assert archive_fault(made.log.retired, tmp_path / "archives") is None
         file.write_bytes(b"nonsense")
+        assert "is not as it was signed" in str(archive_fault(made.log.retired, tmp_path / "archives"))
         with pytest.raises(archives.ArchiveError, match="cannot be read"):
             await made.log.read(0, 10)
         file.unlink()
+        assert "is missing" in str(archive_fault(made.log.retired, tmp_path / "archives"))
         with pytest.raises(archives.ArchiveError, match="is missing"):
             await made.log.read(0, 10)
         # The present needs no archive.
