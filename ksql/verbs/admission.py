@@ -230,7 +230,30 @@ def _service(admission: Admission, document: Document) -> Document:
     return document if admission.old is None else allocation.carried(document, admission.old)
 
 
+_INGRESS_CLASSES = "ingressclasses.networking.k8s.io"
+_DEFAULT_INGRESS = "ingressclass.kubernetes.io/is-default-class"
+_INGRESS_ANNOTATION = "kubernetes.io/ingress.class"
+
+
+def _ingress(admission: Admission, document: Document) -> Document:
+    """A new Ingress that names no class has the default one: the youngest where several claim to be it."""
+    annotations = document["metadata"].get("annotations") or {}
+    if admission.old is not None or lookup(document, "spec", "ingressClassName") or _INGRESS_ANNOTATION in annotations:
+        return document
+    defaults = [one for one in admission.view.list(_INGRESS_CLASSES) if _is_default_ingress(one)]
+    if not defaults:
+        return document
+    youngest = max(one["metadata"].get("creationTimestamp") or "" for one in defaults)
+    names = [one["metadata"]["name"] for one in defaults if one["metadata"].get("creationTimestamp") == youngest]
+    return replaced(document, ("spec", "ingressClassName"), min(names))
+
+
+def _is_default_ingress(document: Document) -> bool:
+    return (document["metadata"].get("annotations") or {}).get(_DEFAULT_INGRESS) == "true"
+
+
 MUTATORS: Mapping[str, Sequence[Mutator]] = {
+    "ingresses.networking.k8s.io": (_ingress,),
     "services": (_service,),
     "namespaces": (_namespace,),
     "secrets": (_secret,),

@@ -29,6 +29,7 @@ from ksql.verbs import (
     customwrites,
     freshness,
     managing,
+    noderestriction,
     permissions,
     quota,
     reviews,
@@ -169,6 +170,7 @@ class Pipeline:
         if self._desk.guards.any(request.type) and isinstance(request.body, dict):
             body = await self.reviewed(request, "CREATE", tokens.TOKEN_REQUEST, request.body)
             request = replace(request, body=body)
+        noderestriction.review(request, request.type, request.body, None, self._rehearsal())
         document = tokens.answered(request, self.catalogue, accounts, self.objects.document, self.clock)
         return Result(document=document, created=True, warnings=tuple(request.warnings))
 

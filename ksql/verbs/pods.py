@@ -34,7 +34,12 @@ def service_account(pod: Document, old: Document | None, view: View) -> Document
             _PODS, name,
             f'error looking up service account {namespace}/{named}: serviceaccount "{named}" not found',
         )  # fmt: skip
-    return {**pod, "spec": {**spec, "serviceAccountName": named, "serviceAccount": named}}
+    spec = {**spec, "serviceAccountName": named, "serviceAccount": named}
+    account = view.look("serviceaccounts", namespace, named)
+    if not spec.get("imagePullSecrets") and account is not None and account.get("imagePullSecrets"):
+        # Whoever may pull for the account may pull for its pods.
+        spec["imagePullSecrets"] = account["imagePullSecrets"]
+    return {**pod, "spec": spec}
 
 
 def priority(pod: Document, old: Document | None, view: View) -> Document:

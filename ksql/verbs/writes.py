@@ -26,10 +26,12 @@ from ksql.verbs import (
     evictions,
     limits,
     managing,
+    noderestriction,
     podsecurity,
     quota,
     refusals,
     shaping,
+    signers,
     strategies,
     subresources,
 )
@@ -116,6 +118,8 @@ class Create:
         shaping.check(request, self._type, document, None)
         if self._review.concerns:
             self._review.validated(view, self._form(), document, None)
+        noderestriction.review(request, self._type, document, None, view)
+        signers.review(request, self._type, document, None, self._ground.authorizer)
         podsecurity.review(request, self._type, document, None, view, self._ground.standards)
         _tell(request, cautions.of(self._type, document, None))
         self._document = document
@@ -224,6 +228,8 @@ class Change:
             judge(type, document, current.document, view)
         if is_guarded:
             self._review.validated(view, self._form(current), document, current.document)
+        noderestriction.review(request, type, document, current.document, view)
+        signers.review(request, type, document, current.document, self._ground.authorizer)
         podsecurity.review(request, type, document, current.document, view, self._ground.standards)
         if request.subresource == "":
             _tell(request, cautions.of(type, document, current.document))
@@ -433,6 +439,7 @@ class Delete:
         if self._review.concerns and (self._seen is None or self._seen.entry is not current.entry):
             # What was reviewed is no longer what would go.
             self._reviewed(view, current)
+        noderestriction.review(request, request.type, None, current.document, view)
         return self._ground.delete(author, request.type, current, request.options, view)
 
 
@@ -472,6 +479,7 @@ class Ask:
             self._review.validated(view, form, made, None)
             body = made
         self._body = body
+        noderestriction.review(request, request.type, body, None, view)
         if kind == subresources.EVICTION:
             self._request = replace(request, options=evictions.options(request.options, body))
 
