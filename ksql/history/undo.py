@@ -27,6 +27,11 @@ from ksql.state.objects import Objects
 UNDO, RESTORE = "ksql-undo", "ksql-restore"
 # Objects that one plan writes: what a person can still look through, and the server can try in one request.
 STEPS_MAX = 500
+# What components make from other objects, whoever asks for it: never brought back, since it comes by itself.
+_ECHOES = frozenset({
+    "events", "events.events.k8s.io", "endpoints", "endpointslices.discovery.k8s.io", "controllerrevisions.apps",
+    "leases.coordination.k8s.io",
+})  # fmt: skip
 # Later events of one object that are looked at for who changed a field since.
 LATER_EVENTS_MAX = 1_000
 
@@ -162,6 +167,20 @@ class Planner:
         return [event for event in read if event.revision not in chosen]
 
     # Restore.
+
+    async def made_by_people(self, then: Sequence[Event]) -> list[Event]:
+        """Of these objects those that people made: the rest comes back by itself when they do."""
+        here = {event.stream.uid for event in then}
+        found = []
+        for event in then:
+            owners = lookup(event.document, "metadata", "ownerReferences") or ()
+            made = any(owner.get("controller") and str(owner.get("uid")) in here for owner in owners)
+            if made or event.stream.resource in _ECHOES or self._left(event.document):
+                continue
+            first = await self._log.read(0, 1, EventFilter(uid=event.stream.uid))
+            if not first or is_outside(first[0].actor):
+                found.append(event)
+        return found
 
     async def restore(self, then: Event, user: str, *, force: bool = False) -> Step:
         """The step that brings an object back to what it was just after `then`."""

@@ -102,8 +102,8 @@ class Undoing:
         text = _said("undo of", [event.revision for event in events], reason)
         return await _carry_out(ctx, steps, undo.UNDO, text, dry_run)
 
-    @changing("Bring an object, or all that a filter means, back to what it was at a moment. What did not exist "
-        "then is left alone.")
+    @changing("Bring an object, or all that people made of what a filter means, back to what it was at a moment. What "
+        "did not exist then is left alone, what components made comes back by itself.")
     async def restore(
         self,
         info: Info,
@@ -125,6 +125,10 @@ class Undoing:
         else:
             found = await _objects_then(ctx, query or "", namespace, revision)
         planner = _planner(ctx)
+        if ref is None:
+            found = await planner.made_by_people(found)
+            if len(found) > undo.STEPS_MAX:
+                raise refusal(f"the filter means more than {undo.STEPS_MAX} objects: narrow it")
         steps = [await planner.restore(then, ctx.user.name, force=force) for then in found]
         text = _said("restore to", [revision], reason)
         return await _carry_out(ctx, undo.ordered(steps), undo.RESTORE, text, dry_run)
@@ -197,8 +201,6 @@ async def _objects_then(ctx: Context, query: str, namespace: str | None, revisio
     ]
     if not found:
         raise refusal(f"nothing of what the filter means existed at r{revision}", "NOT_FOUND")
-    if len(found) > undo.STEPS_MAX:
-        raise refusal(f"the filter means more than {undo.STEPS_MAX} objects: narrow it")
     return found
 
 
