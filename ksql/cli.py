@@ -105,6 +105,9 @@ def up(
     pod_security_config: Annotated[
         Path | None, typer.Option(help="A PodSecurityConfiguration: levels without labels, and exemptions.")
     ] = None,
+    authentication_config: Annotated[
+        Path | None, typer.Option(help="An AuthenticationConfiguration: other issuers whose tokens are believed.")
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -122,7 +125,7 @@ def up(
         wanted = checked(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
-                scheduler_config, pod_security_config, retention,
+                scheduler_config, pod_security_config, retention, authentication_config,
             )
         )
         clock = SystemClock()

@@ -83,6 +83,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         keys = pki.establish(settings.data / "pki", settings.address[0], clock)
         tokens = Tokens(keys.accounts_key, clock, objects.document)
         authenticator = Authenticator(clock, admin_tokens(keys.token), tokens)
+        await _believe_others(settings, authenticator, clock, stack)
         webhooks = Webhooks(objects, clock)
         stack.push_async_callback(webhooks.aclose)
         pipeline = Pipeline(
@@ -158,6 +159,19 @@ def _graphql(
     from ksql.serve.gql import graphql_app
 
     return graphql_app(pipeline, objects, log, catalogue, clock, journal)
+
+
+async def _believe_others(
+    settings: Settings, authenticator: Authenticator, clock: Clock, stack: AsyncExitStack
+) -> None:
+    """Tokens of the issuers that a file names, if one is given."""
+    if settings.authentication_config is None:
+        return
+    from ksql.serve.issuing import Issuing
+
+    issuing = Issuing(authenticator.issuers, settings.authentication_config, clock)
+    await issuing.start()
+    stack.push_async_callback(issuing.aclose)
 
 
 async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects, Sealer]:

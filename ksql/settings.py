@@ -67,6 +67,7 @@ class Settings:
     scheduler_config: Path | None = None  # kube-scheduler's configuration file: profiles and extenders
     pod_security_config: Path | None = None  # kube-apiserver's configuration of Pod Security
     retention: Path | None = None  # rules by which sealed ranges are retired
+    authentication_config: Path | None = None  # kube-apiserver's configuration of other issuers
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -83,6 +84,7 @@ class Settings:
                 raise SettingsError(f"--seal-witness {witness!r}: expected a file, or a URL of http or https")
         _ = self.scheduling
         _ = self.standards
+        self.check_issuers()
         if self.minor not in minors():
             known = ", ".join(minors())
             raise SettingsError(f"--kubernetes-version {self.minor!r}: expected one of {known}")
@@ -119,6 +121,17 @@ class Settings:
             return podsecuritysettings.read(self.pod_security_config.read_text())
         except (OSError, UnicodeDecodeError, podsecuritysettings.ConfigurationError) as error:
             raise SettingsError(f"--pod-security-config {str(self.pod_security_config)!r}: {error}") from None
+
+    def check_issuers(self) -> None:
+        """`SettingsError` when the file of other issuers cannot be used."""
+        if self.authentication_config is None:
+            return
+        from ksql.auth import issuers
+
+        try:
+            issuers.read(self.authentication_config.read_text())
+        except (OSError, UnicodeDecodeError, issuers.ConfigurationError) as error:
+            raise SettingsError(f"--authentication-config {str(self.authentication_config)!r}: {error}") from None
 
     @property
     def url(self) -> str:

@@ -23,6 +23,7 @@ from ksql.auth.identity import (
     Question,
     User,
 )
+from ksql.auth.issuers import Issuers
 from ksql.auth.pki import ADMIN_USER
 from ksql.auth.tokens import TokenError, Tokens
 from ksql.base.clock import Clock
@@ -42,8 +43,14 @@ _IMPERSONATE = b"impersonate-"
 class Authenticator:
     """Certificates of the cluster's authority, tokens that stand for one user each, and signed ones."""
 
-    def __init__(self, clock: Clock, tokens: Mapping[str, User], accounts: Tokens | None = None) -> None:
-        self._clock, self.accounts = clock, accounts
+    def __init__(
+        self,
+        clock: Clock,
+        tokens: Mapping[str, User],
+        accounts: Tokens | None = None,
+        issuers: Issuers | None = None,
+    ) -> None:
+        self._clock, self.accounts, self.issuers = clock, accounts, issuers or Issuers(clock)
         self._tokens = tuple((token.encode(), user) for token, user in tokens.items())
         self._certificates: dict[bytes, tuple[User, datetime, datetime]] = {}
 
@@ -74,10 +81,22 @@ class Authenticator:
             return found, meant
         if self.accounts is None or token.count(b".") != 2:
             raise TokenError(INVALID_TOKEN)
+        text = token.decode("latin-1")
         try:
-            return self.accounts.user(token.decode("latin-1"), audiences)
+            if self.issuers.issuers and self.issuers.of(text) is not None:
+                return self._of_issuer(text, audiences)
+            return self.accounts.user(text, audiences)
         except TokenError as error:
             raise TokenError(f"[{INVALID_TOKEN}, {error}]") from error
+
+    def _of_issuer(self, token: str, audiences: Sequence[str]) -> tuple[User, Sequence[str]]:
+        """What others' tokens are good for is this server, whatever audience they name."""
+        user, _ = self.issuers.user(token)
+        own = self.accounts.audiences if self.accounts else ()
+        meant = [audience for audience in own if not audiences or audience in audiences]
+        if not meant:
+            raise TokenError("the token is for this server alone")
+        return user, meant
 
     def _of_certificate(self, certificate: bytes) -> User | None:
         known = self._certificates.get(certificate)

@@ -42,7 +42,7 @@ class Webhook:
         return {"url": self.url, "caBundle": self.authority, **more}
 
 
-def _certificate(folder: Path, address: str) -> bytes:
+def certificate(folder: Path, address: str) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hook")])
     now = datetime.datetime.now(datetime.UTC)
@@ -82,7 +82,7 @@ def webhook(
     folder: Path, address: str = "127.0.0.1", answer: Callable[[Any], Any] = answer_to
 ) -> Iterator[Webhook]:
     """Run one until the block ends; `answer` says what it answers, conversions unless told otherwise."""
-    pem = _certificate(folder, "127.0.0.1" if address == "0.0.0.0" else address)
+    pem = certificate(folder, "127.0.0.1" if address == "0.0.0.0" else address)
     found: list[Webhook] = []
 
     class Handler(BaseHTTPRequestHandler):
