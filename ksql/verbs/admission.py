@@ -133,6 +133,21 @@ def _namespace(admission: Admission, document: Document) -> Document:
     return replaced(document, ("spec", "finalizers"), lookup(admission.old, "spec", "finalizers", default=[]))
 
 
+_NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+
+
+def _node(admission: Admission, document: Document) -> Document:
+    """A new node takes no pods until its conditions have been looked at, which lifts the taint."""
+    taints = lookup(document, "spec", "taints", default=None) or []
+    if admission.old is not None or any(_is_not_ready(taint) for taint in taints):
+        return document
+    return replaced(document, ("spec", "taints"), [*taints, _NOT_READY])
+
+
+def _is_not_ready(taint: Document) -> bool:
+    return (taint.get("key"), taint.get("effect")) == (_NOT_READY["key"], _NOT_READY["effect"])
+
+
 def _secret(admission: Admission, document: Document) -> Document:
     """`stringData` is only a way of writing `data`."""
     plain = document.get("stringData")
@@ -256,6 +271,7 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
     "ingresses.networking.k8s.io": (_ingress,),
     "services": (_service,),
     "namespaces": (_namespace,),
+    "nodes": (_node,),
     "secrets": (_secret,),
     "jobs.batch": (_job,),
     "daemonsets.apps": (_daemon_set,),

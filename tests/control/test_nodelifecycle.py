@@ -115,9 +115,11 @@ def test_a_silent_node_is_tainted_its_pods_unready_then_evicted():
     assert 30 <= silent <= 55
     assert unready
     assert evicted_at - silent == pytest.approx(300, abs=5)
-    # node silent (caused by the node as it was) → tainted → pod unready, and in the end deleted.
-    created, doubted, tainted_ = nodes[0], nodes[1], nodes[2]
-    assert (doubted.cause, tainted_.cause) == (created.revision, doubted.revision)
+    # A new node's taint is lifted once it is seen to be ready. Node silent (caused by the node as it was) → tainted →
+    # pod unready, and in the end deleted.
+    created, lifted, doubted, tainted_ = nodes[:4]
+    causes = (lifted.cause, doubted.cause, tainted_.cause)
+    assert causes == (created.revision, lifted.revision, doubted.revision)
     assert pods[-2].cause == pods[-1].cause == tainted_.revision
     assert pods[-1].verb == "delete"
 
