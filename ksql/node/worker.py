@@ -194,8 +194,11 @@ class Worker:
             return {}
         if self._stopping and not self._has_stopped():
             return {}  # one write when all has ended
-        if self._stopping and not any(record.container_id for record in self.records) and not self._failure:
-            return {}  # nothing ever ran: there is nothing to tell before it goes
+        is_held = bool(self.pod["metadata"].get("finalizers"))
+        has_run = any(record.container_id for record in self.records)
+        if self._stopping and not is_held and not has_run and not self._failure:
+            # Nothing ever ran: there is nothing to tell before it goes, unless somebody holds it to hear its end.
+            return {}
         old = self.pod.get("status") or {}
         if self._is_refused and self._failure is not None:
             reason, message = self._failure

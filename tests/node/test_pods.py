@@ -222,6 +222,20 @@ def test_a_deleted_pod_is_stopped_then_removed_by_its_node():
     assert "Killing" in notes
 
 
+def test_a_pod_deleted_before_it_ran_has_failed_for_whoever_holds_it():
+    async def story(cluster):
+        await cluster.create_pod(annotations={"start-seconds": "60"})
+        held = {"metadata": {"finalizers": ["example.com/hold"]}}
+        await cluster.until(lambda: cluster.pod()["spec"].get("nodeName"))
+        await cluster.client.patch("pods", "default", "p", held)
+        await cluster.client.delete("pods", "default", "p")
+        await cluster.until(lambda: cluster.phase() == "Failed")
+        await cluster.client.patch("pods", "default", "p", {"metadata": {"finalizers": None}})
+        await cluster.until(lambda: cluster.pod() is None)
+
+    told(story)
+
+
 def test_a_container_that_does_not_stop_is_killed_at_the_end_of_its_grace():
     async def story(cluster):
         await cluster.create_pod(annotations={"lifecycle": "stuck"}, terminationGracePeriodSeconds=9)
