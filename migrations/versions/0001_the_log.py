@@ -1,5 +1,4 @@
-"""The log: head, places, streams, actors, actions, events, transient, objects, dictionaries, checkpoints,
-and what is computed from events: blocks, keys, censuses.
+"""The log: head, places, streams, actors, actions, events, transient, objects, dictionaries, checkpoints.
 
 Revision ID: 0001
 Revises:
@@ -95,16 +94,6 @@ def _names() -> None:
         )
 
 
-def _derived(table: str, first: sa.Column[int], second: str) -> None:
-    op.create_table(
-        table,
-        first,
-        sa.Column(second, _WIDE, autoincrement=False, nullable=False),
-        sa.Column("data", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint(first.name, second, name=f"pk_{table}"),
-    )
-
-
 def upgrade() -> None:
     op.create_table(
         "head",
@@ -139,9 +128,6 @@ def upgrade() -> None:
         _wide("time"),
         sa.PrimaryKeyConstraint("consumer", name="pk_checkpoints"),
     )
-    _derived("blocks", sa.Column("level", sa.SmallInteger, autoincrement=False, nullable=False), "number")
-    _derived("keys", sa.Column("bucket", sa.SmallInteger, autoincrement=False, nullable=False), "span")
-    _derived("censuses", sa.Column("place", sa.Integer, autoincrement=False, nullable=False), "revision")
     op.execute(_OBJECTS)
     for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
         op.execute(statement)
