@@ -3,10 +3,10 @@
 The problem: every write names its author for ever, so the name must be proved before anything else happens,
 and the same way for kubectl, GraphQL and a node; and what that name may do must be decided within
 microseconds, by rules that change while the cluster runs. The decision: certificates of the cluster's own
-authority (`pki`) and tokens (`tokens`, of other issuers `issuers`) are turned into a `User`
-(`authenticate`), and a verdict is a pure function of a `Question`: what nodes may (`nodes`), then what
-roles give (`rbac`, with `rules` for one role and `defaults` for those every cluster has), one after the
-other (`authorize`). Who acts in another's name is written down with both names. Rejected: trusting a
+authority (`pki`) and tokens (`tokens`, of other issuers `issuers`, `bootstraptokens`) are turned into a
+`User` (`authenticate`), and a verdict is a pure function of a `Question`: what nodes may (`nodes`), then
+what roles give (`rbac`, with `rules` for one role and `defaults` for those every cluster has), one after
+the other (`authorize`). Who acts in another's name is written down with both names. Rejected: trusting a
 proxy's headers for the identity (anyone who reaches the port could be anyone), asking permission in the
 doors (a second door would forget it: only the pipeline asks), and walking all bindings for each question as
 kube-apiserver does (10,000 of them would cost milliseconds).

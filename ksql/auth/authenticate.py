@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from ksql.auth import bootstraptokens
 from ksql.auth.authorize import refusal
 from ksql.auth.identity import (
     ADMIN_GROUP,
@@ -79,6 +80,8 @@ class Authenticator:
             if own and not meant:
                 raise TokenError(INVALID_TOKEN)
             return found, meant
+        if self.accounts is not None and bootstraptokens.is_one(token):
+            return self._for_us(bootstraptokens.user_of(token, self.accounts.look, self._clock), audiences)
         if self.accounts is None or token.count(b".") != 2:
             raise TokenError(INVALID_TOKEN)
         text = token.decode("latin-1")
@@ -92,6 +95,10 @@ class Authenticator:
     def _of_issuer(self, token: str, audiences: Sequence[str]) -> tuple[User, Sequence[str]]:
         """What others' tokens are good for is this server, whatever audience they name."""
         user, _ = self.issuers.user(token)
+        return self._for_us(user, audiences)
+
+    def _for_us(self, user: User, audiences: Sequence[str]) -> tuple[User, Sequence[str]]:
+        """A user by a token that is good for this server alone."""
         own = self.accounts.audiences if self.accounts else ()
         meant = [audience for audience in own if not audiences or audience in audiences]
         if not meant:

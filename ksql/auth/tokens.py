@@ -75,7 +75,7 @@ class Tokens:
 
     def __init__(self, key: bytes, clock: Clock, look: Look, issuer: str = ISSUER) -> None:
         self.issuer, self.audiences = issuer, (issuer,)
-        self._clock, self._look = clock, look
+        self._clock, self.look = clock, look
         parsed = serialization.load_pem_private_key(key, None)
         if not isinstance(parsed, ec.EllipticCurvePrivateKey):
             raise ValueError("the key of service accounts is no elliptic curve key")
@@ -171,7 +171,7 @@ class Tokens:
         """The account behind the claims, as long as all that they name is still what it was."""
         private = claims["kubernetes.io"]
         namespace, account = private["namespace"], private["serviceaccount"]
-        found = self._look("serviceaccounts", namespace, account["name"])
+        found = self.look("serviceaccounts", namespace, account["name"])
         if found is None:
             raise TokenError(f'serviceaccounts "{account["name"]}" not found')
         uid = found["metadata"]["uid"]
@@ -197,7 +197,7 @@ class Tokens:
     def _check_bound(self, resource: str, namespace: str, claim: Document | None, kind: str) -> None:
         if claim is None:
             return
-        found = self._look(resource, namespace, claim["name"])
+        found = self.look(resource, namespace, claim["name"])
         if found is None or self._is_past(found):
             raise TokenError(_INVALIDATED)
         uid = found["metadata"]["uid"]
