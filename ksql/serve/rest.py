@@ -231,10 +231,13 @@ class Rest:
         options: Options | None = None,
         repeats: Repeats | None = None,
     ) -> Request:
-        user = exchange.user
+        user, noted = exchange.user, dict[str, str]()
         assert user is not None
+        if exchange.trail is not None:
+            exchange.trail.annotations = noted
         return Request(
             user=user,
+            annotations=noted,
             verb=verb,
             type=target.type,
             namespace=target.namespace,

@@ -141,8 +141,11 @@ async def intruder(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", TABLES)
 def test_a_change_of_any_value_is_found_or_changes_nothing(intruder: Intruder, name: str) -> None:
     table = metadata.tables[name]
-    rows = list(intruder.connection.execute(sa.select(table)))
+    rows = list(intruder.connection.execute(sa.select(table).order_by(*table.primary_key.columns)))
     intruder.connection.rollback()
+    if intruder.connection.dialect.name == "postgresql":
+        # The same code decides; every column again, of fewer rows, since each try is ten times slower there.
+        rows = rows[::5]
     missed = []
     named = 0
     for what, statement in changes(table, rows):

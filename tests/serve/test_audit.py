@@ -143,6 +143,21 @@ async def test_whoever_acts_for_another_is_named_beside_him() -> None:
         assert (row.user, row.impersonator, row.code) == ("eve", "kubernetes-admin", 403)
 
 
+async def test_what_admission_notes_of_a_request_is_exported_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with audited("rules: [{level: Metadata}]") as found, in_process(found.rooms.door) as http:
+        perform = found.rooms.pipeline.perform
+
+        async def noting(request: Any) -> Any:
+            request.annotations["policy.example/why"] = "because"
+            return await perform(request)
+
+        monkeypatch.setattr(found.rooms.pipeline, "perform", noting)
+        await http.post(MAPS, json=config_map("a"))
+        annotations = (await found.told())[-1]["annotations"]
+        assert annotations["policy.example/why"] == "because"
+        assert annotations["authorization.k8s.io/decision"] == "allow"
+
+
 async def test_a_watch_is_told_of_when_it_begins_and_when_it_ends() -> None:
     async with audited("rules: [{level: Metadata}]") as found, in_process(found.rooms.door) as http:
         await http.get(SECRETS, params={"watch": "true", "timeoutSeconds": "1"})
