@@ -51,8 +51,6 @@ class Trail:
     response: Body | None = None
     # Whether the answer goes on for long: then its beginning is a stage of its own.
     is_long: bool = False
-    # What admission has to say of it, filled while it is judged.
-    annotations: Mapping[str, str] = field(default_factory=dict)
     # What admission noted of it.
     annotations: Mapping[str, str] = field(default_factory=dict)
     _within: set[tuple[str, ...]] = field(default_factory=set)

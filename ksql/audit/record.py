@@ -54,7 +54,7 @@ class Record:
     request: Body | None = None
     response: Body | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)  # what admission noted
-    annotations: Mapping[str, str] = field(default_factory=dict)  # of admission
+    stored: bool = True  # whether the journal keeps it, or the log's own event does
 
     @property
     def key(self) -> str:

@@ -231,13 +231,10 @@ class Rest:
         options: Options | None = None,
         repeats: Repeats | None = None,
     ) -> Request:
-        user, noted = exchange.user, dict[str, str]()
+        user = exchange.user
         assert user is not None
-        if exchange.trail is not None:
-            exchange.trail.annotations = noted
         return Request(
             user=user,
-            annotations=noted,
             verb=verb,
             type=target.type,
             namespace=target.namespace,

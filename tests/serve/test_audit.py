@@ -45,10 +45,12 @@ async def test_refusals_and_reads_of_secrets_are_kept_without_any_policy() -> No
             ("kubernetes-admin", "create", "configmaps", "default", "", 409, "AlreadyExists"),
             ("kubernetes-admin", "create", "configmaps", "default", "", 422, "Invalid"),
             ("bob", "list", "configmaps", "default", "", 403, "Forbidden"),
+            ("bob", "get", "", "", "", 403, "Forbidden"),
             ("bob", "delete", "configmaps", "default", "a", 403, "Forbidden"),
             ("", "get", "configmaps", "default", "a", 401, "Unauthorized"),
         ]
-        delete = rows[5]
+        assert rows[5].uri == "/metrics"
+        delete = rows[6]
         assert (delete.user_agent, delete.source) == ("curl/8", "127.0.0.1")
         assert 'User "bob" cannot delete resource "configmaps"' in delete.message
         assert delete.level == "Metadata" and delete.bodies is None
@@ -141,21 +143,6 @@ async def test_whoever_acts_for_another_is_named_beside_him() -> None:
         assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
         (row,) = await found.kept(refused=True)
         assert (row.user, row.impersonator, row.code) == ("eve", "kubernetes-admin", 403)
-
-
-async def test_what_admission_notes_of_a_request_is_exported_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with audited("rules: [{level: Metadata}]") as found, in_process(found.rooms.door) as http:
-        perform = found.rooms.pipeline.perform
-
-        async def noting(request: Any) -> Any:
-            request.annotations["policy.example/why"] = "because"
-            return await perform(request)
-
-        monkeypatch.setattr(found.rooms.pipeline, "perform", noting)
-        await http.post(MAPS, json=config_map("a"))
-        annotations = (await found.told())[-1]["annotations"]
-        assert annotations["policy.example/why"] == "because"
-        assert annotations["authorization.k8s.io/decision"] == "allow"
 
 
 async def test_a_watch_is_told_of_when_it_begins_and_when_it_ends() -> None:
