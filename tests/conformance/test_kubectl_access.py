@@ -95,11 +95,6 @@ def test_what_one_may_is_asked_for_oneself_and_for_others(kubectl: Shell) -> Non
     assert "kubernetes-admin" in kubectl("auth", "whoami")
 
 
-def test_what_nobody_measures_is_said_so(kubectl: Shell) -> None:
-    for what in ("nodes", "pods"):
-        assert "error: Metrics API not available" in kubectl.refused("top", what)
-
-
 def test_the_components_are_well(kubectl: Shell) -> None:
     done = kubectl.run("get", "componentstatuses")
     assert "Warning: v1 ComponentStatus is deprecated in v1.19+" in done.stderr

@@ -90,11 +90,6 @@ def test_a_drain_may_delete_instead_of_evicting(kubectl: Shell) -> None:
         kubectl("uncordon", "node-3")
 
 
-def test_without_metrics_top_says_so(kubectl: Shell) -> None:
-    assert "Metrics API not available" in kubectl.refused("top", "pods")
-    assert "Metrics API not available" in kubectl.refused("top", "nodes")
-
-
 def signing_request(name: str) -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
