@@ -53,7 +53,10 @@ def create_engine(url: sa.URL) -> sa.Engine:
     def prepare(connection: Any, _: Any) -> None:
         connection.adapters.register_loader("uuid", TextLoader)
 
-    options = f"-c synchronous_commit=on -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
+    # No statement here is long enough that compiling it would pay; the longest guesses would have it compiled.
+    options = (
+        f"-c synchronous_commit=on -c jit=off -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
+    )
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=8,
@@ -67,9 +70,8 @@ def create_engine(url: sa.URL) -> sa.Engine:
 def writing(engine: sa.Engine) -> sa.Connection:
     """The appender's connection: it begins no transactions by itself, so that a batch is one round trip."""
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    # Its one statement is the same for ever: planning it anew, or compiling it, never pays.
+    # Its statements are the same for ever: planning them anew never pays.
     connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
-    connection.exec_driver_sql("SET jit = off")
     # Made when the tables were empty, that plan would otherwise walk them whole when they no longer are.
     for way in ("seqscan", "hashjoin", "mergejoin"):
         connection.exec_driver_sql(f"SET enable_{way} = off")
