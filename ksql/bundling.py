@@ -21,7 +21,7 @@ from ksql.base import logs
 from ksql.base.clock import SystemClock, from_microseconds, rfc3339, secret_token, to_microseconds
 from ksql.operating import Data, Database, fail, told_plainly
 from ksql.operating import checked as checked_settings
-from ksql.settings import DEFAULT_DATA, Settings
+from ksql.settings import DEFAULT_DATA, DEFAULT_MINOR, Settings
 
 if TYPE_CHECKING:
     from ksql.history.playback import Player
@@ -71,6 +71,9 @@ def export(
         typer.Option("--redact-field", metavar="KIND:PATH", help="Take out a field too: ConfigMap:data.password."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    kubernetes_version: Annotated[
+        str, typer.Option(metavar="MINOR", help="Which minor the cluster serves; the bundle is opened as that.")
+    ] = DEFAULT_MINOR,
     data: Data = DEFAULT_DATA,
     database: Database = "",
 ) -> None:
@@ -88,7 +91,7 @@ def export(
             raise fail(f"{file} is there already: --force writes over it", 2)
         if not file.parent.is_dir():
             raise fail(f"{file.parent} is no directory", 2)
-        wanted = checked_settings(Settings(data, database))
+        wanted = checked_settings(Settings(data, database, minor=kubernetes_version))
         if wanted.file is not None and not wanted.file.exists():
             raise fail(f"no event log at {wanted.file}", 2)
         asyncio.run(_export(wanted, file, begin, end, rules, told))
@@ -252,12 +255,17 @@ async def _loaded(file: Path, clock: SystemClock, keys: str) -> "AsyncIterator[t
     """A bundle's log, opened, in a folder that goes afterwards."""
     from ksql.custody import ring_named
     from ksql.log import importing
+    from ksql.log.bundle import BundleError
     from ksql.log.store import open_log
+    from ksql.schema.derive import minors
 
     ring = ring_named(keys) if keys else None
     with tempfile.TemporaryDirectory(prefix="ksql-bundle-") as name:
         folder = Path(name)
         header, checked = await asyncio.to_thread(importing.load, file, folder / "log.db", ring)
+        if header.minor not in minors():
+            known = ", ".join(minors())
+            raise BundleError(f"{file} is of a Kubernetes {header.minor!r}: this ksql serves {known}")
         if checked is not None:
             typer.echo(f"sealed: {checked}")
         log = open_log(f"sqlite:///{folder / 'log.db'}", clock)

@@ -1,6 +1,7 @@
 """An incident in a file, as a person uses it: exported, opened, played again, and refused when it is broken."""
 
 import contextlib
+import json
 import re
 import subprocess
 import threading
@@ -143,6 +144,24 @@ def test_what_is_no_bundle_any_more_is_refused_and_leaves_nothing(incident: Path
             assert done.stderr.startswith(f"ksql: {broken} ") or "broken.ksql" in done.stderr
             assert message in done.stderr
     assert sorted(path.name for path in incident.parent.iterdir() if path.name.startswith("ksql-")) == []
+
+
+def test_a_bundle_of_another_minor_is_opened_as_that_or_refused(kubectl: Shell, server: Server, tmp_path: Path) -> None:
+    from ksql.log.bundle import END, Header, Reader, Writer
+
+    path = tmp_path / "older.ksql"
+    assert ksql("export", str(path), "--data", str(server.data), "--kubernetes-version", "1.34").returncode == 0
+    with shown(kubectl, "open", str(path)) as opened:
+        assert json.loads(opened("version", "-o", "json"))["serverVersion"]["minor"] == "34"
+    with Reader(path) as reader:
+        frames, header, end = list(reader.frames()), reader.header, reader.end
+    with Writer(path) as writer:
+        writer.header(Header(header.first, header.last, header.since, header.until, "9.99", header.written, header.by))
+        for kind, body in frames:
+            writer._write(kind, body)
+        writer._write(END, json.dumps(end).encode())
+    done = ksql("open", str(path), "--listen", "127.0.0.1:0")
+    assert done.returncode == 2 and f"{path} is of a Kubernetes '9.99': this ksql serves " in done.stderr, done
 
 
 def test_an_export_that_cannot_be_is_refused(server: Server, tmp_path: Path) -> None:
