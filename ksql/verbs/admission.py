@@ -59,7 +59,6 @@ INITIAL_STATUS: Mapping[str, Document] = {
 # enforced, or a definition that nothing serves, must not look as if it were.
 _KEPT_ONLY: Mapping[str, str] = {
     "apiservices.apiregistration.k8s.io": "pass requests on to other API servers",
-    "horizontalpodautoscalers.autoscaling": "scale by metrics",
     "ingresses.networking.k8s.io": "route requests",
     "networkpolicies.networking.k8s.io": "enforce network policies",
     "certificatesigningrequests.certificates.k8s.io": "sign certificates",

@@ -81,7 +81,8 @@ async def rooms(
         **(tokens or {}),
     }
     authenticator = Authenticator(clock, known, Tokens(make_key(), clock, objects.document))
-    pipeline = Pipeline(log, objects, catalogue, AdminAuthorizer(), clock, authenticator=authenticator)
+    authorizer = options.pop("permissions", lambda objects: AdminAuthorizer())(objects)
+    pipeline = Pipeline(log, objects, catalogue, authorizer, clock, authenticator=authenticator)
     # What needs the rooms to be made itself.
     aggregated = options.pop("aggregated", None)
     aggregator = aggregated(objects, clock) if aggregated else None
