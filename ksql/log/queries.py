@@ -548,7 +548,10 @@ WITH RECURSIVE bounds(low, high) AS (
   SELECT CASE WHEN {young} THEN low ELSE {middle} END, CASE WHEN {young} THEN {middle} - 1 ELSE high END
   FROM bounds WHERE low < high
 )
-SELECT coalesce(max(revision), 0) FROM {table} WHERE revision <= (SELECT low FROM bounds WHERE low = high)
+SELECT coalesce((
+  SELECT revision FROM {table} WHERE revision <= (SELECT low FROM bounds WHERE low = high)
+  ORDER BY revision DESC LIMIT 1
+), 0)
 """)
 
 
