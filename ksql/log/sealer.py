@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 # An event is sealed after so long at most, also when few come: what could be cut off at the log's end
 # without a trace.
 SEAL_SECONDS = 30.0
-# Events that wait for the thread: some seconds of the fastest appends, which the tail holds in memory too.
-WAITING_EVENTS_MAX = 16_384
+# Events that wait for the thread: no more than the tail holds in memory anyway. Memory that is new to the
+# processor made an append dearer than the hashing did.
+WAITING_EVENTS_MAX = 2_048
 # Events read back, and hashed, at a time: two milliseconds.
 READ_EVENTS = 500
 # Of the time that the thread takes while appends go on: beyond it it pauses, and seals come later. A hash
@@ -85,7 +86,12 @@ class Sealer:
         await self._tasks.aclose()
         self._hurries = True
         try:
-            await self.seal()
+            try:
+                await self.seal()
+            except sa.exc.IntegrityError:
+                # The end came while a seal was being written: it is there.
+                await self._resume()
+                await self.seal()
         except Exception as error:
             # What is not sealed now the next start will seal.
             logger.warning("the last events are not sealed yet: %s", error)
@@ -139,11 +145,18 @@ class Sealer:
             await self._catch_up(run[0][0].revision - 1)
             for few in _few(run):
                 await self._paced(few)
+                await self._write_finished()
         if is_last and self._block.leaves:
             await self._worker.run(self._finish)
+        await self._write_finished()
+
+    async def _write_finished(self) -> None:
         while self._finished:
-            await self._write(self._finished[0])
+            seal = self._finished[0]
+            await self._write(seal)
             self._finished.pop(0)
+            for witness in self._witnesses:
+                await witness(seal)
 
     def _runs(self, batches: Sequence[Sequence[Event]]) -> Iterator[list[Sequence[Event]]]:
         """The batches in runs without a gap."""
@@ -161,6 +174,7 @@ class Sealer:
         while self._position < up_to:
             found = await self._log.read(self._position, READ_EVENTS, EventFilter(up_to=up_to))
             await self._paced([found] if found else [])
+            await self._write_finished()
             if len(found) < READ_EVENTS:
                 # Only heartbeats stand between the last of them and where it had to lead.
                 self._position = max(self._position, up_to)
@@ -206,8 +220,6 @@ class Sealer:
         await self._log.transact(lambda connection: connection.execute(seals.insert(), row))
         said = seal.statement
         self.number, self._previous, self.sealed = said.number, said.hash, said.last
-        for witness in self._witnesses:
-            await witness(seal)
 
 
 def _few(batches: Sequence[Sequence[Event]]) -> Iterator[list[Sequence[Event]]]:
