@@ -11,7 +11,7 @@ from datetime import datetime
 
 # What one container may keep: enough for `kubectl cp` of a build, small enough that a hundred pods of
 # one process can be looked into at once.
-FILES_BYTES_MAX = 32 * 1024 * 1024
+FILES_BYTES_MAX = 64 * 1024 * 1024
 FILES_MAX = 4096
 
 

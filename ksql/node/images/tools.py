@@ -125,7 +125,7 @@ async def _dd(run: Run, arguments: list[str]) -> int:
     count = int(given["count"]) if given.get("count", "").isdigit() else None
     scale = {"k": 1024, "K": 1024, "M": 1024 * 1024}.get(size[-1:], 1)
     block = int(size.rstrip("kKM") or 1) * scale
-    if source in ("/dev/zero", "/dev/urandom"):
+    if source in ("/dev/random", "/dev/urandom", "/dev/zero"):
         data = bytes(block * (count or 1))
     else:
         data = await _text(run, [source] if source else [])
@@ -210,6 +210,12 @@ async def _mount(run: Run, arguments: list[str]) -> int:
     return 0
 
 
+async def _uptime(run: Run, arguments: list[str]) -> int:
+    """The cluster's time and nothing to do: a simulated machine bears no load that could be told."""
+    await run.say(f" {run.place.now():%H:%M:%S} up 0 min,  0 users,  load average: 0.00, 0.00, 0.00\n")
+    return 0
+
+
 async def _nothing(run: Run, arguments: list[str]) -> int:
     """What changes nothing that a simulation keeps: `sync`, `umask`, `set`, a `trap` whose signal never comes."""
     return 0
@@ -219,4 +225,5 @@ TOOLS: Mapping[str, Command] = {
     "awk": _awk, "basename": _basename, "chmod": _chmod, "chown": _chown, "cut": _cut, "dd": _dd, "dirname": _dirname,
     "find": _find, "hexdump": _hexdump, "ip": _ip, "mount": _mount, "set": _nothing, "sort": _sort, "stat": _stat,
     "sync": _nothing, "sysctl": _sysctl, "tee": _tee, "trap": _nothing, "umask": _nothing, "uniq": _uniq,
+    "uptime": _uptime,
 }  # fmt: skip
