@@ -127,6 +127,9 @@ async def _cd(run: Run, arguments: list[str]) -> int:
 
 
 async def _date(run: Run, arguments: list[str]) -> int:
+    if arguments and not arguments[0].startswith(("+", "-")):
+        await run.error(f"date: invalid date '{arguments[0]}'")
+        return 1
     now = run.place.clock.now().astimezone(UTC)
     form = next((a[1:] for a in arguments if a.startswith("+")), "%a %b %e %H:%M:%S UTC %Y")
     seconds = str(int((now - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()))

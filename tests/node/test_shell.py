@@ -70,6 +70,7 @@ async def ran(*words: str, stdin: bytes = b"", at: Place | None = None) -> tuple
         ("[ $RANDOM -lt 32768 ] && [ $(( $RANDOM / 32768 )) = 0 ] && echo yes", 0, "yes\n"),
         ("printf 'b 2\\na 1\\n' > /tmp/f; sort /tmp/f | awk '{print $2}'; stat -c %a /tmp/f", 0, "1\n2\n644\n"),
         ("chmod 600 /etc; stat -c '%a %u' /etc; find /tmp -type d", 0, "600 0\n/tmp\n"),
+        ("date foo", 1, ""),
         ("uptime | grep load | wc -l", 0, "1\n"),
         ("echo a > /none/f; echo $?", 0, "1\n"),
         ("echo $(echo 'a;exit 3 $HOME')", 0, "a;exit 3 $HOME\n"),
