@@ -23,6 +23,22 @@ Invariants
    but for what `defaults` says.
 8. Which rule was missing is for the record; a caller learns what he asked and that he may not.
 
+Who may attack, and what stands against it
+- Somebody on the network without a name: TLS of 1.2 and later, and nothing but health, version and the public keys
+  of token issuers is answered. Not yet: limits of connections and of slow headers, so a flood can starve others.
+- A user who wants more than he was given: every door asks the pipeline, the pipeline asks the authorizer, roles
+  cannot be given by who lacks them, and the past is under the same roles as the present. Priority and fairness
+  keep one user from starving the rest. He learns names only where he may list.
+- A pod that was broken into: its token is bound to it, runs out, and dies with it; it can do what its service
+  account's roles give, from anywhere.
+- A node that was broken into: it reads and writes only what its own pods name (`nodes`, NodeRestriction); its
+  certificate cannot be revoked before it runs out yet.
+- Somebody who reads the disk, the database or a backup: keys are 0600 and outside of the database, but Secrets lie
+  in the log as they are: they are not encrypted yet. Bundles can be redacted.
+- Somebody who writes to the database: cannot do so unseen. Events are sealed under a key kept elsewhere, and a
+  witness sees an end that was cut off. Until the next seal (at most half a minute) the newest events are his.
+- The administrator of the machine: can do everything, now; what was sealed before a witness stays provable.
+
 Words: user, impersonator, question, verdict; grant: a binding's role for one of its subjects; relation: the
 way from an object to the node whose pods name it; component: a controller, the scheduler or a node.
 """

@@ -12,7 +12,8 @@ the answer to another object than was shown (the answer would be about something
 
 Invariants
 1. No guard runs with the head held.
-2. The event holds the object after all guards, and a record of what they answered: a replay asks nobody.
+2. The event holds the object after all guards, so a replay asks nobody. What each of them answered is told in
+   exported audit events only; the event has no field for it yet.
 3. Configurations are folded from the log into one compiled table (`table.py`); a request that no guard is for pays
    one look into it.
 4. Guards never see the configurations of guards, so that nobody can lock himself out.
