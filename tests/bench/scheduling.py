@@ -15,9 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import uvloop
+
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import ADMIN_GROUP, User, controller_user
 from ksql.base.clock import SystemClock
+from ksql.config import COLLECTOR_THRESHOLDS
 from ksql.control.controller import Kit
 from ksql.control.informer import Informers
 from ksql.control.scheduling.scheduler import Scheduler
@@ -145,6 +148,8 @@ async def measure(clock, case, arguments, url):
     await informers.synced()
     gc.collect()
     gc.freeze()
+    # As `ksql up` runs.
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     profile = cProfile.Profile() if arguments.profile else None
     if profile is not None:
         profile.enable()
@@ -180,7 +185,7 @@ def run(case, arguments):
         url = arguments.database or f"sqlite:///{Path(folder) / 'ksql.db'}"
         if not arguments.database:
             migrate(url)
-        asyncio.run(measure(SystemClock(), case, arguments, url))
+        uvloop.run(measure(SystemClock(), case, arguments, url))
 
 
 def main():

@@ -12,6 +12,7 @@ from datetime import datetime
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ksql.base.documents import Document
 from ksql.control.scheduling.cluster import Cluster
@@ -152,11 +153,23 @@ def _promising(shape: Shape, cluster: Cluster, ok: Mask, random: Random) -> Iter
         while len(alike):
             first = alike
             if len(alike) > LOOKS_AT_ONCE:
-                split = np.argpartition(drawn[alike], LOOKS_AT_ONCE)
-                first, alike = alike[split[:LOOKS_AT_ONCE]], alike[split[LOOKS_AT_ONCE:]]
+                first, alike = _few(drawn, alike)
             else:
                 alike = alike[:0]
             yield [int(row) for row in rows[first]]
+
+
+def _few(drawn: NDArray[np.uint64], rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The few rows with the lowest numbers drawn, and the others."""
+    found = drawn[rows]
+    # Of thousands nearly always some lie below this; partitioning those few is a tenth of the time.
+    below = rows[found < np.uint64(2**64 // len(rows) * 4 * LOOKS_AT_ONCE)] if len(rows) > 64 else rows
+    if len(below) <= LOOKS_AT_ONCE:
+        below = rows
+    first = below[np.argpartition(drawn[below], LOOKS_AT_ONCE)[:LOOKS_AT_ONCE]]
+    left = np.ones(len(drawn), np.bool_)
+    left[first] = False
+    return first, rows[left[rows]]
 
 
 def _on_node(demand: Demand, view: NodeView, cluster: Cluster, budgets: Sequence[Budget]) -> Preemption | None:

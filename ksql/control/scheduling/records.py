@@ -38,9 +38,9 @@ def binding(demand: Demand, node: str, decision: Document) -> Document:
 
 
 def refusal(pod: Document, message: str, now: str, nominated: str = "") -> Document | None:
-    """The patch that makes PodScheduled=False say `message` and names the node nominated for the pod, if any.
+    """The status that makes PodScheduled=False say `message` and names the node nominated for the pod, if any.
 
-    None when the pod says so already.
+    Its one condition stands for the list with it in its type's place; None when the pod says so already.
     """
     status = pod.get("status") or {}
     old = condition(pod, "PodScheduled") or {}
@@ -59,7 +59,7 @@ def refusal(pod: Document, message: str, now: str, nominated: str = "") -> Docum
     changed: Document = {"conditions": [new]}
     if renominated:
         changed["nominatedNodeName"] = nominated or None
-    return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": changed}
+    return changed
 
 
 def driven_out(scheduler: str, now: str) -> Document:
@@ -70,11 +70,11 @@ def driven_out(scheduler: str, now: str) -> Document:
     }  # fmt: skip
 
 
-def with_condition(pod: Document, new: Document) -> Document:
-    """The merge patch that puts a condition in the place of the one of its type, if the pod is still as it is here."""
-    metadata = pod["metadata"]
+def onto(pod: Document, status: Document) -> Document:
+    """The merge patch that lays a status with one condition onto a pod, if the pod is still as it is here."""
+    metadata, (new,) = pod["metadata"], status["conditions"]
     others = [one for one in (pod.get("status") or {}).get("conditions") or () if one["type"] != new["type"]]
     return {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-        "status": {"conditions": [*others, new]},
+        "status": {**status, "conditions": [*others, new]},
     }

@@ -28,7 +28,7 @@ from ksql.control.scheduling.placement import Decision, Opinion, fitting, place
 from ksql.control.scheduling.preemption import Budget, Preemption, budget_of, preempt
 from ksql.control.scheduling.profiles import DEFAULT, Configuration, Profile
 from ksql.control.scheduling.queue import SET_ASIDE_SECONDS_MAX, Help, Pending, PlacementQueue
-from ksql.control.scheduling.records import NAME, binding, driven_out, is_waiting, refusal, with_condition
+from ksql.control.scheduling.records import NAME, binding, driven_out, is_waiting, onto, refusal
 from ksql.control.scheduling.room import is_about_room, lacks_of
 from ksql.control.trigger import INTENT
 from ksql.control.volumes.needs import NOTHING_NEEDED, Needs
@@ -319,9 +319,9 @@ class Scheduler:
         demand = pending.demand
         try:
             self._say(pending, WARNING, "FailedScheduling", message)
-            patch = refusal(pending.pod, message, rfc3339(self._clock.now()), nominated)
-            if patch is not None:
-                await self._patch_status(demand, patch, pending.cause)
+            status = refusal(pending.pod, message, rfc3339(self._clock.now()), nominated)
+            if status is not None:
+                await self._lay(demand, status, pending.cause)
             if victims:
                 await asyncio.gather(*(self._drive_out(victim, pending) for victim in victims))
         except ApiError as error:
@@ -336,7 +336,8 @@ class Scheduler:
         winner = pending.demand
         node = self.cluster.nominated.get(winner.uid, "")
         try:
-            pod = await self._mark(victim, pending.cause)
+            condition = driven_out(NAME, rfc3339(self._clock.now()))
+            pod = await self._lay(victim, {"conditions": [condition]}, pending.cause)
             await self._client.delete("pods", victim.namespace, victim.name, uid=victim.uid, cause=pending.cause)
         except (NotFoundError, ConflictError):
             return  # gone already: that was what was wanted
@@ -345,25 +346,20 @@ class Scheduler:
             raise
         self._say_of(pod, NORMAL, "Preempted", f"Preempted by pod {winner.uid} on node {node}", pending.cause)
 
-    async def _mark(self, victim: Demand, cause: int) -> Document:
-        """Say on a pod that it leaves for a weightier one; answers the pod."""
-        condition = driven_out(NAME, rfc3339(self._clock.now()))
-        known = self._pods.by_uid(victim.uid)
+    async def _lay(self, demand: Demand, status: Document, cause: int) -> Document:
+        """Lay a status with one condition onto a pod; answers the pod."""
+        space, name = demand.namespace, demand.name
+        known = self._pods.by_uid(demand.uid)
         if known is not None:
             try:
-                # Cheaper than merging, and as safe: it goes through only on what was seen.
-                patch = with_condition(known, condition)
-                return await self._client.patch(
-                    "pods", victim.namespace, victim.name, patch, subresource="status", cause=cause
-                )
+                # Cheaper than merging lists, and as safe: it goes through only on what was seen.
+                patch = onto(known, status)
+                return await self._client.patch("pods", space, name, patch, subresource="status", cause=cause)
             except ConflictError:
                 pass
-        patch = {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}}
-        return await self._patch_status(victim, patch, cause)
-
-    async def _patch_status(self, demand: Demand, patch: Document, cause: int) -> Document:
+        patch = {"metadata": {"uid": demand.uid}, "status": status}
         return await self._client.patch(
-            "pods", demand.namespace, demand.name, patch, kind="strategic", subresource="status", cause=cause
+            "pods", space, name, patch, kind="strategic", subresource="status", cause=cause
         )
 
     def _say(self, pending: Pending, type: str, reason: str, message: str) -> None:
