@@ -59,7 +59,7 @@ bench: setup-test  ## measure; nothing here passes or fails
 	@$(BIN)/python -m tests.bench
 
 sdl: setup  ## print the GraphQL schema to graphql/schema.graphql
-	@$(BIN)/python -m ksql.serve.gql
+	@$(BIN)/python -m ksql.serve.gql.app
 
 lock: $(UV)  ## resolve pyproject.toml anew into .lock/
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile -q --generate-hashes --no-header --universal --no-emit-index-url - -o .lock/uv.txt

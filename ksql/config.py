@@ -156,7 +156,7 @@ def _retain(
 def _graphql(
     pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal
 ) -> ASGIApp:
-    from ksql.serve.gql import graphql_app
+    from ksql.serve.gql.app import graphql_app
 
     return graphql_app(pipeline, objects, log, catalogue, clock, journal)
 

@@ -30,7 +30,7 @@ async def showing(
     player: Player | None = None,
 ) -> AsyncIterator[str]:  # fmt: skip
     """Serve an opened log at `then`; the URL. `clock` is the machine's, for keys; `why` says why nothing is written."""
-    from ksql.serve.gql import graphql_app
+    from ksql.serve.gql.app import graphql_app
 
     objects = Objects(clock)
     log.fold_into(objects.fold)

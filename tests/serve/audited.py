@@ -14,7 +14,7 @@ from ksql.audit.sinks import Sink
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.base.clock import SystemClock
 from ksql.log.store import SqlEventLog
-from ksql.serve.gql import graphql_app
+from ksql.serve.gql.app import graphql_app
 from tests.serve.cluster import Rooms, rooms
 
 

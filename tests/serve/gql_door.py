@@ -15,7 +15,7 @@ from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import Authorizer, User
 from ksql.log.event import Actor
 from ksql.schema import catalogue
-from ksql.serve.gql import graphql_app
+from ksql.serve.gql.app import graphql_app
 from tests.history import story
 
 ADMIN = User("kubernetes-admin", ("system:masters",))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ksql.log import protocol
 from ksql.log.store import SqlEventLog
-from ksql.serve.gql_pages import cursor
+from ksql.serve.gql.pages import cursor
 from tests.history.story import SECRET_VALUE, _encoded
 from tests.serve.gql_door import opened
 

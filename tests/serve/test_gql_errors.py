@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from ksql.log.protocol import LogUnavailableError
-from ksql.serve import gql, gql_limits, gql_pages
+from ksql.serve.gql import app as gql
+from ksql.serve.gql import limits as gql_limits
+from ksql.serve.gql import pages as gql_pages
 from tests.serve.gql_door import opened
 
 

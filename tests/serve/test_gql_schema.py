@@ -7,14 +7,14 @@ from graphql import build_schema, parse, validate
 from graphql.type import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType
 
 from ksql.commands.operations import operation
-from ksql.serve.gql import SDL, schema, sdl
+from ksql.serve.gql.app import SDL, schema, sdl
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = sorted((ROOT / "graphql" / "operations").glob("*.graphql"))
 
 
 def test_the_printed_schema_is_the_schema() -> None:
-    assert (ROOT / SDL).read_text() == sdl(), "run python -m ksql.serve.gql"
+    assert (ROOT / SDL).read_text() == sdl(), "run python -m ksql.serve.gql.app"
 
 
 def test_every_type_field_and_argument_says_what_it_is() -> None:

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from ksql.auth.identity import User
 from ksql.log.event import Event
-from ksql.serve import gql
+from ksql.serve.gql import app as gql
 from tests.history import story
 from tests.serve.gql_door import ADMIN, app_of, as_user, listening, until
 

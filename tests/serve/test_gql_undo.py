@@ -15,7 +15,7 @@ from ksql.commands.operations import operation
 from ksql.history import inverse
 from ksql.history.sentences import sentence
 from ksql.log.event import Event
-from ksql.serve.gql import graphql_app
+from ksql.serve.gql.app import graphql_app
 from tests.commands.test_past import Shell, kubeconfig
 from tests.serve.gql_door import as_user, listening
 from tests.verbs.room import Room, opened

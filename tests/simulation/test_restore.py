@@ -5,7 +5,7 @@ import httpx
 from ksql.auth.identity import ADMIN_GROUP, User
 from ksql.commands.operations import operation
 from ksql.history import inverse
-from ksql.serve.gql import graphql_app
+from ksql.serve.gql.app import graphql_app
 from ksql.simulation import Simulation
 from ksql.simulation.incidents import SHOP
 from ksql.simulation.playing import perform

@@ -99,6 +99,6 @@ def test_every_package_has_a_design_note() -> None:
 
 
 def test_the_sdl_is_the_schema() -> None:
-    from ksql.serve.gql import sdl
+    from ksql.serve.gql.app import sdl
 
     assert (ROOT / "graphql" / "schema.graphql").read_text() == sdl(), "run: make sdl"

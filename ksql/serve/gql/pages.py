@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ksql.serve.gql_errors import LIMIT, refusal
+from ksql.serve.gql.errors import LIMIT, refusal
 
 T = TypeVar("T")
 

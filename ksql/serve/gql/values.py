@@ -8,8 +8,8 @@ import strawberry
 from ksql.history import actors, diff
 from ksql.log import event as log_event
 from ksql.schema.resources import ResourceType, Retention
-from ksql.serve.gql_fields import resolved
-from ksql.serve.gql_scalars import FieldChangeKind, GqlActorKind, Json, Revision
+from ksql.serve.gql.fields import resolved
+from ksql.serve.gql.scalars import FieldChangeKind, GqlActorKind, Json, Revision
 
 
 @strawberry.type(description="One pair of a map: a label, an annotation.")

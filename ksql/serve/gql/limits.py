@@ -19,8 +19,8 @@ from graphql import (
 )  # fmt: skip
 from strawberry.extensions import SchemaExtension
 
-from ksql.serve.gql_errors import LIMIT, refusal
-from ksql.serve.gql_pages import PAGE_DEFAULT, PAGE_MAX
+from ksql.serve.gql.errors import LIMIT, refusal
+from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX
 
 # The introspection query of common tools has some 400 tokens; the largest of ours has 200.
 TOKENS_MAX = 5_000

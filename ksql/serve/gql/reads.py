@@ -17,9 +17,9 @@ from ksql.log.event import Event
 from ksql.log.protocol import EventFilter, HorizonError
 from ksql.schema.resources import ResourceType, Retention
 from ksql.schema.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
-from ksql.serve.gql_context import Context, Seen, Span, seen_now, seen_then
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_pages import Ask, Slice, place, sliced
+from ksql.serve.gql.context import Context, Seen, Span, seen_now, seen_then
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.pages import Ask, Slice, place, sliced
 from ksql.state.entry import Entry
 
 NAME_PATTERN_CHARACTERS_MAX = 253  # an object's name is no longer

@@ -6,12 +6,12 @@ import strawberry
 
 from ksql.history import blame as blaming
 from ksql.history import manuscript, masks
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import EventNode, Info, as_event
-from ksql.serve.gql_roots import ObjectRef
-from ksql.serve.gql_scalars import Moment, Revision
+from ksql.serve.gql import reads
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.roots import ObjectRef
+from ksql.serve.gql.scalars import Moment, Revision
 
 
 @strawberry.type(description="One line of the manifest, and who wrote it.")

@@ -8,14 +8,14 @@ import strawberry
 
 from ksql.history import comparison, diff
 from ksql.history.comparison import Pair
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import After, First, Info
-from ksql.serve.gql_pages import asked, cursor, place
-from ksql.serve.gql_scalars import Moment, Revision
-from ksql.serve.gql_search import InNamespace, chosen
-from ksql.serve.gql_values import Diff, PageInfo, difference, page_info
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import After, First, Info
+from ksql.serve.gql.pages import asked, cursor, place
+from ksql.serve.gql.scalars import Moment, Revision
+from ksql.serve.gql.search import InNamespace, chosen
+from ksql.serve.gql.values import Diff, PageInfo, difference, page_info
 
 
 @strawberry.enum(description="What became of an object between two moments.")

@@ -8,12 +8,12 @@ from ksql.base.documents import Document
 from ksql.history import placing, timeline
 from ksql.history.moments import Instant
 from ksql.log.event import Event
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context, Seen
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import EventNode, Info, as_event
-from ksql.serve.gql_scalars import Moment
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context, Seen
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.scalars import Moment
 
 # Events of a pod's life in which its binding is looked for: it comes among the first.
 BINDING_AMONG = 200

@@ -19,15 +19,15 @@ from ksql.history.undo import Deed, Planner, Step
 from ksql.log.event import Event
 from ksql.schema.errors import ApiError
 from ksql.schema.resources import ResourceType
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, changing
-from ksql.serve.gql_nodes import EventNode, Info, as_event
-from ksql.serve.gql_roots import ObjectRef
-from ksql.serve.gql_scalars import Moment, Revision
-from ksql.serve.gql_search import InNamespace, chosen, sought
-from ksql.serve.gql_values import FieldChange, field_change
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, changing
+from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.roots import ObjectRef
+from ksql.serve.gql.scalars import Moment, Revision
+from ksql.serve.gql.search import InNamespace, chosen, sought
+from ksql.serve.gql.values import FieldChange, field_change
 from ksql.verbs.request import Options, Request
 
 # Events that one undo takes back at most: a person's afternoon.

@@ -10,14 +10,14 @@ from ksql.history import diff, fields, finding, search, timeline, trees
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
 from ksql.log.protocol import EventFilter
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import After, EventNode, First, Info, Order, as_event
-from ksql.serve.gql_pages import asked, cursor
-from ksql.serve.gql_scalars import EventOrder, Moment, Revision
-from ksql.serve.gql_values import FieldChange, PageInfo, field_change, page_info
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import After, EventNode, First, Info, Order, as_event
+from ksql.serve.gql.pages import asked, cursor
+from ksql.serve.gql.scalars import EventOrder, Moment, Revision
+from ksql.serve.gql.values import FieldChange, PageInfo, field_change, page_info
 
 QueryText = Annotated[
     str,

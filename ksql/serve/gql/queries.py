@@ -2,15 +2,15 @@
 
 import strawberry
 
-from ksql.serve import gql_roots
-from ksql.serve.gql_audit import Auditing
-from ksql.serve.gql_blame import Blaming
-from ksql.serve.gql_changes import Comparing
-from ksql.serve.gql_placing import Placing
-from ksql.serve.gql_playback import Playing, Watching
-from ksql.serve.gql_search import Searching
-from ksql.serve.gql_suspects import Suspecting
-from ksql.serve.gql_undo import Undoing
+from ksql.serve.gql import roots as gql_roots
+from ksql.serve.gql.audit import Auditing
+from ksql.serve.gql.blame import Blaming
+from ksql.serve.gql.changes import Comparing
+from ksql.serve.gql.placing import Placing
+from ksql.serve.gql.playback import Playing, Watching
+from ksql.serve.gql.search import Searching
+from ksql.serve.gql.suspects import Suspecting
+from ksql.serve.gql.undo import Undoing
 
 
 @strawberry.type(description="Everything that can be asked.")

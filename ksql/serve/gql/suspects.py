@@ -7,14 +7,14 @@ import strawberry
 from ksql.history import diff, suspects
 from ksql.history.closure import key_of
 from ksql.history.suspects import Detective, Suspect
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import EventNode, Info, as_event
-from ksql.serve.gql_roots import ObjectRef
-from ksql.serve.gql_scalars import Moment, Revision
-from ksql.serve.gql_values import FieldChange, field_change
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.roots import ObjectRef
+from ksql.serve.gql.scalars import Moment, Revision
+from ksql.serve.gql.values import FieldChange, field_change
 
 
 @strawberry.type(description="One step from an object to something it depends on.")

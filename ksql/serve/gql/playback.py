@@ -8,11 +8,11 @@ from typing import Annotated
 import strawberry
 
 from ksql.history.playback import PlaybackError, Player, Progress
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, changing, resolved
-from ksql.serve.gql_nodes import Info
-from ksql.serve.gql_scalars import Moment, Revision, Timestamp
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, changing, resolved
+from ksql.serve.gql.nodes import Info
+from ksql.serve.gql.scalars import Moment, Revision, Timestamp
 
 # Events of one step: more than anybody follows with the eye.
 STEP_EVENTS_MAX = 10_000

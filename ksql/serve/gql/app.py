@@ -1,8 +1,8 @@
 """The GraphQL door: the schema, and the ASGI app that serve/app.py mounts at /graphql.
 
 Queries by POST (application/json) and GET, subscriptions over graphql-transport-ws. The types live in
-`gql_nodes.py` and `gql_roots.py`, their reading in `gql_reads.py`, pages, scalars, limits and errors in
-modules of those names. `python -m ksql.serve.gql` prints the SDL to `graphql/schema.graphql`.
+`nodes.py` and `roots.py`, their reading in `reads.py`, pages, scalars, limits and errors in
+modules of those names. `python -m ksql.serve.gql.app` prints the SDL to `graphql/schema.graphql`.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ from ksql.history.moments import MomentError, zone_called
 from ksql.history.playback import Player
 from ksql.log.protocol import EventLog
 from ksql.schema.catalogue import Catalogue
-from ksql.serve.gql_context import Context, Rooms
-from ksql.serve.gql_errors import BAD_USER_INPUT, coded, refusal
-from ksql.serve.gql_limits import Limits
-from ksql.serve.gql_nodes import EventNode, Object
-from ksql.serve.gql_queries import Mutation, Query
-from ksql.serve.gql_roots import Subscription
-from ksql.serve.gql_scalars import SCALARS
+from ksql.serve.gql.context import Context, Rooms
+from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
+from ksql.serve.gql.limits import Limits
+from ksql.serve.gql.nodes import EventNode, Object
+from ksql.serve.gql.queries import Mutation, Query
+from ksql.serve.gql.roots import Subscription
+from ksql.serve.gql.scalars import SCALARS
 from ksql.serve.trails import TRAIL
 from ksql.state.objects import Objects
 

@@ -12,7 +12,7 @@ from ksql.base.clock import rfc3339_micro
 from ksql.history.actors import ActorKind
 from ksql.history.causes import Root
 from ksql.log.event import Change
-from ksql.serve.gql_errors import refusal
+from ksql.serve.gql.errors import refusal
 
 Revision = NewType("Revision", int)
 Moment = NewType("Moment", str)

@@ -16,12 +16,12 @@ from ksql.history import causes as links
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
 from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context, Seen, Span, seen_then
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_pages import PAGE_DEFAULT, PAGE_MAX, Slice, asked, cursor, sliced
-from ksql.serve.gql_scalars import (
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context, Seen, Span, seen_then
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX, Slice, asked, cursor, sliced
+from ksql.serve.gql.scalars import (
     EventOrder,
     GqlChange,
     GqlRoot,
@@ -32,7 +32,7 @@ from ksql.serve.gql_scalars import (
     Verb,
     verb_of,
 )  # fmt: skip
-from ksql.serve.gql_values import Actor, Diff, Entry, PageInfo, actor, difference, page_info
+from ksql.serve.gql.values import Actor, Diff, Entry, PageInfo, actor, difference, page_info
 
 Info = strawberry.Info[Context, None]
 First = Annotated[

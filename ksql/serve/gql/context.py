@@ -27,7 +27,7 @@ from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
-from ksql.serve.gql_errors import refusal
+from ksql.serve.gql.errors import refusal
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
 

@@ -22,13 +22,13 @@ from ksql.history.actors import users_called
 from ksql.history.moments import BeforeHorizonError
 from ksql.history.search import VERBS, Query
 from ksql.log.event import Change, Event
-from ksql.serve.gql_context import Context
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, resolved
-from ksql.serve.gql_nodes import After, First, Info
-from ksql.serve.gql_pages import asked, cursor, place
-from ksql.serve.gql_scalars import Json, Revision, Timestamp
-from ksql.serve.gql_values import PageInfo, page_info
+from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, resolved
+from ksql.serve.gql.nodes import After, First, Info
+from ksql.serve.gql.pages import asked, cursor, place
+from ksql.serve.gql.scalars import Json, Revision, Timestamp
+from ksql.serve.gql.values import PageInfo, page_info
 
 PATH = "/audit"
 # What a filter may say of a request; the others speak of objects.

@@ -10,11 +10,11 @@ from ksql.history import diff, finding, timeline
 from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
 from ksql.history.moments import BeforeHorizonError, MomentError
 from ksql.log.protocol import EventFilter
-from ksql.serve import gql_reads as reads
-from ksql.serve.gql_context import Context, Span
-from ksql.serve.gql_errors import refusal
-from ksql.serve.gql_fields import about, followed, resolved
-from ksql.serve.gql_nodes import (
+from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context, Span
+from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.fields import about, followed, resolved
+from ksql.serve.gql.nodes import (
     After,
     Before,
     CauseChain,
@@ -36,10 +36,10 @@ from ksql.serve.gql_nodes import (
     event_connection,
     object_connection,
 )  # fmt: skip
-from ksql.serve.gql_pages import asked, named
-from ksql.serve.gql_scalars import EventOrder, Moment, Revision, Timestamp, Verb
-from ksql.serve.gql_search import sought
-from ksql.serve.gql_values import Diff, ResourceKind, difference, resource_kind
+from ksql.serve.gql.pages import asked, named
+from ksql.serve.gql.scalars import EventOrder, Moment, Revision, Timestamp, Verb
+from ksql.serve.gql.search import sought
+from ksql.serve.gql.values import Diff, ResourceKind, difference, resource_kind
 
 Word = Annotated[
     str | None, about("Plural, singular, short name or kind: pods, pod, po, Pod, deployments.apps.")
