@@ -50,5 +50,7 @@ def told_plainly() -> Iterator[None]:
         yield
     except (SettingsError, KeyFileError, WitnessError, NoProofError) as error:
         raise fail(str(error), 2) from None
+    except BrokenPipeError:
+        raise  # whoever read the output has seen enough: typer ends without a word
     except (HeldError, HorizonError, LogUnavailableError, SchemaError, OSError, sa.exc.DBAPIError) as error:
         raise fail(str(error).partition("\n")[0]) from None

@@ -1,6 +1,8 @@
 """`ksql log stats`, `archive`, `thin` and `drop` on a stopped cluster's files."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,13 @@ def test_what_cannot_be_is_refused_before_anything_is_done(data: Path) -> None:
         assert "process" in refused(1, "drop", "--older-than", "0s", "--data", data)
     (data / "pki" / "seal.key").unlink()
     assert "only sealed ranges can go" in refused(2, "drop", "--older-than", "0s", "--data", data)
+
+
+def test_a_reader_who_has_seen_enough_is_not_complained_to(data: Path) -> None:
+    ksql = Path(sys.executable).parent / "ksql"
+    command = [str(ksql), "log", "stats", "--data", str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == ""
