@@ -28,10 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-custody.register(app)
-custody_retention.register(custody.log_app)
-bundling.register(app)
-past.register(app)
 
 
 class LogFormat(StrEnum):
@@ -179,3 +175,10 @@ def migrate(data: Data = settings.DEFAULT_DATA, database: Database = "") -> None
 def version() -> None:
     """Say which ksql this is."""
     typer.echo(f"ksql {__version__}")
+
+
+# After the cluster itself, so that --help begins with `up`: questions, then bundles, then the log's own upkeep.
+past.register(app)
+bundling.register(app)
+custody.register(app)
+custody_retention.register(custody.log_app)
