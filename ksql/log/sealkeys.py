@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-KEY_FILE, RING_FILE = "seal.key", "seal-keys.json"
+RING_FILE = "seal-keys.json"
 FORMAT = "ksql-seal-keys/1"
 # Hexadecimal digits of a key's name: enough that no two keys of anybody share one.
 ID_DIGITS = 16

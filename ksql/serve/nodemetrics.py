@@ -4,7 +4,7 @@ In a cluster elsewhere an extension API server of its own answers this group; he
 that is installed (an APIService of the same name that names a Service).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
 
@@ -74,19 +74,31 @@ class NodeMetrics:
     def _one(self, resource: str, namespace: str, name: str) -> Document:
         source = self._objects.document(resource, namespace, name)
         if source is not None:
-            measure = self._of_node if resource == "nodes" else self._of_pod
-            found = measure(source)
+            found = self._of_node(source) if resource == "nodes" else self._of_pod(source, self._used_by(source))
             if found is not None:
                 return found
         words = f'{_KINDS[resource].lower()}.{GROUP} "{name}" not found'
         raise NotFoundError(words, group=GROUP, kind=resource, name=name)
 
     def _all(self, resource: str, namespace: str) -> Iterator[tuple[Document, Document]]:
-        measure: Callable[[Document], Document | None] = self._of_node if resource == "nodes" else self._of_pod
+        # A node is asked once for all of its pods: those that share a load are counted once for all, too.
+        asked: dict[str, Mapping[str, Mapping[str, Usage]]] = {}
         for entry in self._objects.list(resource, namespace):
-            found = measure(entry.document)
+            document = entry.document
+            if resource == "nodes":
+                found = self._of_node(document)
+            else:
+                node = document["spec"].get("nodeName") or ""
+                if node not in asked:
+                    kubelet = self._nodes.kubelet(node)
+                    asked[node] = {} if kubelet is None else kubelet.usage()
+                found = self._of_pod(document, asked[node].get(document["metadata"]["uid"], {}))
             if found is not None:
-                yield entry.document, found
+                yield document, found
+
+    def _used_by(self, pod: Document) -> Mapping[str, Usage]:
+        kubelet = self._nodes.kubelet(pod["spec"].get("nodeName") or "")
+        return {} if kubelet is None else kubelet.usage_of(pod["metadata"]["uid"])
 
     def _of_node(self, node: Document) -> Document | None:
         kubelet = self._nodes.kubelet(node["metadata"]["name"])
@@ -96,9 +108,7 @@ class NodeMetrics:
         total = reduce(add, (usage for containers in pods for usage in containers.values()), _NOTHING)
         return {**self._head("NodeMetrics", node), "usage": amounts(total)}
 
-    def _of_pod(self, pod: Document) -> Document | None:
-        kubelet = self._nodes.kubelet(pod["spec"].get("nodeName") or "")
-        used = {} if kubelet is None else kubelet.usage_of(pod["metadata"]["uid"])
+    def _of_pod(self, pod: Document, used: Mapping[str, Usage]) -> Document | None:
         if not used:
             return None
         containers = [{"name": name, "usage": amounts(usage)} for name, usage in used.items()]

@@ -62,7 +62,6 @@ class Cluster:
     def __init__(self) -> None:
         self.table = Table()
         self.namespaces: dict[str, Mapping[str, str]] = {}
-        self.namespaces_version = 0
         self.assumed: dict[str, str] = {}  # node by uid of the pod, until the binding is seen
         self.nominated: dict[str, str] = {}  # node by uid of the pod that others make room for
         self.leaving: set[str] = set()  # uids of pods that are being driven out
@@ -109,14 +108,10 @@ class Cluster:
     # Steps.
 
     def set_namespace(self, document: Document) -> None:
-        name, labels = document["metadata"]["name"], document["metadata"].get("labels") or {}
-        if self.namespaces.get(name) != labels:
-            self.namespaces[name] = labels
-            self.namespaces_version += 1
+        self.namespaces[document["metadata"]["name"]] = document["metadata"].get("labels") or {}
 
     def remove_namespace(self, name: str) -> None:
-        if self.namespaces.pop(name, None) is not None:
-            self.namespaces_version += 1
+        self.namespaces.pop(name, None)
 
     def set_node(self, document: Document) -> bool:
         """Learn of a node. Answers whether anything that placement looks at has changed."""

@@ -114,11 +114,6 @@ def amount_or_percent(value: Any, path: str, out: list[Cause]) -> None:
         out.append(wrong(path, value, NOT_NEGATIVE))
 
 
-def is_nothing(value: Any) -> bool:
-    """0 or "0%"."""
-    return value == 0 or (isinstance(value, str) and re.fullmatch("0+%", value) is not None)
-
-
 def selector(value: Structure, path: str, out: list[Cause]) -> None:
     """A label selector: its keys, operators and values."""
     for key, text in (value.get("matchLabels") or {}).items():
