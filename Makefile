@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 UP ?=
 TESTS ?= tests
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up test check bench lock sdl clean system-test
+.PHONY: help setup setup-test up test check bench lock sdl clean system-test web window
 
 help:  ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,27 @@ system-test:
 	@if [ -z "$$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && apt-get install -y -q --no-install-recommends postgresql; fi
 
-up: setup  ## start a cluster here: make up UP="--nodes 5"
+# The web UI, built into the package. npm writes no addresses into its lock file; its hashes say what is installed.
+WEB := ksql/_web/index.html
+NODE_OK := node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json
+	@$(NODE_OK) 2>/dev/null || { echo "the web UI is built with Node 20.19 or newer and npm: install them, then make web"; exit 1; }
+	@cd web && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+$(WEB): web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -type f -not -name '*.md' -not -path 'web/tests/*' -print 2>/dev/null)
+	@cd web && npm run --silent build >/dev/null
+	@touch $@
+
+web: $(WEB)  ## build the web UI into the package (needs Node)
+
+# A cluster without its web UI is still a cluster: who has no Node is told, and served a page that says the same.
+window:
+	@if $(NODE_OK) 2>/dev/null && command -v npm >/dev/null; then $(MAKE) -s web || echo "the web UI could not be built; all else works"; \
+	elif [ ! -f $(WEB) ]; then echo "no web UI: it is built with Node 20.19 or newer and npm (make web); all else works"; fi
+
+up: setup window  ## start a cluster here: make up UP="--nodes 5"
 	@$(BIN)/ksql up $(UP)
 
 check: setup-test  ## types, lint, layers
@@ -51,7 +71,7 @@ check: setup-test  ## types, lint, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 
-test: setup-test system-test  ## the whole default suite, checks included
+test: setup-test system-test window  ## the whole default suite, checks included
 	@$(BIN)/pytest -q -n auto --dist worksteal $(TESTS)
 
 bench: setup-test  ## measure; nothing here passes or fails
@@ -70,4 +90,4 @@ lock: $(UV)  ## resolve pyproject.toml anew into .lock/
 	@rm .lock/build.in
 
 clean:  ## remove what was built (never data in .ksql)
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build ksql/_web web/node_modules

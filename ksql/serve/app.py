@@ -48,6 +48,7 @@ from ksql.serve.rest import DEFAULT_LIMITS, Conversing, Limits, Rest
 from ksql.serve.streams import Streams
 from ksql.serve.turns import in_turn
 from ksql.serve.watches import Watches
+from ksql.serve.window import Window
 from ksql.state.objects import Objects
 from ksql.verbs.pipeline import Pipeline
 
@@ -88,6 +89,7 @@ class Door(Starlette):
         self._discovery, self._authenticator, self._clock = discovery, authenticator, clock
         self._aggregator = aggregator
         self.past: PastDoor | None = None
+        self.window = Window()
         if aggregator is not None:
             discovery.remotes = lambda: aggregator.remotes
             aggregator.listen(discovery.forget)
@@ -114,10 +116,14 @@ class Door(Starlette):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, new_uid(self._clock))
         started = self._clock.monotonic()
-        if self._auditor is not None:
+        is_window = self.window.owns(exchange)
+        if self._auditor is not None and not is_window:
             await self._auditor.room()
             exchange.trail = trails.opened(self._auditor, scope, exchange.correlation, exchange.headers)
         try:
+            if is_window:
+                await self.window.serve(exchange)
+                return
             exchange.user = self._user(scope, exchange.headers.get(b"authorization", b""), exchange.path)
             await self._route(exchange, scope, receive, send)
         except ApiError as error:
