@@ -42,7 +42,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.serve.gql.context import Context, Rooms
 from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
 from ksql.serve.gql.limits import Limits
-from ksql.serve.gql.nodes import EventNode, Object
+from ksql.serve.gql.nodes import EventNode, GenericObject
 from ksql.serve.gql.queries import Mutation, Query
 from ksql.serve.gql.roots import Subscription
 from ksql.serve.gql.scalars import SCALARS
@@ -124,7 +124,7 @@ def _schema() -> Schema:
         Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[Object, EventNode],
+        types=[GenericObject, EventNode],
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[
             Limits,

@@ -48,18 +48,29 @@ class Rooms:
     player: Player | None = None  # of a server that plays a recording
 
 
-@dataclass(frozen=True, slots=True)
 class Seen:
     """One object at one revision, as somebody sees it from a moment.
 
-    `moment` is the revision from which relations are answered too; None means now, and follows now.
+    `moment` is the revision from which relations are answered too; None means now, and follows now. `gone` is
+    the deletion, when the object no longer existed at the moment. Nothing is parsed before it is looked into.
     """
 
-    stream: Stream
-    revision: int
-    document: Document
-    moment: int | None
-    gone: Event | None = None  # the deletion, when the object no longer existed at the moment
+    __slots__ = ("entry", "gone", "moment")
+
+    def __init__(self, entry: Entry, moment: int | None, gone: Event | None = None) -> None:
+        self.entry, self.moment, self.gone = entry, moment, gone
+
+    @property
+    def stream(self) -> Stream:
+        return self.entry.stream
+
+    @property
+    def revision(self) -> int:
+        return self.entry.revision
+
+    @property
+    def document(self) -> Document:
+        return self.entry.document
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +83,11 @@ class Span:
 
 
 def seen_now(entry: Entry) -> Seen:
-    return Seen(entry.stream, entry.revision, entry.document, None)
+    return Seen(entry, None)
 
 
-def seen_then(event: Event, moment: int) -> Seen:
-    return Seen(event.stream, event.revision, event.image(), moment)
+def seen_then(event: Event, moment: int, gone: Event | None = None) -> Seen:
+    return Seen(Entry(event), moment, gone)
 
 
 @dataclass

@@ -66,7 +66,10 @@ class Node:
     id: strawberry.ID = strawberry.field(description="Opaque, and the same for ever.")
 
 
-@strawberry.type(description="One object of the cluster, as it was at the moment it is seen from.")
+@strawberry.interface(
+    description="One object of the cluster, as it was at the moment it is seen from. Each kind is a type of its "
+    "own with the fields of its schema; these here every kind has."
+)
 class Object(Node):
     seen: strawberry.Private[Seen]
 
@@ -191,6 +194,11 @@ class Object(Node):
         return difference(changes, None if older is None else older.revision, self.seen.revision)
 
 
+@strawberry.type(description="An object whose kind this server does not serve (any more).")
+class GenericObject(Object):
+    """What stands for every object in Python; which type it is in the schema its resource says."""
+
+
 @strawberry.type(name="Event", description="One immutable fact of the log: who changed what, when and why.")
 class EventNode(Node):
     event: strawberry.Private[Event]
@@ -268,9 +276,8 @@ class EventNode(Node):
 
     @resolved("The object as it was after this event (for a deletion: as it last was).")
     def object(self) -> Object:
-        seen = seen_then(self.event, self.event.revision)
         gone = self.event if self.event.change is Change.DELETED else None
-        return as_object(Seen(seen.stream, seen.revision, seen.document, seen.moment, gone))
+        return as_object(seen_then(self.event, self.event.revision, gone))
 
     @resolved("The revision that provoked this event; null where none did.")
     def cause_revision(self) -> Revision | None:
@@ -382,7 +389,7 @@ class EffectConnection:
 
 
 def as_object(seen: Seen) -> Object:
-    return Object(id=object_id(seen.stream.uid), seen=seen)
+    return GenericObject(id=object_id(seen.stream.uid), seen=seen)
 
 
 def as_event(event: Event) -> EventNode:

@@ -96,7 +96,7 @@ async def last_seen(ctx: Context, uid: str) -> Seen | None:
         seen: Seen | None = seen_now(entry)
     else:
         found = await ctx.rooms.log.read(0, 1, timeline.of_uid(uid), newest_first=True)
-        seen = replace(seen_then(found[0], found[0].revision), gone=found[0]) if found else None
+        seen = seen_then(found[0], found[0].revision, found[0]) if found else None
     return seen if seen is None or _may_get(ctx, seen) else None
 
 
