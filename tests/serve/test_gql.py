@@ -303,7 +303,7 @@ async def test_every_node_is_found_again_by_its_id() -> None:
         query = """query($id: ID!) { node(id: $id) {
           id __typename ... on Object { name deletedAt } ... on Event { revision } } }"""
         web = (await door.ask(query, id=ids["object"]["id"]))["node"]
-        assert (web["__typename"], web["name"], web["deletedAt"]) == ("GenericObject", "web", None)
+        assert (web["__typename"], web["name"], web["deletedAt"]) == ("Deployment", "web", None)
         event = (await door.ask(query, id=ids["events"]["nodes"][0]["id"]))["node"]
         assert (event["__typename"], event["revision"]) == ("Event", door.story.log.head)
         gone = (await door.ask(query, id=ids["gone"]["object"]["id"]))["node"]

@@ -56,6 +56,8 @@ class CustomVersion:
         self.schema: Document = lookup(version, "schema", "openAPIV3Schema", default=None) or {}
         # All versions of the CRD by name, those included that are not served: objects are kept in them.
         self.siblings: Mapping[str, CustomVersion] = {}
+        # When its CRD was made, as an instant's text: of two that want one name the older has it.
+        self.since = ""
         # What was printed of it alone.
         self.printed: dict[Any, Any] = {}
         # Its CRD is being deleted: nothing new can be made.
@@ -166,6 +168,7 @@ def kinds_of(definition: Document) -> list[ResourceType]:
     versions = {version["name"]: CustomVersion(spec, version, names) for version in spec["versions"]}
     for custom in versions.values():
         custom.siblings, custom.is_terminating = versions, ends
+        custom.since = definition["metadata"].get("creationTimestamp") or ""
     # One that ends shows at least the version its objects are kept in, so that they can be deleted.
     served = [v["name"] for v in spec["versions"] if v.get("served") or (ends and v.get("storage"))]
     return [_kind(versions[name], names) for name in served]

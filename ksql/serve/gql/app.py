@@ -6,10 +6,12 @@ modules of those names. `python -m ksql.serve.gql.app` prints the SDL to `graphq
 """
 
 import asyncio
+import copy
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, cast
@@ -38,6 +40,7 @@ from ksql.history.images import Images
 from ksql.history.moments import MomentError, zone_called
 from ksql.history.playback import Player
 from ksql.log.protocol import EventLog
+from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.serve.gql.context import Context, Rooms
 from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
@@ -46,6 +49,8 @@ from ksql.serve.gql.nodes import EventNode, GenericObject
 from ksql.serve.gql.queries import Mutation, Query
 from ksql.serve.gql.roots import Subscription
 from ksql.serve.gql.scalars import SCALARS
+from ksql.serve.gql.sdl import printed
+from ksql.serve.gql.typed.assembly import Assembly
 from ksql.serve.trails import TRAIL
 from ksql.state.objects import Objects
 
@@ -73,6 +78,13 @@ SDL = Path("graphql/schema.graphql")
 
 class Schema(strawberry.Schema):
     """Strawberry's schema; errors get their codes here, on their one way out."""
+
+    def with_kinds(self, laid: GraphQLSchema) -> "Schema":
+        """The same for a schema in which kinds are laid over this one."""
+        made = copy.copy(self)
+        made._schema = laid
+        laid._strawberry_schema = made  # type: ignore[attr-defined]
+        return made
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
@@ -137,7 +149,19 @@ def _schema() -> Schema:
     return made
 
 
-schema = _schema()
+# What strawberry has by itself; kinds are laid over it.
+base = _schema()
+
+
+@cache
+def _assembly(minor: str) -> Assembly:
+    """A minor's kinds over `base`, made once in a process."""
+    return Assembly(base._schema, catalogues.load(minor))
+
+
+def served_by(catalogue: Catalogue) -> Schema:
+    """The schema of what a catalogue serves now."""
+    return base.with_kinds(_assembly(catalogue.minor).schema(catalogue))
 
 
 def _refused(status: int, message: str, code: str = BAD_USER_INPUT) -> Response:
@@ -167,6 +191,10 @@ class _Protocol(BaseGraphQLTransportWSHandler[Context, None]):
     """graphql-transport-ws; a message of a wrong shape closes with 4400 like one that is no JSON."""
 
     async def handle_message(self, message: Any) -> None:
+        view = cast(_View, self.view)
+        await view.renew()
+        # What begins now is asked of what is served now; what runs keeps the schema that it began with.
+        self.schema = view.schema
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             await self.handle_invalid_message("a message is an object with a type")
         elif message["type"] == "subscribe" and (fault := _subscribe_fault(message)):
@@ -196,7 +224,7 @@ class _View(GraphQL[Context, None]):
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__(
-            schema,
+            served_by(rooms.catalogue),
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=CONNECTION_INIT_SECONDS_MAX),
@@ -204,6 +232,22 @@ class _View(GraphQL[Context, None]):
             max_subscriptions_per_connection=SUBSCRIPTIONS_MAX,
         )
         self._rooms = rooms
+        self._is_outdated = False
+        self._renewing = asyncio.Lock()
+        rooms.catalogue.listen(self._outdate)
+
+    def _outdate(self) -> None:
+        self._is_outdated = True
+
+    async def renew(self) -> None:
+        """Take in what the catalogue serves by now. A change is told while the log is folded, so whoever asks
+        next has the schema made anew, in a thread: one that embeds large kinds takes a while."""
+        if not self._is_outdated:
+            return
+        async with self._renewing:
+            if self._is_outdated:
+                self._is_outdated = False
+                self.schema = await asyncio.to_thread(served_by, self._rooms.catalogue)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         zone = zone_called(request.headers.get(ZONE_HEADER, ""))
@@ -221,6 +265,7 @@ class _View(GraphQL[Context, None]):
         return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.renew()
         if scope["type"] != "http":
             await self._follow(scope, receive, send)
             return
@@ -286,8 +331,8 @@ def graphql_app(
 
 
 def sdl() -> str:
-    """The schema as it is printed, the same in every run."""
-    return schema.as_str() + "\n"
+    """The built-in schema as it is printed, the same in every run."""
+    return printed(served_by(catalogues.load())._schema)
 
 
 def main() -> None:

@@ -18,16 +18,18 @@ from ksql.auth.authorize import refusal as not_allowed
 from ksql.auth.identity import Question, User
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
-from ksql.history import listkeys, moments
+from ksql.history import listkeys, masks, moments
 from ksql.history.actors import users_called
 from ksql.history.diff import ListKeys
 from ksql.history.images import Images
+from ksql.history.past import Listings
 from ksql.history.playback import Player
 from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.states import Now, State, Then
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
 
@@ -46,6 +48,7 @@ class Rooms:
     images: Images
     journal: Journal | None = None  # what the log's events do not tell of requests
     player: Player | None = None  # of a server that plays a recording
+    listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
 
 
 class Seen:
@@ -71,6 +74,11 @@ class Seen:
     @property
     def document(self) -> Document:
         return self.entry.document
+
+    @property
+    def shown(self) -> Document:
+        """The document as anyone may see it who may see the object: a Secret's values are masked."""
+        return masks.shown(self.entry.stream.resource, self.entry.document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,12 @@ class Context:
         """The revision that a moment's text means to this viewer; now when there is none."""
         now = self.rooms.clock.now()
         return await moments.resolve(self.rooms.log, moments.parse(text or "", now, self.zone), now)
+
+    def state(self, moment: int | None) -> State:
+        """The state at a moment; now when there is none."""
+        if moment is None:
+            return Now(self.rooms.objects)
+        return Then(self.rooms.log, moment, self.rooms.listings, self.rooms.objects)
 
     async def first_from(self, text: str) -> int:
         """The lowest revision that `since` includes. A time before the log began means its beginning."""

@@ -1,0 +1,46 @@
+"""The schema as it is printed: types by name, ours with their descriptions, kinds without.
+
+What kinds and their fields mean is upstream's text; clients get it by introspection, from the definitions that are
+installed. Printed is what a tool needs to check and generate code, and the same in every run.
+"""
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    is_introspection_type,
+    is_specified_scalar_type,
+    print_type,
+)  # fmt: skip
+
+from ksql.serve.gql.typed.types import MARK
+
+
+def printed(schema: GraphQLSchema) -> str:
+    """The whole schema in the schema definition language."""
+    shown = [
+        _bare(found) if MARK in (found.extensions or {}) else found
+        for _, found in sorted(schema.type_map.items())
+        if not is_introspection_type(found) and not is_specified_scalar_type(found)
+    ]
+    return "\n\n".join(print_type(found) for found in shown) + "\n"
+
+
+def _bare(found: GraphQLNamedType) -> GraphQLNamedType:
+    """A kind's type without what is said of it."""
+    if isinstance(found, GraphQLObjectType):
+        fields = {name: _bare_field(field) for name, field in found.fields.items()}
+        return GraphQLObjectType(found.name, fields, interfaces=found.interfaces)
+    if isinstance(found, GraphQLInputObjectType):
+        inputs = {n: GraphQLInputField(f.type, f.default_value) for n, f in found.fields.items()}
+        return GraphQLInputObjectType(found.name, inputs)
+    return found
+
+
+def _bare_field(field: GraphQLField) -> GraphQLField:
+    args = {name: GraphQLArgument(arg.type, arg.default_value) for name, arg in field.args.items()}
+    return GraphQLField(field.type, args)
