@@ -8,16 +8,20 @@ import gc
 import signal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ksql import __version__, bundling, custody, custody_retention, settings
+from ksql.auth.sessions import CODE_SECONDS
 from ksql.base import logs
 from ksql.base.clock import SystemClock
-from ksql.commands import past
+from ksql.commands import past, visits
 from ksql.operating import Data, Database, checked, told_plainly
 from ksql.settings import AuditSettings, Settings
+
+if TYPE_CHECKING:
+    from ksql.config import Ready
 
 # A server's rooms take a second to import, and questions about the past need none of them: only the
 # commands that open a log or serve one import them, each for itself.
@@ -137,18 +141,19 @@ async def _serve(wanted: Settings, clock: SystemClock) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     started = clock.monotonic()
-    async with cluster(wanted, clock) as url:
-        typer.echo(_greeting(wanted, url, clock.monotonic() - started))
+    async with cluster(wanted, clock) as ready:
+        typer.echo(_greeting(wanted, ready, clock.monotonic() - started))
         await stop.wait()
 
 
-def _greeting(wanted: Settings, url: str, seconds: float) -> str:
+def _greeting(wanted: Settings, ready: "Ready", seconds: float) -> str:
     """Where kubectl and everything else will find the cluster."""
     return "\n".join(
         (
             f"ksql {__version__} is ready after {seconds:.1f} s, with {wanted.nodes} simulated nodes",
-            f"  API       {url}",
-            f"  GraphQL   {url}/graphql",
+            f"  API       {ready.url}",
+            f"  GraphQL   {ready.url}/graphql",
+            f"  browser   {ready.url}/login#{ready.code}  (once, within {CODE_SECONDS // 60} min; later: ksql login)",
             f"  kubectl   export KUBECONFIG={wanted.kubeconfig.resolve()}",
             "  the past  ksql events --follow    ksql why KIND/NAME    ksql --help",
         )
@@ -178,6 +183,7 @@ def version() -> None:
 
 
 # After the cluster itself, so that --help begins with `up`: questions, then bundles, then the log's own upkeep.
+visits.register(app)
 past.register(app)
 bundling.register(app)
 custody.register(app)

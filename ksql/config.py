@@ -11,13 +11,14 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
 from ksql import addons, auditing
 from ksql.audit.journal import Journal
-from ksql.auth import pki
-from ksql.auth.authenticate import Authenticator, admin_tokens
+from ksql.auth import pki, sessionfile
+from ksql.auth.authenticate import Authenticator, admin_tokens, administrator
 from ksql.auth.tokens import Tokens
 from ksql.base.clock import Clock, rfc3339, to_microseconds
 from ksql.base.tasks import Tasks
@@ -70,9 +71,16 @@ def holding(settings: Settings, clock: Clock) -> Iterator[None]:
         yield
 
 
+class Ready(NamedTuple):
+    """Where a cluster is, and what logs its administrator in with a browser, once."""
+
+    url: str
+    code: str
+
+
 @asynccontextmanager
-async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
-    """Bring a cluster up, yield its URL once it is ready, and bring it down again."""
+async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
+    """Bring a cluster up, yield where it is once it is ready, and bring it down again."""
     sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
         # What start-up makes is there to stay: looking for garbage in it took a quarter of the time.
@@ -97,9 +105,10 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         aggregator = Aggregator(objects, clock, keys.proxy_context)
         metrics = nodemetrics.NodeMetrics(objects, fleet, clock)
         aggregator.answer(nodemetrics.GROUP, nodemetrics.VERSION, nodemetrics.RESOURCES, metrics.serve)
+        sessions = sessionfile.opened(settings.data / "sessions.json", clock)
         door = create_app(
             pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,
-            aggregator=aggregator, auditor=auditor,
+            aggregator=aggregator, auditor=auditor, sessions=sessions,
         )  # fmt: skip
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
@@ -137,7 +146,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         tasks = Tasks()
         tasks.start("GraphQL", graphql.warm())
         stack.push_async_callback(tasks.aclose)
-        yield listener.url
+        yield Ready(listener.url, sessions.code(administrator()))
         logger.info("stopping")
 
 

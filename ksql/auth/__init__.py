@@ -6,7 +6,8 @@ microseconds, by rules that change while the cluster runs. The decision: certifi
 authority (`pki`) and tokens (`tokens`, of other issuers `issuers`, `bootstraptokens`) are turned into a
 `User` (`authenticate`), and a verdict is a pure function of a `Question`: what nodes may (`nodes`), then
 what roles give (`rbac`, with `rules` for one role and `defaults` for those every cluster has), one after
-the other (`authorize`). Who acts in another's name is written down with both names. Rejected: trusting a
+the other (`authorize`). Who acts in another's name is written down with both names. Browsers hold neither: whoever
+proved a name otherwise opens a session for one (`sessions`). Rejected: trusting a
 proxy's headers for the identity (anyone who reaches the port could be anyone), asking permission in the
 doors (a second door would forget it: only the pipeline asks), and walking all bindings for each question as
 kube-apiserver does (10,000 of them would cost milliseconds).
@@ -16,12 +17,13 @@ Invariants
 2. An authorizer never waits and reads nothing but memory.
 3. A cause header is believed from the cluster's own components alone, never from one impersonated.
 4. A certificate that ran out authenticates nobody, however long its connection has been open.
-5. Nobody without a proved name gets further than the health checks and the version.
+5. Nobody without a proved name gets further than the health checks, the version and the page to log in on.
 6. A permission that was taken away is gone when the writer is answered.
 7. Nobody gives what he has not, unless he may `escalate` or `bind`; members of `system:masters` alone are
    asked nothing. The cluster's own components have the roles of their namesakes in Kubernetes and no more,
    but for what `defaults` says.
 8. Which rule was missing is for the record; a caller learns what he asked and that he may not.
+9. Of a browser's session only hashes are kept; what goes on for it ends with it.
 
 Who may attack, and what stands against it
 - Somebody on the network without a name: TLS of 1.2 and later, and nothing but health, version and the public keys
@@ -29,6 +31,8 @@ Who may attack, and what stands against it
 - A user who wants more than he was given: every door asks the pipeline, the pipeline asks the authorizer, roles
   cannot be given by who lacks them, and the past is under the same roles as the present. Priority and fairness
   keep one user from starving the rest. He learns names only where he may list.
+- A page that a user of the web looks at: cookies are sent from our own pages alone, each write names what only they
+  can read, and no page of others (proxied, or of another API server) is shown under our name to a session.
 - A pod that was broken into: its token is bound to it, runs out, and dies with it; it can do what its service
   account's roles give, from anywhere.
 - A node that was broken into: it reads and writes only what its own pods name (`nodes`, NodeRestriction); its

@@ -126,7 +126,12 @@ class Authenticator:
 
 def admin_tokens(token: str) -> Mapping[str, User]:
     """The tokens of a cluster that has one: its administrator's."""
-    return {token: User(ADMIN_USER, (ADMIN_GROUP, AUTHENTICATED))}
+    return {token: administrator()}
+
+
+def administrator() -> User:
+    """Who may everything, from the first start on."""
+    return User(ADMIN_USER, (ADMIN_GROUP, AUTHENTICATED))
 
 
 def read_certificate(certificate: bytes) -> tuple[User, datetime, datetime]:

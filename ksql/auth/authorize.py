@@ -31,6 +31,8 @@ _NODE_USER = "system:node:"
 
 # What anybody may ask, as the role system:public-info-viewer has it.
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+# Where a browser learns a name to have: a code, a token or an issuer's word is asked for there.
+LOGIN_PATHS = ("/login", "/login/page.js", "/login/page.css", "/login/oidc", "/login/callback")
 # What service accounts may ask beside it, as the role system:service-account-issuer-discovery has it.
 ISSUER_PATHS = (CONFIGURATION_PATH, JWKS_PATH)
 
@@ -39,7 +41,7 @@ _EVERYTHING = Rules(
     ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]})
 )
 # What is asked about oneself is told to everybody who is somebody, as the role system:basic-user has it.
-_TOLD_PATHS = ("/api", "/openapi", "/graphql")
+_TOLD_PATHS = ("/api", "/openapi", "/graphql", "/session", "/login", "/logout")
 _ABOUT_ONESELF = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
 
 
@@ -111,9 +113,9 @@ def _is_component_name(user: User) -> bool:
 
 
 def is_public(path: str) -> bool:
-    """Whether a path is answered to anybody: health checks and the version."""
+    """Whether a path is answered to anybody: health checks, the version, and where one logs in."""
     trimmed = path.rstrip("/")
-    return trimmed in PUBLIC_PATHS or trimmed.startswith(("/livez/", "/readyz/", "/healthz/"))
+    return trimmed in PUBLIC_PATHS or trimmed in LOGIN_PATHS or trimmed.startswith(("/livez/", "/readyz/", "/healthz/"))
 
 
 def refusal(question: Question, verdict: Verdict) -> ForbiddenError:

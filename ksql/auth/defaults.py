@@ -77,6 +77,16 @@ def _own() -> Iterator[Document]:
         "rules": [{"nonResourceURLs": ["/graphql"], "verbs": ["get", "post"]}],
     }  # fmt: skip
     yield _bound("ksql:graphql", {"kind": "Group", "name": AUTHENTICATED})
+    # Everybody may log in with a browser, and end what he began.
+    yield {
+        "kind": "ClusterRole", "name": "ksql:sessions",
+        "rules": [
+            {"nonResourceURLs": ["/session", "/sessions"], "verbs": ["get"]},
+            {"nonResourceURLs": ["/sessions/*"], "verbs": ["delete"]},
+            {"nonResourceURLs": ["/login/links", "/logout"], "verbs": ["post"]},
+        ],
+    }  # fmt: skip
+    yield _bound("ksql:sessions", {"kind": "Group", "name": AUTHENTICATED})
 
 
 def _bound(role: str, subject: Document) -> Document:

@@ -81,20 +81,32 @@ class Door:
 
     async def ask(self, name: str, variables: Mapping[str, Any]) -> Any:
         """The data that a named operation answers; `AnswerError` when it is refused or nobody is there."""
+        body = {"query": operation(name), "variables": _given(variables)}
+        return _data(_parsed(await self._sent("POST", "/graphql", orjson.dumps(body))))
+
+    async def call(self, method: str, path: str) -> Any:
+        """What the server answers at a path that is no GraphQL, as a document."""
+        answer = await self._sent(method, path)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.is_success and isinstance(found, dict):
+            return found
+        told = str(found.get("message")) if isinstance(found, dict) else "no document"
+        raise AnswerError(told, "NOT_FOUND" if answer.status_code == 404 else "")
+
+    async def _sent(self, method: str, path: str, body: bytes | None = None) -> "httpx.Response":
         import httpx
 
-        body = {"query": operation(name), "variables": _given(variables)}
         extensions = {"sni_hostname": self._connection.server_name} if self._connection.server_name else {}
+        headers = {"Content-Type": "application/json"} if body else {}
         try:
-            answer = await self._http.post(
-                f"{self._connection.server}/graphql",
-                content=orjson.dumps(body),
-                headers={"Content-Type": "application/json"},
-                extensions=extensions,
+            return await self._http.request(
+                method, f"{self._connection.server}{path}", content=body, headers=headers, extensions=extensions
             )
         except httpx.HTTPError as error:
             raise AnswerError(f"cannot reach {self._connection.server}: {_reason(error)}") from None
-        return _data(_parsed(answer))
 
     async def follow(self, name: str, variables: Mapping[str, Any], after: int) -> AsyncIterator[Any]:
         """What a subscription tells after a revision, for ever. Each `data` must hold `events.revision`."""

@@ -18,6 +18,7 @@ from ksql.audit.auditor import Auditor
 from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
 from ksql.auth.authorize import is_public, refusal
 from ksql.auth.identity import Question, User
+from ksql.auth.sessions import SessionEndedError, Sessions
 from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
 from ksql.base.clock import Clock, new_uid
 from ksql.base.documents import Document, encode
@@ -26,7 +27,7 @@ from ksql.flow.admission import Admission
 from ksql.flow.objects import LEVELS, SCHEMAS
 from ksql.log.protocol import EventLog, HorizonError
 from ksql.schema.catalogue import Catalogue
-from ksql.schema.errors import ApiError, GoneError, InternalError, NotFoundError, UnauthorizedError
+from ksql.schema.errors import ApiError, ForbiddenError, GoneError, InternalError, NotFoundError, UnauthorizedError
 from ksql.schema.resources import group_resource
 from ksql.serve import flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
@@ -40,6 +41,7 @@ from ksql.serve.exchange import (
     Exchange,
 )
 from ksql.serve.listen import CERTIFICATE, CONNECTION
+from ksql.serve.login import SESSION, Login
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
 from ksql.serve.past import PREFIX, PastDoor, Silence
 from ksql.serve.paths import Page, Target, parse
@@ -90,6 +92,7 @@ class Door(Starlette):
         self._aggregator = aggregator
         self.past: PastDoor | None = None
         self.window = Window()
+        self.login: Login | None = None
         if aggregator is not None:
             discovery.remotes = lambda: aggregator.remotes
             aggregator.listen(discovery.forget)
@@ -124,10 +127,16 @@ class Door(Starlette):
             if is_window:
                 await self.window.serve(exchange)
                 return
-            exchange.user = self._user(scope, exchange.headers.get(b"authorization", b""), exchange.path)
-            await self._route(exchange, scope, receive, send)
+            exchange.user = self._user(scope, exchange.headers, exchange.path)
+            work = self._route(exchange, scope, receive, send)
+            await (self.login.attended(scope, work) if SESSION in scope and self.login else work)
         except ApiError as error:
             await exchange.refuse(error)
+        except SessionEndedError:
+            if exchange.started:
+                # The head said that more would come: only breaking the connection tells that it does not.
+                raise
+            await exchange.refuse(UnauthorizedError("the session has ended"))
         except HorizonError as error:
             # Retention has taken it out of the log: gone, and said by what.
             await exchange.refuse(GoneError(str(error)))
@@ -205,6 +214,8 @@ class Door(Starlette):
                 await self._in_turn(exchange, partial(self._discovery.page, exchange, Page(False, group)))
                 return True
             return False
+        if remote.local is None:
+            _refuse_session(exchange.scope)
         question = asked(exchange.user, exchange.method, path, exchange.scope["query_string"], remote)
         trails.aim_at(exchange, question)
         self._allow(question)
@@ -236,6 +247,8 @@ class Door(Starlette):
         if self._aggregator is not None:
             remote = remote_of(self._aggregator, exchange.path.removeprefix("/openapi/v3"))
             if remote is not None:
+                if remote.local is None:
+                    _refuse_session(exchange.scope)
                 await self._aggregator.serve(exchange, remote)
                 return
         if not await self._discovery.openapi(exchange, query):
@@ -268,8 +281,12 @@ class Door(Starlette):
         """/openapi/v2."""
         await self._discovery.openapi_v2(exchange)
 
-    def _user(self, scope: Scope, authorization: bytes, path: str) -> User:
+    def _user(self, scope: Scope, headers: dict[bytes, bytes], path: str) -> User:
+        authorization = headers.get(b"authorization", b"")
         user = self._authenticator.user(scope.get(CERTIFICATE), authorization)
+        if user is None and self.login is not None and not authorization and not is_public(path):
+            session = self.login.visitor(scope, headers)
+            user = session.user if session is not None else None
         if user is None:
             if not is_public(path):
                 raise UnauthorizedError("Unauthorized")
@@ -278,7 +295,6 @@ class Door(Starlette):
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        authorization = headers.get(b"authorization", b"")
         correlation = new_uid(self._clock)
         trail = trails.opened(self._auditor, scope, correlation, headers)
         heard = trails.Overheard(send, trail)
@@ -287,7 +303,7 @@ class Door(Starlette):
                 await self._conversation(scope, receive, heard, headers, correlation)
                 return
             try:
-                scope[USER] = self._user(scope, authorization, scope["path"])
+                scope[USER] = self._user(scope, headers, scope["path"])
                 self._allow_path(scope[USER], "GET", scope["path"])
             except ApiError as error:
                 await receive()
@@ -295,23 +311,27 @@ class Door(Starlette):
                 return
             scope[CORRELATION], scope[trails.TRAIL] = correlation, trail
             trails.conversation(trail, scope[USER], scope, self._catalogue)
-            await self.router(scope, receive, heard)
+            work = self.router(scope, receive, heard)
+            await (self.login.attended(scope, work) if SESSION in scope and self.login else work)
+        except SessionEndedError:
+            await heard({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "the session has ended"})
         finally:
             if trail is not None and trail.asked is None:
                 trails.conversation(trail, None, scope, self._catalogue)
             heard.finish()
 
     async def _conversation(
-        self, scope: Scope, receive: Receive, heard: trails.Overheard, headers: Mapping[bytes, bytes], correlation: str
+        self, scope: Scope, receive: Receive, heard: trails.Overheard, headers: dict[bytes, bytes], correlation: str
     ) -> None:
         """A WebSocket on a Kubernetes path."""
         path, send = scope["path"], heard
         try:
-            user = self._user(scope, headers.get(b"authorization", b""), path)
+            user = self._user(scope, headers, path)
             trails.conversation(heard.trail, user, scope, self._catalogue)
             aggregator = self._aggregator
             remote = remote_of(aggregator, path) if aggregator is not None else None
             if aggregator is not None and remote is not None:
+                _refuse_session(scope)
                 self._allow(asked(user, "GET", path, scope["query_string"], remote))
                 await aggregator.socket(scope, receive, send, remote, user, correlation)
                 return
@@ -327,7 +347,14 @@ class Door(Starlette):
             return
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARACTERS_MAX]
         source = (scope.get("client") or ("",))[0]
-        await streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
+        work = streams.socket(scope, receive, send, target, Caller(user, correlation, agent, source))
+        await (self.login.attended(scope, work) if SESSION in scope and self.login else work)
+
+
+def _refuse_session(scope: Scope) -> None:
+    """What another server answers would be a page of ours to a browser."""
+    if SESSION in scope:
+        raise ForbiddenError("a browser's session reaches no API that another server answers: use kubectl")
 
 
 def _has_left(scope: Scope) -> bool:
@@ -388,6 +415,7 @@ def create_app(
     nodes: Nodes | None = None,
     aggregator: Aggregator | None = None,
     auditor: Auditor | None = None,
+    sessions: Sessions | None = None,
 ) -> Door:
     """The application over a server's rooms. The roof adds checks, and calls `close` when it stops."""
     watches, compressor = Watches(clock), Compressor()
@@ -402,6 +430,9 @@ def create_app(
     door.metrics.add(lambda: logfigures.figures(log.figures))
     door.metrics.add(lambda: flowfigures.figures(admission))
     door.router.routes.extend(_routes(door, catalogue.minor, graphql))
+    if sessions is not None:
+        door.login = Login(sessions, pipeline.authorizer)
+        door.router.routes.extend(door.login.routes())
     return door
 
 

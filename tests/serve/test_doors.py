@@ -9,13 +9,19 @@ from collections.abc import AsyncIterator, Iterator
 import pytest_asyncio
 
 from ksql.auth.authorize import is_public
+from ksql.auth.sessions import Sessions
+from ksql.base.clock import SystemClock
 from ksql.schema.resources import ResourceType
 from ksql.verbs import roles
 from ksql.verbs.permissions import Permissions
 from tests.serve.cluster import BOB, Rooms, in_process, rooms
 
-# What the roles system:discovery, system:public-info-viewer and ksql:graphql open to everybody with a name.
-OPEN = ("/api", "/apis", "/openapi", "/graphql", "/version", "/healthz", "/livez", "/readyz")
+# What the roles system:discovery, system:public-info-viewer, ksql:graphql and ksql:sessions open to everybody with a
+# name: a list of sessions is that of his own.
+OPEN = (
+    "/api", "/apis", "/openapi", "/graphql", "/version", "/healthz", "/livez", "/readyz", "/session", "/login",
+    "/logout",
+)  # fmt: skip
 # Questions about oneself, by the role system:basic-user.
 ABOUT_ONESELF = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
 METHODS = {
@@ -26,7 +32,8 @@ METHODS = {
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[Rooms]:
-    async with rooms(permissions=Permissions, namespaces=("default", "kube-system", "kube-public")) as server:
+    sessions, namespaces = Sessions(SystemClock()), ("default", "kube-system", "kube-public")
+    async with rooms(permissions=Permissions, namespaces=namespaces, sessions=sessions) as server:
         await roles.reconcile(server.pipeline)
         yield server
 
