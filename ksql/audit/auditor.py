@@ -82,17 +82,18 @@ class Trail:
         self.auditor.conclude(self, Stage.STARTED, code, "", "")
 
     def within(
-        self, user: User, verb: str, group: str, resource: str, namespace: str, name: str, *, allowed: bool
+        self, user: User, verb: str, group: str, resource: str, namespace: str, name: str, *, code: int,
+        reason: str = "", message: str = "", subresource: str = "",
     ) -> None:  # fmt: skip
         """One request asks for many things: this was one of them, told once."""
-        said = (verb, group, resource, namespace, name, str(allowed))
+        said = (verb, group, resource, subresource, namespace, name, str(code))
         if said in self._within or len(self._within) >= WITHIN_MAX:
             return
         self._within.add(said)
         part = Trail(self.auditor, self.correlation, self.uri, self.sources, self.user_agent, self.time, user)
-        part.asked = Attributes(user.name, user.groups, verb, group, resource, "", namespace, name)
+        part.asked = Attributes(user.name, user.groups, verb, group, resource, subresource, namespace, name)
         part.decision = self.auditor.policy.decide(part.asked)
-        self.auditor.conclude(part, Stage.COMPLETE, 200 if allowed else 403, "" if allowed else "Forbidden", "")
+        self.auditor.conclude(part, Stage.COMPLETE, code, reason, message)
 
     def finished(self, code: int, reason: str = "", message: str = "") -> None:
         """The answer is out."""
@@ -157,7 +158,9 @@ class Auditor:
                 sink.put(record)
 
     def _has_event(self, trail: Trail, code: int) -> bool:
-        return code < 400 and trail.correlation in self._writes
+        # A request of many parts may have read as well as written, and the event tells of the write alone.
+        is_read = trail.asked is not None and trail.asked.verb in READS
+        return code < 400 and not is_read and trail.correlation in self._writes
 
     def _record(self, trail: Trail, stage: Stage, code: int, reason: str, message: str) -> Record:
         asked = trail.asked or Attributes("", (), "", path=trail.uri)

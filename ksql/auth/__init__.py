@@ -22,7 +22,8 @@ Invariants
 7. Nobody gives what he has not, unless he may `escalate` or `bind`; members of `system:masters` alone are
    asked nothing. The cluster's own components have the roles of their namesakes in Kubernetes and no more,
    but for what `defaults` says.
-8. Which rule was missing is for the record; a caller learns what he asked and that he may not.
+8. A refusal's words say what was asked and that it may not be. The missing rule is for the record; GraphQL's writes
+   tell it too, since it is the caller's own question and says nothing of what others were given.
 9. Of a browser's session only hashes are kept; what goes on for it ends with it.
 
 Who may attack, and what stands against it

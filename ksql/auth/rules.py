@@ -128,7 +128,7 @@ def go_list(texts: Iterable[str]) -> str:
 
 
 def missing(question: Question) -> Document:
-    """The smallest rule that would have allowed what was refused: for the record, never for the caller."""
+    """The smallest rule that would have allowed what was refused: for the record. It says no more than the question."""
     if question.path:
         return {"nonResourceURLs": [question.path], "verbs": [question.verb]}
     what = f"{question.resource}/{question.subresource}" if question.subresource else question.resource

@@ -14,6 +14,13 @@ _CONTROLLER = f"{_SERVICE_ACCOUNT}kube-system:"
 _NODE = "system:node:"
 
 
+# Of what somebody says a write is for; it stands in the log with the program that wrote.
+REASON_CHARACTERS_MAX = 200
+_REASON = "; reason: "
+# How an undo has always said what it is for: ksql undo of r1042: the port was wrong.
+_WAYS_BACK = ("ksql undo of r", "ksql restore to r")
+
+
 class ActorKind(StrEnum):
     PERSON = "PERSON"
     CONTROLLER = "CONTROLLER"
@@ -67,3 +74,14 @@ def users_called(name: str) -> tuple[str, ...]:
     if name == "scheduler":
         return (name, SCHEDULER_USER)
     return (name, _CONTROLLER + name, _NODE + name)
+
+
+def with_reason(agent: str, reason: str | None) -> str:
+    """What the log keeps of a program and of what somebody wrote for with it."""
+    return f"{agent}{_REASON}{reason}" if reason else agent
+
+
+def reason_of(agent: str) -> str | None:
+    """What a write was for, as its author said; None where nothing was said."""
+    separator = ": " if agent.startswith(_WAYS_BACK) else _REASON
+    return agent.partition(separator)[2] or None

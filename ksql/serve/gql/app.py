@@ -35,6 +35,8 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from ksql.audit.journal import Journal
+from ksql.auth.authorize import is_component
+from ksql.auth.identity import User
 from ksql.base.clock import Clock
 from ksql.history.images import Images
 from ksql.history.moments import MomentError, zone_called
@@ -42,7 +44,9 @@ from ksql.history.playback import Player
 from ksql.log.protocol import EventLog
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.serve.gql.context import Context, Rooms
+from ksql.serve.exchange import USER_AGENT_CHARACTERS_MAX
+from ksql.serve.gql import outcomes
+from ksql.serve.gql.context import Context, Origin, Rooms
 from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
 from ksql.serve.gql.limits import Limits
 from ksql.serve.gql.nodes import EventNode, GenericObject
@@ -70,6 +74,8 @@ SUBSCRIPTIONS_MAX = 100
 SEND_SECONDS_MAX = 10.0
 SLOW_CODE, SLOW_REASON = 1013, "too slow: resume after the last revision seen"
 
+# No revision has more.
+CAUSE_DIGITS_MAX = 19
 # Prepared documents kept: more than the operations any set of tools sends.
 DOCUMENTS_KEPT_MAX = 256
 
@@ -136,7 +142,7 @@ def _schema() -> Schema:
         Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[GenericObject, EventNode],
+        types=[GenericObject, EventNode, *outcomes.ERRORS],
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[
             Limits,
@@ -252,7 +258,7 @@ class _View(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         zone = zone_called(request.headers.get(ZONE_HEADER, ""))
         scope = request.scope
-        return Context(self._rooms, scope["ksql.user"], zone, trail=scope.get(TRAIL))
+        return Context(self._rooms, scope["ksql.user"], zone, trail=scope.get(TRAIL), origin=_origin(request))
 
     def encode_json(self, data: object) -> str | bytes:
         # Text frames for sockets, bytes for bodies: strawberry takes either, the protocol wants text.
@@ -297,6 +303,27 @@ class _View(GraphQL[Context, None]):
         if request.method == "GET" and "query" not in request.query_params:
             return _refused(406, "this is a GraphQL endpoint: POST a query as application/json")
         return None
+
+
+def _origin(request: Request | WebSocket) -> Origin:
+    """Where the writes of a request come from. The operations of a socket each get an id of their own."""
+    scope, headers = request.scope, request.headers
+    is_one = scope["type"] == "http"
+    return Origin(
+        scope.get("ksql.correlation", "") if is_one else "",
+        headers.get("user-agent", "")[:USER_AGENT_CHARACTERS_MAX],
+        (scope.get("client") or ("",))[0],
+        _cause(headers.get("ksql-cause"), scope["ksql.user"]),
+    )
+
+
+def _cause(given: str | None, user: User) -> int | None:
+    """The revision that provoked a write, believed from the cluster's own components alone."""
+    if given is None or not is_component(user):
+        return None
+    if not given.isascii() or not given.isdecimal() or len(given) > CAUSE_DIGITS_MAX:
+        raise HTTPException(400, "Ksql-Cause is no revision")
+    return int(given)
 
 
 def _zone_fault(headers: Headers) -> str | None:

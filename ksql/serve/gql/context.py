@@ -98,6 +98,16 @@ def seen_then(event: Event, moment: int, gone: Event | None = None) -> Seen:
     return Seen(Entry(event), moment, gone)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the log keeps of where a write came from, beside who wrote."""
+
+    correlation: str = ""  # the id that all writes of one operation share; empty: one is made
+    agent: str = ""  # the program, as it named itself
+    source: str = ""  # the address of the peer
+    cause: int | None = None  # believed from the cluster's own components alone
+
+
 @dataclass
 class Context:
     """One request, or one connection of subscriptions."""
@@ -107,6 +117,7 @@ class Context:
     zone: tzinfo = UTC
     connection_params: dict[str, Any] | None = field(default=None)
     trail: Trail | None = None  # by which the audit follows the request
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         # Without a cache of their own: a connection may live for days, and `Images` keeps what is worth it.
@@ -169,7 +180,8 @@ class Context:
     def _tell(self, verb: str, key: str, namespace: str, name: str, *, allowed: bool) -> None:
         if self.trail is not None:
             resource, _, group = key.partition(".")
-            self.trail.within(self.user, verb, group, resource, namespace, name, allowed=allowed)
+            code, reason = (200, "") if allowed else (403, "Forbidden")
+            self.trail.within(self.user, verb, group, resource, namespace, name, code=code, reason=reason)
 
     def type(self, word: str | None, api_version: str | None = None) -> ResourceType:
         """The resource a caller means by a kind or a resource name; refused with near names."""

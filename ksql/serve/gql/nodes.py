@@ -13,6 +13,7 @@ from ksql.base.clock import parse_rfc3339
 from ksql.base.documents import lookup
 from ksql.history import asof, diff, masks, paths, sentences, timeline
 from ksql.history import causes as links
+from ksql.history.actors import reason_of
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
 from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX
@@ -234,6 +235,10 @@ class EventNode(Node):
     @resolved("The id that all writes of one request share (the request's Audit-Id).")
     def correlation(self) -> str | None:
         return self.event.correlation or None
+
+    @resolved("What it was for, as its author said; null where nothing was said.")
+    def reason(self) -> str | None:
+        return reason_of(self.event.actor.user_agent)
 
     @resolved("The resource with its group: deployments.apps, pods.")
     def resource(self) -> str:

@@ -6,11 +6,14 @@ from ksql.serve.gql import roots as gql_roots
 from ksql.serve.gql.audit import Auditing
 from ksql.serve.gql.blame import Blaming
 from ksql.serve.gql.changes import Comparing
+from ksql.serve.gql.nodecare import NodeCare
 from ksql.serve.gql.placing import Placing
 from ksql.serve.gql.playback import Playing, Watching
+from ksql.serve.gql.rolling import Rolling
 from ksql.serve.gql.search import Searching
 from ksql.serve.gql.suspects import Suspecting
 from ksql.serve.gql.undo import Undoing
+from ksql.serve.gql.writes import Writing
 
 
 @strawberry.type(description="Everything that can be asked.")
@@ -28,5 +31,5 @@ class Query(
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(Undoing, Playing):
+class Mutation(Writing, Rolling, NodeCare, Undoing, Playing):
     """The same for changes: each is written through the pipeline, as by any other door."""

@@ -76,7 +76,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         _read_only,
         "https://scalars.graphql.org/andimarek/date-time",
     ),
-    Json: _scalar("JSON", "Any JSON value, as it is.", lambda value: value, _read_only),
+    Json: _scalar("JSON", "Any JSON value, as it is.", lambda value: value, lambda value: value),
 }  # fmt: skip
 
 

@@ -5,13 +5,13 @@ conflicts or would be refused. The writes are then made one by one, each only if
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
 import strawberry
 
 from ksql.base.clock import new_uid
-from ksql.base.documents import Document
 from ksql.history import asof, finding, undo
 from ksql.history.actors import is_outside
 from ksql.history.finding import is_status
@@ -19,20 +19,22 @@ from ksql.history.undo import Deed, Planner, Step
 from ksql.log.event import Event
 from ksql.schema.errors import ApiError
 from ksql.schema.resources import ResourceType
-from ksql.serve.gql import reads
+from ksql.serve.gql import outcomes, reads, writing
 from ksql.serve.gql.context import Context
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.fields import about, changing
-from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.nodes import EventNode, Info, Object, as_event
+from ksql.serve.gql.outcomes import Expected, WriteError
 from ksql.serve.gql.roots import ObjectRef
 from ksql.serve.gql.scalars import Moment, Revision
 from ksql.serve.gql.search import InNamespace, chosen, sought
 from ksql.serve.gql.values import FieldChange, field_change
-from ksql.verbs.request import Options, Request
+from ksql.serve.gql.writing import Manner
+from ksql.verbs import refusals
+from ksql.verbs.request import Request
 
 # Events that one undo takes back at most: a person's afternoon.
 EVENTS_MAX = 2_000
-REASON_CHARACTERS_MAX = 200  # of what somebody says it is for; it stands in the log with who wrote
 _NAMED_MAX = 3  # revisions that the log's note names
 
 
@@ -63,6 +65,11 @@ class UndoStep:
     conflicts: list[UndoConflict] = strawberry.field(description="What stands against it.")
     note: str | None = strawberry.field(description="What else there is to know, such as why nothing is done.")
     refusal: str | None = strawberry.field(description="Why the cluster would not have it, or did not.")
+    error: WriteError | None = strawberry.field(description="The same as data.")
+    object: Object | None = strawberry.field(
+        description="The object afterwards, for a dry run as it would be; null when nothing was done with it, and "
+        "when it is not yours to see."
+    )
     revision: Revision | None = strawberry.field(description="The revision that did it; null when nothing was written.")
     uid: strawberry.ID | None = strawberry.field(description="The uid of an object that came back.")
 
@@ -78,6 +85,10 @@ class UndoResult:
 DryRun = Annotated[bool, about("Only work it out and try it.")]
 Force = Annotated[bool, about("Do it although it loses what others have changed since.")]
 Reason = Annotated[str | None, about("What it is for; recorded with who wrote.")]
+Manager = Annotated[str | None, about("Under which name the fields are owned; ksql-undo or ksql-restore when absent.")]
+Expecting = Annotated[
+    Revision | None, about("Only while none of the objects is newer than this revision; not even force sets it aside.")
+]
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -91,16 +102,17 @@ class Undoing:
             str | None, about("The people's events of a filter (see search); what components did is theirs to redo.")
         ] = None,
         namespace: InNamespace = None,
-        dry_run: DryRun = False, force: Force = False, reason: Reason = None,
+        dry_run: DryRun = False, force: Force = False, reason: Reason = None, field_manager: Manager = None,
+        expected_revision: Expecting = None,
     ) -> UndoResult:  # fmt: skip
         ctx = info.context
         if (revisions is None) == (query is None):
             raise refusal("give revisions or a query")
-        _check_reason(reason)
+        writing.check_reason(reason)
         events = await (_named(ctx, revisions) if revisions is not None else _meant(ctx, query or "", namespace))
         steps = await _planner(ctx).undo(events, force=force)
         text = _said("undo of", [event.revision for event in events], reason)
-        return await _carry_out(ctx, steps, undo.UNDO, text, dry_run)
+        return await _WayBack(ctx, field_manager or undo.UNDO, text, expected_revision).carry_out(steps, dry_run)
 
     @changing("Bring an object, or all that people made of what a filter means, back to what it was at a moment. What "
         "did not exist then is left alone, what components made comes back by itself.")
@@ -113,12 +125,13 @@ class Undoing:
             str | None, about("Which objects: kind, ns, name, label, owner of the filter grammar.")
         ] = None,
         namespace: InNamespace = None,
-        dry_run: DryRun = False, force: Force = False, reason: Reason = None,
+        dry_run: DryRun = False, force: Force = False, reason: Reason = None, field_manager: Manager = None,
+        expected_revision: Expecting = None,
     ) -> UndoResult:  # fmt: skip
         ctx = info.context
         if (ref is None) == (query is None):
             raise refusal("give an object or a query")
-        _check_reason(reason)
+        writing.check_reason(reason)
         revision = (await ctx.instant(at)).revision
         if ref is not None:
             found: Sequence[Event] = await _object_then(ctx, ref, revision)
@@ -131,16 +144,12 @@ class Undoing:
                 raise refusal(f"the filter means more than {undo.STEPS_MAX} objects: narrow it")
         steps = [await planner.restore(then, ctx.user.name, force=force) for then in found]
         text = _said("restore to", [revision], reason)
-        return await _carry_out(ctx, undo.ordered(steps), undo.RESTORE, text, dry_run)
+        back = _WayBack(ctx, field_manager or undo.RESTORE, text, expected_revision)
+        return await back.carry_out(undo.ordered(steps), dry_run)
 
 
 def _planner(ctx: Context) -> Planner:
     return Planner(ctx.rooms.log, ctx.rooms.objects, ctx.rooms.images, ctx.keys)
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is not None and (len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable()):
-        raise refusal(f"a reason is one line of at most {REASON_CHARACTERS_MAX} characters")
 
 
 async def _named(ctx: Context, revisions: Sequence[int]) -> list[Event]:
@@ -212,56 +221,78 @@ def _said(verb: str, revisions: Sequence[int], reason: str | None) -> str:
     return f"{text}: {reason}" if reason else text
 
 
-async def _carry_out(ctx: Context, steps: Sequence[Step], manager: str, agent: str, dry_run: bool) -> UndoResult:
-    """Try all; write all when nothing stands against it. A write that fails ends it there, and is told."""
-    correlation = new_uid(ctx.rooms.clock)
-    made = {step.key[2] for step in steps if step.deed is Deed.CREATE and step.key[0] == "namespaces"}
-    shown = [_shown(step) for step in steps]
-    for step, told in zip(steps, shown, strict=True):
-        # In a namespace that is only about to come back, nothing can be tried.
-        if step.deed is not Deed.NOTHING and not step.conflicts and step.key[1] not in made:
-            await _write(ctx, step, told, manager, agent, correlation, dry_run=True)
-    against = sum(len(told.conflicts) + (told.refusal is not None) for told in shown)
-    if dry_run or against:
-        return UndoResult(applied=False, dry_run=dry_run, conflicts=against, steps=shown)
-    for step, told in zip(steps, shown, strict=True):
-        if step.deed is not Deed.NOTHING:
-            await _write(ctx, step, told, manager, agent, correlation, dry_run=False)
-            if told.refusal is not None:
-                return UndoResult(applied=True, dry_run=False, conflicts=1, steps=shown)
-    return UndoResult(applied=True, dry_run=False, conflicts=0, steps=shown)
+class _WayBack:
+    """The steps of one undo or restore, carried out: who owns the fields then, what the log keeps beside who wrote."""
 
+    def __init__(self, ctx: Context, manager: str, agent: str, expected: int | None) -> None:
+        self._ctx, self._manager, self._agent, self._expected = ctx, manager, agent, expected
+        self._correlation = ctx.origin.correlation or new_uid(ctx.rooms.clock)
 
-async def _write(
-    ctx: Context, step: Step, told: UndoStep, manager: str, agent: str, correlation: str, *, dry_run: bool
-) -> None:
-    type, document, present = _type(ctx, step), step.document, step.present
-    assert document is not None
-    options = Options(
-        dry_run=dry_run, field_manager=manager,
-        precondition_uid=present.stream.uid if step.deed is Deed.DELETE and present else None,
-        precondition_resource_version=str(present.revision) if step.deed is Deed.DELETE and present else None,
-    )  # fmt: skip
-    if step.deed is Deed.UPDATE and present is not None:
-        document = {**document, "metadata": {**document["metadata"], "resourceVersion": str(present.revision)}}
-    request = Request(
-        ctx.user, step.deed.value, type, step.key[1], step.key[2],
-        body=None if step.deed is Deed.DELETE else document, options=options, cause=step.cause,
-        correlation=correlation, user_agent=agent,
-    )  # fmt: skip
-    try:
-        result = await ctx.rooms.pipeline.perform(request)
-    except ApiError as error:
+    async def carry_out(self, steps: Sequence[Step], dry_run: bool) -> UndoResult:
+        """Try all; write all when nothing stands against it. A write that fails ends it there, and is told."""
+        made = {step.key[2] for step in steps if step.deed is Deed.CREATE and step.key[0] == "namespaces"}
+        shown = [_shown(step) for step in steps]
+        for step, told in zip(steps, shown, strict=True):
+            await self._expect(step, told)
+            # In a namespace that is only about to come back, nothing can be tried.
+            if step.deed is not Deed.NOTHING and not step.conflicts and not told.refusal and step.key[1] not in made:
+                await self._write(step, told, dry_run=True)
+        against = sum(len(told.conflicts) + (told.refusal is not None) for told in shown)
+        if dry_run or against:
+            return UndoResult(applied=False, dry_run=dry_run, conflicts=against, steps=shown)
+        for step, told in zip(steps, shown, strict=True):
+            if step.deed is not Deed.NOTHING:
+                await self._write(step, told, dry_run=False)
+                if told.refusal is not None:
+                    return UndoResult(applied=True, dry_run=False, conflicts=1, steps=shown)
+        return UndoResult(applied=True, dry_run=False, conflicts=0, steps=shown)
+
+    async def _expect(self, step: Step, told: UndoStep) -> None:
+        """Refuse a step whose object is newer than the caller knows."""
+        expected, present = self._expected, step.present
+        if expected is None or present is None or present.revision <= expected or step.deed is Deed.NOTHING:
+            return
+        why = f"it was changed at r{present.revision}, which is after r{expected}"
+        error = refusals.conflict(_type(self._ctx, step), step.key[2], why)
+        await self._refuse(told, self._request(step, dry_run=True), Expected(expected, present), error)
+
+    async def _refuse(self, told: UndoStep, request: Request, known: Expected, error: ApiError) -> None:
         told.refusal = error.message
-        return
-    if dry_run:
-        return
-    entry = ctx.rooms.objects.get(*step.key)
-    written: Document = result.document or (result.entry.document if result.entry else {})
-    version = (written.get("metadata") or {}).get("resourceVersion") or (str(entry.revision) if entry else "")
-    told.revision = Revision(int(version)) if version else Revision(ctx.rooms.log.head)
-    if step.deed is Deed.CREATE and entry is not None:
-        told.uid = strawberry.ID(entry.stream.uid)
+        told.error = await outcomes.told(self._ctx, request, known, error)
+
+    def _request(self, step: Step, *, dry_run: bool) -> Request:
+        type, document, present = _type(self._ctx, step), step.document, step.present
+        assert document is not None
+        is_gone = step.deed is Deed.DELETE and present is not None
+        options = replace(
+            Manner(dry_run, self._manager).options("", self._agent),
+            precondition_uid=present.stream.uid if is_gone and present else None,
+            precondition_resource_version=str(present.revision) if is_gone and present else None,
+        )
+        if step.deed is Deed.UPDATE and present is not None:
+            document = writing.expecting(document, present.revision)
+        return writing.request(
+            self._ctx, step.deed.value, type, step.key[1], step.key[2], Manner(), cause=step.cause,
+            body=None if step.deed is Deed.DELETE else document, options=options, agent=self._agent,
+            correlation=self._correlation,
+        )  # fmt: skip
+
+    async def _write(self, step: Step, told: UndoStep, *, dry_run: bool) -> None:
+        ctx, request = self._ctx, self._request(step, dry_run=dry_run)
+        known = Expected(None if step.present is None else step.present.revision, step.present)
+        try:
+            result = await writing.perform(ctx, request)
+        except ApiError as error:
+            await self._refuse(told, request, known, error)
+            return
+        payload = await outcomes.written(ctx, request, known, result)
+        told.object = payload.object
+        if dry_run:
+            return
+        entry = ctx.rooms.objects.get(*step.key)
+        told.revision = payload.revision or Revision(ctx.rooms.log.head)
+        if step.deed is Deed.CREATE and entry is not None:
+            told.uid = strawberry.ID(entry.stream.uid)
 
 
 def _type(ctx: Context, step: Step) -> ResourceType:
@@ -288,5 +319,5 @@ def _shown(step: Step) -> UndoStep:
             )
             for one in step.conflicts
         ],
-        note=step.note or None, refusal=None, revision=None, uid=None,
+        note=step.note or None, refusal=None, error=None, object=None, revision=None, uid=None,
     )  # fmt: skip
