@@ -222,16 +222,6 @@ def _signing_request(admission: Admission, document: Document) -> Document:
     return {**document, "spec": spec}
 
 
-def _definition(admission: Admission, document: Document) -> Document:
-    """A CRD remembers each version that objects were ever kept in."""
-    versions = lookup(document, "spec", "versions", default=None) or ()
-    stored = next((one.get("name") for one in versions if one.get("storage")), None)
-    known = lookup(document, "status", "storedVersions", default=None) or []
-    if stored is None or stored in known:
-        return document
-    return replaced(document, ("status", "storedVersions"), [*known, stored])
-
-
 _CLAIMS = ("username", "groups", "uid", "extra")
 
 
@@ -274,7 +264,6 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
     "secrets": (_secret,),
     "jobs.batch": (_job,),
     "daemonsets.apps": (_daemon_set,),
-    "customresourcedefinitions.apiextensions.k8s.io": (_definition,),
     "certificatesigningrequests.certificates.k8s.io": (_signing_request,),
     "pods": tuple(
         _pod(mutate)

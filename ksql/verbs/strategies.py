@@ -154,6 +154,19 @@ def _ranges(document: Document, old: Document | None) -> Document:
     return document
 
 
+# --- definitions -----------------------------------------------------------------------------------
+
+
+def _stored_versions(document: Document, old: Document | None) -> Document:
+    """A CRD remembers each version that objects were ever kept in."""
+    versions = lookup(document, "spec", "versions", default=None) or ()
+    stored = next((one.get("name") for one in versions if one.get("storage")), None)
+    known = lookup(document, "status", "storedVersions", default=None) or []
+    if stored is None or stored in known:
+        return document
+    return replaced(document, ("status", "storedVersions"), [*known, stored])
+
+
 def _always(rule: Callable[[Document, Document | None], Document]) -> tuple[Made, Changed]:
     return lambda document, time: rule(document, None), lambda document, old, time: rule(document, old)
 
@@ -161,8 +174,10 @@ def _always(rule: Callable[[Document, Document | None], Document]) -> tuple[Made
 _CLAIM_MADE, _CLAIM_CHANGED = _always(_source_of)
 _ACCOUNT_MADE, _ACCOUNT_CHANGED = _always(_names_alone)
 _NODE_MADE, _NODE_CHANGED = _always(_ranges)
+_DEFINITION_MADE, _DEFINITION_CHANGED = _always(_stored_versions)
 
 _MADE: Mapping[str, Made] = {
+    "customresourcedefinitions.apiextensions.k8s.io": _DEFINITION_MADE,
     "daemonsets.apps": _first_template,
     "nodes": _NODE_MADE,
     "persistentvolumeclaims": _CLAIM_MADE,
@@ -171,6 +186,7 @@ _MADE: Mapping[str, Made] = {
     "serviceaccounts": _ACCOUNT_MADE,
 }
 _CHANGED: Mapping[tuple[str, str], Changed] = {
+    ("customresourcedefinitions.apiextensions.k8s.io", ""): _DEFINITION_CHANGED,
     ("daemonsets.apps", ""): _next_template,
     ("nodes", ""): _NODE_CHANGED,
     ("persistentvolumeclaims", ""): _CLAIM_CHANGED,

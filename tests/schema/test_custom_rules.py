@@ -15,9 +15,10 @@ from ksql.schema.cel import types as cel_types
 from ksql.schema.custom import bodies as custom_bodies
 from ksql.schema.custom import values as custom_values
 from ksql.schema.custom.structural import Node
-from ksql.schema.custom.structural_rules import EVALUATIONS_MAX, check_rules
+from ksql.schema.custom.structural_rules import EVALUATIONS_MAX
 from ksql.schema.custom.structural_rules import broken as rules_broken
 from ksql.schema.errors import Cause
+from ksql.schema.rules.structural import check_schema
 from tests.schema.custom import kind, spec_of, val
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,7 +35,7 @@ def whole(case: Document) -> Document:
 
 def faults(schema: Document) -> list[Cause]:
     found: list[Cause] = []
-    check_rules(Node(spec_of(schema), is_root=True), ROOT, found)
+    check_schema(spec_of(schema), ROOT, found)
     return found
 
 

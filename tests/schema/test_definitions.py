@@ -77,7 +77,7 @@ def test_what_is_served_cannot_change_its_identity() -> None:
     new["spec"]["scope"] = "Cluster"
     new["spec"]["names"] = {"plural": "bars", "kind": "Baz"}
     fields = [cause["field"] for cause in judged(new, old)]
-    assert fields == ["spec.names.kind", "spec.scope"]
+    assert fields == ["spec.scope", "spec.names.kind"]
 
 
 def test_a_version_that_was_stored_must_stay_defined() -> None:

@@ -1,163 +1,353 @@
-"""What a rule could cost at most, told from its text and the bounds in its schema.
+"""What an expression can cost at most, in the units of cel-go: kube-apiserver refuses rules that could take too long.
 
-kube-apiserver refuses rules that could take too long on the largest object there can be. Its figures come
-from the compiler of cel-go; these follow the same bounds (sizes of lists and texts, how often the place of a
-rule can occur in one request) over the text alone: loops are found with what they loop over, and everything
-else counts by the word. Rules that are far beyond the limit are found so; those near it may be judged
-differently, and what is let through is still bounded when it is evaluated.
+The tree of the checked expression is gone over once. Each part has a range of costs, and what holds several things (a
+text, a list, a map) a range of sizes, told from the expression itself or from the place in the schema that it comes
+from (`sizes.py`). The figures are cel-go's and those of Kubernetes' own functions (`cost_functions.py`); with others,
+rules would be refused here that are accepted there.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from ksql.schema.cel.types import escaped
-from ksql.schema.custom.structural import Node
+from ksql.schema.cel import cost_functions
+from ksql.schema.cel.cost_functions import LIST, MAP, PATTERN, STRUCTURE, TRAVERSAL, Call, Part
+from ksql.schema.cel.ranges import ANY, ENDLESS, NOTHING, ONE, Range
+from ksql.schema.cel.sizes import Size
+from ksql.schema.cel.syntax import Checked, kind_of
 
-# kube-apiserver's own limits, in its units: of one expression, and of all in a schema.
+# kube-apiserver's own limits: of one expression wherever its place occurs, and of all in a schema.
 EXPRESSION_COST_MAX = 10_000_000
 SCHEMA_COST_MAX = 100_000_000
-# The largest request body: nothing in it can be more, or longer.
-REQUEST_BYTES_MAX = 3 * 1024 * 1024 - 2
-# What looking at a character costs, and what a pattern's own length adds.
-_PER_CHARACTER = 0.1
-_PER_PATTERN_CHARACTER = 0.25
-_LOOP_STEP = 3
-
-_CHAIN = r"([A-Za-z_]\w*(?:\.\w+|\[[^\]\[]*\])*)"
-_LOOPS = (
-    "all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap", "transformMapEntry",
-    "sortBy",
-)  # fmt: skip
-_LOOP = re.compile(_CHAIN + rf"\.({'|'.join(_LOOPS)})\(")
-_VARIABLES = re.compile(r"\s*(\w+)\s*,(?:\s*([A-Za-z_]\w*)\s*,)?")
-_SEARCH = re.compile(_CHAIN + r"\.(matches|find|findAll)\(\s*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")?")
-_WORD = re.compile(r"\w+")
+_ACCUMULATORS = ("__result__", "@result")
 
 
-def of(expression: str, node: Node) -> float:
-    """What one evaluation of a rule of this place can cost."""
-    return _cost(expression, {"self": node, "oldSelf": node})
-
-
-def too_much(cost: float, limit: int) -> str:
+def too_much(cost: int, limit: int) -> str:
     """By how much a cost is beyond a limit, in kube-apiserver's words; empty when it is not."""
     if cost <= limit:
         return ""
     factor = cost / limit
-    by = "more than 100x" if factor > 100 else f"{factor:.1f}x"
+    by = "more than 100x" if factor > 100 else f"{factor:f}x" if factor < 1.5 else f"{factor:.1f}x"
     return (
         f"exceeds budget by factor of {by} (try simplifying the rule, or adding maxItems, maxProperties, and "
         "maxLength where arrays, maps, and strings are declared)"
     )
 
 
-def _cost(text: str, scope: Mapping[str, Node | None]) -> float:
-    total, at = 0.0, 0
-    while (loop := _LOOP.search(text, at)) is not None:
-        total += _plain(text[at : loop.start()], scope)
-        end = _closing(text, loop.end())
-        target = _resolved(loop[1], scope)
-        inner, body = _inside(text[loop.end() : end], scope, target)
-        total += _size(target) * (_cost(body, inner) + _LOOP_STEP)
-        at = end + 1
-    return total + _plain(text[at:], scope)
+def times(cost: int, often: int) -> int:
+    return min(cost * often, ENDLESS)
 
 
-def _inside(
-    arguments: str, scope: Mapping[str, Node | None], target: Node | None
-) -> tuple[Mapping[str, Node | None], str]:
-    """What a loop's body can name, and the body: over one variable, or over an index and a value."""
-    found = _VARIABLES.match(arguments)
-    if found is None:
-        return scope, arguments
-    value = found[2] or found[1]
-    element = target.values if found[2] and target is not None and target.type == "object" else _element(target)
-    return {**scope, value: element}, arguments[found.end() :]
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The sizes of what a list or a map holds."""
+
+    is_list: bool
+    keys: Range
+    values: Range
 
 
-def _plain(text: str, scope: Mapping[str, Node | None]) -> float:
-    total = float(len(_WORD.findall(text)))
-    for search in _SEARCH.finditer(text):
-        pattern = search[3] or search[4] or ""
-        length = _length(_resolved(search[1], scope))
-        total += (1 + length * _PER_CHARACTER) * (1 + len(pattern) * _PER_PATTERN_CHARACTER)
+@dataclass(frozen=True, slots=True)
+class _Local:
+    path: tuple[str, ...]
+    size: Range | None
+    entries: _Entries | None
+
+
+class Estimate:
+    """The estimate of one expression over `self` (and `oldSelf`) of a size."""
+
+    def __init__(self, checked: Checked, root: Size | None) -> None:
+        self._checked, self._root = checked, root
+        self._paths: dict[int, tuple[str, ...]] = {}
+        self._sizes: dict[int, Range] = {}
+        self._entries: dict[int, _Entries] = {}
+        self._locals: dict[str, list[_Local]] = {}
+        self.cost = self._cost(checked.root)
+
+    # --- the parts
+
+    def _cost(self, e: Any) -> Range:
+        if e.HasField("const_expr"):
+            return NOTHING
+        if e.HasField("ident_expr"):
+            name = e.ident_expr.name
+            known = self._locals.get(name)
+            self._paths[e.id] = known[-1].path if known else (name,)
+            return ONE
+        if e.HasField("select_expr"):
+            return self._select(e)
+        if e.HasField("call_expr"):
+            return self._call(e)
+        if e.HasField("list_expr"):
+            return self._list(e)
+        if e.HasField("struct_expr"):
+            return self._structure(e)
+        if e.HasField("comprehension_expr"):
+            return self._loop(e)
+        return NOTHING
+
+    def _select(self, e: Any) -> Range:
+        operand = e.select_expr.operand
+        cost = self._cost(operand)
+        if e.select_expr.test_only:
+            # To ask for a field is free.
+            return cost
+        if kind_of(self._checked.type_of(operand)) in ("map", "structure", "parameter"):
+            cost = cost.plus(ONE)
+        self._paths[e.id] = (*self._path(operand), e.select_expr.field)
+        return cost
+
+    def _list(self, e: Any) -> Range:
+        cost, size = Range(LIST, LIST), Range(ENDLESS if e.list_expr.elements else 0, 0)
+        for inner in e.list_expr.elements:
+            cost = cost.plus(self._cost(inner))
+            size = size.or_else(self._size_or_any(inner))
+        self._entries[e.id] = _Entries(True, ONE, size)
+        return cost
+
+    def _structure(self, e: Any) -> Range:
+        entries = e.struct_expr.entries
+        if e.struct_expr.message_name:
+            return Range(STRUCTURE, STRUCTURE).plus(_sum([self._cost(one.value) for one in entries]))
+        cost = Range(MAP, MAP)
+        keys = values = Range(ENDLESS if entries else 0, 0)
+        for one in entries:
+            cost = cost.plus(self._cost(one.map_key)).plus(self._cost(one.value))
+            keys = keys.or_else(self._size_or_any(one.map_key))
+            values = values.or_else(self._size_or_any(one.value))
+        self._entries[e.id] = _Entries(False, keys, values)
+        return cost
+
+    def _loop(self, e: Any) -> Range:
+        loop = e.comprehension_expr
+        cost = self._cost(loop.iter_range).plus(self._cost(loop.accu_init))
+        accumulator = _Local(
+            self._path(loop.accu_init), self._size(loop.accu_init), self._entries_of(loop.accu_init)
+        )
+        self._push(loop.accu_var, accumulator)
+        self._push_variables(loop)
+        step = self._cost(loop.loop_condition).plus(self._cost(loop.loop_step))
+        for name in (loop.iter_var, loop.iter_var2):
+            if name:
+                self._locals[name].pop()
+        cost = cost.plus(self._cost(loop.result))
+        self._locals[loop.accu_var].pop()
+        count = self._size_or_any(loop.iter_range)
+        cost = cost.plus(count.times(step))
+        if loop.accu_init.HasField("const_expr"):
+            if (size := self._size(loop.accu_init)) is not None:
+                self._sizes[e.id] = size
+        elif loop.accu_init.HasField("list_expr") or loop.accu_init.HasField("struct_expr"):
+            self._sizes[e.id] = count
+            if (entries := self._entries_of(loop.loop_step)) is not None:
+                self._entries[e.id] = entries
+        return cost
+
+    def _push_variables(self, loop: Any) -> None:
+        entries, path = self._entries_of(loop.iter_range), self._path(loop.iter_range)
+        kind = kind_of(self._checked.type_of(loop.iter_range))
+        is_list = entries.is_list if entries is not None else kind == "list"
+        keys = entries.keys if entries is not None else None
+        values = entries.values if entries is not None else None
+        if loop.iter_var2:
+            self._push(loop.iter_var, _Local((*path, "@indices" if is_list else "@keys"), keys, None))
+            self._push(loop.iter_var2, _Local((*path, "@items" if is_list else "@values"), values, None))
+        elif is_list:
+            self._push(loop.iter_var, _Local((*path, "@items"), values, None))
+        else:
+            self._push(loop.iter_var, _Local((*path, "@keys"), keys, None))
+
+    def _push(self, name: str, local: _Local) -> None:
+        self._locals.setdefault(name, []).append(local)
+
+    # --- calls
+
+    def _call(self, e: Any) -> Range:
+        call, args = e.call_expr, list(e.call_expr.args)
+        if call.function == "dyn":
+            cost = self._cost(args[0]).plus(ONE)
+            self._copy(e, args[0])
+            return cost
+        costs = [self._cost(one) for one in args]
+        parts = [self._part(one) for one in args]
+        overloads = self._checked.overloads(e)
+        if not overloads:
+            return NOTHING
+        target, own = None, NOTHING
+        if call.HasField("target"):
+            own = self._cost(call.target)
+            target = self._part(call.target)
+        found, size = Range(ENDLESS, 0), None
+        for overload in overloads:
+            one = self._function(e, call.function, overload, target, parts, costs)
+            found = found.or_else(one.cost)
+            if one.size is not None:
+                size = one.size if size is None else size.or_else(one.size)
+            if overload in ("index_list", "index_map"):
+                entries = self._entries_of(args[0])
+                size = entries.values if entries is not None else None
+                self._paths[e.id] = (*self._path(args[0]), "@items" if overload == "index_list" else "@values")
+            if size is None:
+                size = self._size(e)
+        if size is not None:
+            self._sizes[e.id] = size
+        return own.plus(found)
+
+    def _function(
+        self, e: Any, name: str, overload: str, target: Part | None, args: list[Part], costs: list[Range]
+    ) -> Call:
+        total = _sum(costs)
+        if (own := cost_functions.of(name, self, target, args)) is not None:
+            return Call(own.cost.plus(total), own.size)
+        if overload in ("logical_or", "logical_and"):
+            return Call(Range(costs[0].least, costs[0].plus(costs[1]).most))
+        if overload == "conditional":
+            return self._conditional(e, args, costs)
+        if overload in ("add_string", "add_bytes", "add_list") and len(args) == 2:
+            return self._joined(e, overload, args, total)
+        if overload in _COMPARED and len(args) == 2:
+            most = min(self._known(args[0]).most, self._known(args[1]).most)
+            return Call(Range(1 if most else 0, most).scaled(TRAVERSAL).plus(total))
+        plain = self._plain(overload, target, args)
+        return Call((plain.cost if plain is not None else ONE).plus(total), plain.size if plain is not None else None)
+
+    def _plain(self, overload: str, target: Part | None, args: list[Part]) -> Call | None:
+        """The language's own functions whose cost grows with what they are given."""
+        if overload == "string_to_bytes":
+            size = self._known(args[0])
+            return Call(size.scaled(TRAVERSAL), Range(size.least, min(size.most * 4, ENDLESS)))
+        if overload == "bytes_to_string":
+            size = self._known(args[0])
+            return Call(size.scaled(TRAVERSAL), Range(size.least // 4, size.most))
+        if overload in ("starts_with_string", "ends_with_string"):
+            return Call(self._known(args[0]).scaled(TRAVERSAL))
+        if overload == "in_list" and len(args) == 2:
+            return Call(self._known(args[1]))
+        if overload == "matches_string" and target is not None:
+            text = self._known(target).plus(ONE).scaled(TRAVERSAL)
+            return Call(text.times(self._known(args[0]).scaled(PATTERN)))
+        if overload == "contains_string" and target is not None:
+            text = self._known(target).scaled(TRAVERSAL)
+            return Call(text.times(self._known(args[0]).scaled(TRAVERSAL)))
+        if overload == "string_format" and target is not None:
+            return Call(self._known(target).scaled(TRAVERSAL))
+        return None
+
+    def _conditional(self, e: Any, args: list[Part], costs: list[Range]) -> Call:
+        one, other = (self._entries_of(part.expression) for part in args[1:])
+        if one is not None and other is not None:
+            self._entries[e.id] = _either(one, other)
+        size = self._known(args[1]).or_else(self._known(args[2]))
+        return Call(costs[0].plus(costs[1].or_else(costs[2])), size)
+
+    def _joined(self, e: Any, overload: str, args: list[Part], total: Range) -> Call:
+        size = self._known(args[0]).plus(self._known(args[1]))
+        one, other = (self._entries_of(part.expression) for part in args)
+        if one is not None and other is not None:
+            self._entries[e.id] = _either(one, other)
+        cost = ONE if overload == "add_list" else size.scaled(TRAVERSAL)
+        return Call(cost.plus(total), size)
+
+    # --- what functions ask
+
+    def known(self, part: Part) -> Range:
+        """The size of a part as functions ask for it."""
+        return self._known(part)
+
+    def element(self, part: Part) -> tuple[str, Range] | None:
+        """Of a list: what sort of thing it holds, and the size of one."""
+        if kind_of(part.type) != "list":
+            return None
+        kind = kind_of(part.type.list_type.elem_type)
+        found = self._of_path((*part.path, "@items")) if part.path else None
+        return kind, found if found is not None else ANY
+
+    # --- sizes
+
+    def _known(self, part: Part) -> Range:
+        return part.size if part.size is not None else ANY
+
+    def _part(self, e: Any) -> Part:
+        path = self._path(e)
+        if path and path[0] in _ACCUMULATORS:
+            path = ()
+        return Part(path, self._checked.type_of(e), self._size(e), e)
+
+    def _path(self, e: Any) -> tuple[str, ...]:
+        if e.HasField("ident_expr") and (known := self._locals.get(e.ident_expr.name)):
+            return known[-1].path
+        return self._paths.get(e.id, ())
+
+    def _of_path(self, path: tuple[str, ...]) -> Range | None:
+        # The first step is the variable, whatever its name: rules have no other than the value.
+        found = self._root.at(path[1:]) if self._root is not None else None
+        return None if found is None else Range(0, found.most)
+
+    def _size_or_any(self, e: Any) -> Range:
+        size = self._size(e)
+        return size if size is not None else ANY
+
+    def _size(self, e: Any) -> Range | None:
+        known = self._sizes.get(e.id)
+        if known is None:
+            known = _written(e)
+        if known is None and (path := self._path(e)) and (known := self._of_path(path)) is not None:
+            self._sizes[e.id] = known
+        if known is None and _is_scalar(self._checked.type_of(e)):
+            known = ONE
+        if known is None and e.HasField("ident_expr") and (found := self._locals.get(e.ident_expr.name)):
+            known = found[-1].size
+        return known
+
+    def _entries_of(self, e: Any) -> _Entries | None:
+        known = self._entries.get(e.id)
+        if known is None and e.HasField("ident_expr") and (found := self._locals.get(e.ident_expr.name)):
+            known = found[-1].entries
+        return known
+
+    def _copy(self, e: Any, source: Any) -> None:
+        if (size := self._size(source)) is not None:
+            self._sizes[e.id] = size
+        if (entries := self._entries_of(source)) is not None:
+            self._entries[e.id] = entries
+
+
+def _sum(costs: Sequence[Range]) -> Range:
+    total = NOTHING
+    for cost in costs:
+        total = total.plus(cost)
     return total
 
 
-def _closing(text: str, at: int) -> int:
-    depth = 1
-    for index in range(at, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[index], 0)
-        if not depth:
-            return index
-    return len(text)
+def _either(one: _Entries, other: _Entries) -> _Entries:
+    return _Entries(one.is_list, one.keys.or_else(other.keys), one.values.or_else(other.values))
 
 
-def _resolved(chain: str, scope: Mapping[str, Node | None]) -> Node | None:
-    first, *steps = re.findall(r"\w+|\[[^\]]*\]", chain)
-    node = scope.get(first)
-    for step in steps:
-        if node is None:
-            return None
-        if step.startswith("["):
-            node = _element(node) if node.items is not None else node.values
+def _is_scalar(type: Any) -> bool:
+    kind = kind_of(type)
+    if kind == "optional":
+        return _is_scalar(type.abstract_type.parameter_types[0])
+    return kind == "scalar"
+
+
+def _written(e: Any) -> Range | None:
+    """The size of what stands in the expression itself."""
+    if e.HasField("const_expr"):
+        constant = e.const_expr
+        if constant.HasField("string_value"):
+            length = len(constant.string_value)
         else:
-            node = next((n for name, n in node.properties.items() if escaped(name) == step), node.values)
-    return node
+            length = len(constant.bytes_value) if constant.HasField("bytes_value") else 1
+        return Range(length, length)
+    if e.HasField("list_expr"):
+        return Range(len(e.list_expr.elements), len(e.list_expr.elements))
+    if e.HasField("struct_expr") and not e.struct_expr.message_name:
+        return Range(len(e.struct_expr.entries), len(e.struct_expr.entries))
+    return None
 
 
-def _element(node: Node | None) -> Node | None:
-    if node is None:
-        return None
-    # A loop over a map is one over its keys, of which nothing is said.
-    return node.items if node.type == "array" else None
-
-
-def _size(node: Node | None) -> float:
-    """How many elements there can be."""
-    if node is None:
-        return 1.0
-    if node.type == "array":
-        most = node.raw.get("maxItems")
-        least = _bytes(node.items) + 1 if node.items is not None else 2
-        return float(most) if most is not None else REQUEST_BYTES_MAX / least
-    most = node.raw.get("maxProperties")
-    least = _bytes(node.values) + 6 if node.values is not None else 8
-    return float(most) if most is not None else REQUEST_BYTES_MAX / least
-
-
-def _length(node: Node | None) -> float:
-    if node is None:
-        return 1.0
-    most = node.raw.get("maxLength")
-    choices = node.raw.get("enum")
-    if choices:
-        return float(max(len(str(choice)) for choice in choices))
-    return float(most) if most is not None else float(REQUEST_BYTES_MAX)
-
-
-def _bytes(node: Node | None) -> int:
-    """The fewest bytes a value of this place takes."""
-    if node is None:
-        return 1
-    if node.type == "object":
-        named = node.raw.get("required") or ()
-        inner = (node.properties.get(name) for name in named)
-        return 2 + sum(len(name) + 4 + _bytes(found) for name, found in zip(named, inner, strict=True))
-    return {"string": 2, "boolean": 4, "array": 2}.get(node.type, 1)
-
-
-class Occurrence:
-    """How often a place can occur in one object."""
-
-    def __init__(self, bounded: float | None = 1.0) -> None:
-        # None: some list on the way has no bound, and only the size of a request has.
-        self.bounded = bounded
-
-    def below(self, node: Node) -> "Occurrence":
-        """Inside the elements of a list or a map."""
-        most = node.raw.get("maxItems" if node.type == "array" else "maxProperties")
-        return Occurrence(None if self.bounded is None or most is None else self.bounded * most)
-
-    def of(self, node: Node) -> float:
-        return self.bounded if self.bounded is not None else REQUEST_BYTES_MAX / (_bytes(node) + 1)
+_COMPARED = frozenset(
+    {f"{word}_{kind}" for word in ("less", "greater", "less_equals", "greater_equals") for kind in ("string", "bytes")}
+    | {"equals", "not_equals"}
+)

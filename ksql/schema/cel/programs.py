@@ -6,6 +6,7 @@ cel-go's words. `program` compiles it for evaluation over plain values, where an
 and never a zero. Nothing here reads a clock: what bounds an evaluation is its number of steps.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -21,8 +22,13 @@ from ksql.schema.golang.patterns import PatternError, compiled
 
 # Expressions kept compiled; a cluster with many operators has a few thousand.
 PROGRAMS_MAX = 8192
+# Environments kept for rules with an optional oldSelf: their types' names repeat from schema to schema.
+OPTIONALS_MAX = 64
 # How long an expression may be. Longer ones are refused before they are read.
 EXPRESSION_CHARACTERS_MAX = 10_000
+
+# The version of the library's functions of texts that Kubernetes has.
+_TEXT_FUNCTIONS = 2
 
 Type = cel.Type
 # Values of these stand for instants and spans inside plain documents.
@@ -38,33 +44,56 @@ class EvaluationError(ValueError):
 
 
 # Of the library's own extensions: loops over two variables (1.32), and lists that are sorted, sliced, flattened (1.34).
-LOOPS_AND_LISTS = cel.NewEnvConfigFromYaml("name: loops\nextensions:\n- name: two-var-comprehensions\n- name: lists\n")
+_LOOPS_AND_LISTS = {"name": "loops", "extensions": [{"name": "two-var-comprehensions"}, {"name": "lists"}]}
+LOOPS_AND_LISTS = cel.NewEnvConfigFromYaml(json.dumps(_LOOPS_AND_LISTS))
+
+
+@lru_cache(OPTIONALS_MAX)
+def _with_optional_old(text: str) -> Any:
+    """The environment in which there may be no oldSelf; only in a configuration a type can be optional."""
+    old = {"name": "oldSelf", "type_name": "optional_type", "params": [_described(text)]}
+    return cel.NewEnvConfigFromYaml(json.dumps({**_LOOPS_AND_LISTS, "variables": [old]}))
+
+
+def _described(text: str) -> dict[str, Any]:
+    """A type as configurations have it, from how the library prints it: LIST<INT>, MAP<STRING, schema.Object1>."""
+    head, opens, rest = text.partition("<")
+    parts = rest[:-1].split(", ", 1) if head == "MAP" else [rest[:-1]] if opens else []
+    name = head if "." in head else head.lower()
+    return {"type_name": name, "params": [_described(part) for part in parts]} if parts else {"type_name": name}
 
 
 def extensions(functions: list[Any]) -> list[Any]:
     # Ours come last: some share their name with the library's own, which only an extension may.
-    return [ext_strings.ExtStrings(), ext_optional.ExtOptional(), cel.CelExtension("kubernetes", functions)]
+    texts, own = ext_strings.ExtStrings(_TEXT_FUNCTIONS), cel.CelExtension("kubernetes", functions)
+    return [texts, ext_optional.ExtOptional(), own]
 
 
-def checked(expression: str, pool: Any, variables: Mapping[str, Any], optional_old: bool = False) -> str:
-    """The name of the type an expression has (BOOL, STRING, …) over variables of these types.
+def typed_expression(expression: str, pool: Any, variables: Mapping[str, Any], optional_old: bool = False) -> Any:
+    """The expression as the library compiled it, over variables of these types.
 
     `pool` describes the messages among them; with `optional_old` there may be no oldSelf, and rules ask first.
     `CompilationError` says what is wrong, as cel-go does.
     """
+    config = LOOPS_AND_LISTS
     if optional_old:
-        expression = outside_literals(expression, _OLD_SELF, "optional.of(oldSelf)")
+        config = _with_optional_old(str(variables["oldSelf"]))
+        variables = {name: kind for name, kind in variables.items() if name != "oldSelf"}
     _check_patterns(expression)
     if len(expression) > EXPRESSION_CHARACTERS_MAX:
         raise CompilationError(f"expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
         environment = cel.NewEnv(
-            config=LOOPS_AND_LISTS, descriptor_pool=pool, variables=dict(variables),
-            extensions=extensions(typed()),
+            config=config, descriptor_pool=pool, variables=dict(variables), extensions=extensions(typed()),
         )  # fmt: skip
-        return str(environment.compile(expression).return_type().name())
+        return environment.compile(expression)
     except RuntimeError as error:
         raise CompilationError(go_words(str(error))) from None
+
+
+def checked(expression: str, pool: Any, variables: Mapping[str, Any]) -> str:
+    """The name of the type an expression has (BOOL, STRING, …); see `typed_expression`."""
+    return str(typed_expression(expression, pool, variables).return_type().name())
 
 
 _MATCHES = re.compile(r"\.matches\(\s*('(?:[^'\\]|\\.)*')\s*\)")
@@ -99,14 +128,36 @@ def _root_alone(found: re.Match[str]) -> str:
     return f"<input>:{line}:{start}: undeclared reference to '{root}' {between}{'.' * (start - 1)}^"
 
 
+_MEMBER = re.compile(
+    r"(?P<head>:(?P<column>\d+): found no matching overload for '(?P<name>[A-Za-z]\w*)' applied to ')"
+    r"\((?P<types>.*)\)'(?P<middle>\n \| )(?P<source>.*)"
+)
+
+
+def _of_member(found: re.Match[str]) -> str:
+    """Of a call of something's own function cel-go tells whose first, and what it is given after that."""
+    name, at = found["name"], int(found["column"]) - 1
+    before = found["source"][:at].rstrip()
+    if not before.endswith(f".{name}"):
+        return found[0]
+    types, depth = found["types"], 0
+    end = len(types)
+    for index, sign in enumerate(types):
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and not depth:
+            end = index
+            break
+    return f"{found['head']}{types[:end]}.({types[end + 2:]})'{found['middle']}{found['source']}"
+
+
 def go_words(text: str) -> str:
     """The compiler's complaint as cel-go words it."""
     text = re.sub(r"^[A-Z_]+: ", "", text)
     text = re.sub(r" \[[A-Z_]+\]$", "", text).rstrip()
     # What follows from an error already told cel-go does not tell.
     told = [part for part in re.split(r"\n(?=ERROR: )", text) if "'*error*'" not in part]
-    text = "\n".join(told).replace("null_type", "null")
-    text = _CHAIN.sub(_root_alone, text)
+    text = "\n".join(told).replace("null_type", "null").replace("cannot be the range of a", "cannot be range of a")
+    text = _MEMBER.sub(_of_member, _CHAIN.sub(_root_alone, text))
     return re.sub(r"undefined field '([^']*)' not found in struct '[^']*'", r"undefined field '\1'", text)
 
 

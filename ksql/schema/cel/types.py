@@ -56,7 +56,8 @@ def fields_of(node: Node) -> Mapping[str, Node]:
 
 
 def _is_message(node: Node) -> bool:
-    return node.type == "object" and node.values is None and (bool(node.properties) or node.has_meta)
+    """An object of which nothing is said has no fields: rules cannot look into what nobody described."""
+    return node.type == "object" and node.values is None
 
 
 class Types:

@@ -1,20 +1,21 @@
-"""Rules in CEL that a schema lays down (`x-kubernetes-validations`): checked when they are written, asked
-of every object afterwards.
+"""Rules in CEL that a schema lays down (`x-kubernetes-validations`), as they are asked of every object.
+
+How they are checked when they are written is in `rulechecks.py`.
 
 A rule sees the value of its place as `self` and, when it says so, what that was before as `oldSelf`. A value
 that is as it was is not asked again, but for rules about the change itself. Items of lists are known again by
 their keys alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ksql.base.documents import canonical
 from ksql.schema import faults
-from ksql.schema.cel import cost as cel_cost
 from ksql.schema.cel import programs as cel
 from ksql.schema.cel import types as cel_types
+from ksql.schema.custom.fieldpaths import steps_of
 from ksql.schema.custom.structural import META_FIELDS, Node
 from ksql.schema.errors import Cause
 from ksql.schema.jsonpath import PathError
@@ -24,7 +25,6 @@ from ksql.schema.jsonpath import PathError
 EVALUATIONS_MAX = 20_000
 MESSAGE_CHARACTERS_MAX = 5 * 1024
 
-_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _NONE: Any = object()
 
 
@@ -57,7 +57,7 @@ def rules_at(node: Node) -> Sequence[Rule]:
 def _rule(node: Node, given: Mapping[str, Any]) -> Rule:
     text = given["rule"]
     try:
-        steps = field_steps(node, given.get("fieldPath") or "")
+        steps, _ = steps_of(node.raw, given.get("fieldPath") or "")
     except PathError:
         steps = ()
     return Rule(
@@ -76,48 +76,12 @@ def has_rules(node: Node) -> bool:
     return bool(known)
 
 
-def field_steps(node: Node, path: str) -> tuple[str, ...]:
-    """The fields that a rule's `fieldPath` names below its place; `PathError` when there are none such."""
-    if not path:
-        return ()
-    if path[0] not in ".[":
-        raise PathError("must be a valid path")
-    steps: list[str] = []
-    found: Node | None = node
-    rest = path
-    while rest:
-        name, rest = _field_step(rest)
-        named = found.properties.get(name) if found is not None else None
-        is_map = named is None and found is not None and found.values is not None
-        if named is None and not is_map:
-            raise PathError("must be a valid path")
-        steps.append(f"[{name}]" if is_map else f".{name}")
-        found = named if named is not None else found.values if found is not None else None
-    return tuple(steps)
-
-
-def _field_step(rest: str) -> tuple[str, str]:
-    if rest.startswith(("['", '["')):
-        end = rest.find(rest[1] + "]", 2)
-        if end < 0:
-            raise PathError("must be a valid path")
-        return rest[2:end], rest[end + 2 :]
-    if not rest.startswith("."):
-        raise PathError("must be a valid path")
-    at = 1
-    while at < len(rest) and rest[at] not in ".[":
-        at += 1
-    if at == 1:
-        raise PathError("must be a valid path")
-    return rest[1:at], rest[at:]
-
-
 # --- asking -----------------------------------------------------------------------------------------
 
 
 def broken(root: Node, document: Any, old: Any = None) -> list[Cause]:
     """What the rules have against a document; `old` is the document before its update."""
-    asking = _Asking()
+    asking = Asking()
     asking.walk(root, document, "", _NONE if old is None else old)
     return asking.causes
 
@@ -130,10 +94,18 @@ class _SpentError(Exception):
     """One evaluation took more steps than it may: no other is begun."""
 
 
-class _Asking:
-    def __init__(self) -> None:
+class Asking:
+    """One walk. `fault` says why a rule cannot be used, where that was not found out before; `asks_all` asks also of
+    what did not change."""
+
+    def __init__(self, fault: Callable[[Node, Rule], str] | None = None, *, asks_all: bool = False) -> None:
         self.causes: list[Cause] = []
         self._asked = 0
+        self._fault, self._asks_all = fault, asks_all
+
+    def begin(self, node: Node, value: Any, path: str) -> None:
+        """A value that there was not before."""
+        self.walk(node, value, path, _NONE)
 
     def walk(self, node: Node, value: Any, path: str, old: Any) -> None:
         try:
@@ -148,7 +120,7 @@ class _Asking:
         if value is None or not has_rules(node):
             return
         is_same = old is not _NONE and bool(value == old) and canonical(value) == canonical(old)
-        rules = [rule for rule in rules_at(node) if rule.is_transition or not is_same]
+        rules = [rule for rule in rules_at(node) if rule.is_transition or not is_same or self._asks_all]
         if rules:
             self._ask_all(node, rules, value, path, old)
         if isinstance(value, dict):
@@ -176,6 +148,9 @@ class _Asking:
             self._asked += 1
             if self._asked > EVALUATIONS_MAX:
                 raise _OutOfBudgetError
+            if self._fault is not None and (said := self._fault(node, rule)):
+                self.causes.append(faults.wrong(path or "<nil>", _type_name(value), f"rule compile error: {said}"))
+                continue
             self._ask(rule, value, path, given, before, has_old)
 
     def _ask(self, rule: Rule, value: Any, path: str, given: Any, before: Any, has_old: bool) -> None:
@@ -253,115 +228,3 @@ def _by_key(node: Node, old: Any) -> dict[bytes, Any]:
 
 def _key(node: Node, item: Any) -> bytes:
     return canonical([item.get(key) for key in node.list_keys]) if isinstance(item, dict) else b""
-
-
-# --- checking ---------------------------------------------------------------------------------------
-
-
-def check_rules(root: Node, path: str, out: list[Cause]) -> None:
-    """Every rule of a schema: does it compile, is it about what is there, can it be afforded?"""
-    if not has_rules(root):
-        return
-    checking = _Checking(root, path, out)
-    checking.walk(root, path, cel_cost.Occurrence(), "")
-    checking.total()
-
-
-class _Checking:
-    def __init__(self, root: Node, path: str, out: list[Cause]) -> None:
-        self._types, self._path, self._out = cel_types.Types(root), path, out
-        self._costs: list[tuple[float, str]] = []
-
-    def walk(self, node: Node, path: str, often: cel_cost.Occurrence, lost: str) -> None:
-        """`lost` is the place from which on values cannot be told again after an update."""
-        if not has_rules(node):
-            return
-        given = node.raw.get("x-kubernetes-validations") or ()
-        for index, one in enumerate(given):
-            self._check(node, one, f"{path}.x-kubernetes-validations[{index}]", often, lost)
-        below = lost or (path if node.map_type == "atomic" else "")
-        for name, inner in node.properties.items():
-            if not (node.has_meta and name in META_FIELDS):
-                self.walk(inner, f"{path}.properties[{name}]", often, below)
-        if node.values is not None:
-            self.walk(node.values, f"{path}.additionalProperties", often.below(node), below)
-        if node.items is not None:
-            below = lost or (path if node.list_type != "map" else "")
-            self.walk(node.items, f"{path}.items", often.below(node), below)
-
-    def _check(
-        self, node: Node, given: Mapping[str, Any], path: str, often: cel_cost.Occurrence, lost: str
-    ) -> None:
-        out, text = self._out, given.get("rule") or ""
-        if not isinstance(text, str) or not text.strip():
-            out.append(faults.required(f"{path}.rule", "rule is not specified"))
-            return
-        message = given.get("message") or ""
-        if "\n" in message:
-            out.append(faults.wrong(f"{path}.message", message, "must not contain line breaks"))
-        reason = given.get("reason")
-        if reason is not None and reason not in _REASONS:
-            out.append(faults.unsupported(f"{path}.reason", reason, _REASONS))
-        try:
-            field_steps(node, given.get("fieldPath") or "")
-        except PathError as error:
-            out.append(faults.wrong(f"{path}.fieldPath", given["fieldPath"], str(error)))
-        optional = bool(given.get("optionalOldSelf"))
-        self._compiled(node, given, text, "rule", f"{path}.rule", optional)
-        if given.get("messageExpression"):
-            self._compiled(
-                node, given, given["messageExpression"], "messageExpression", f"{path}.messageExpression", optional
-            )
-        uses_old = cel.mentions(text, "oldSelf")
-        if optional and not uses_old:
-            said = "may not be set if oldSelf is not used in rule"
-            out.append(faults.wrong(f"{path}.optionalOldSelf", True, said))
-        if uses_old and lost:
-            said = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {lost}"
-            out.append(faults.wrong(f"{path}.rule", text, said))
-        cost = cel_cost.of(text, node) * often.of(node)
-        self._costs.append((cost, f"{path}.rule"))
-        if beyond := cel_cost.too_much(cost, cel_cost.EXPRESSION_COST_MAX):
-            out.append(faults.forbidden(f"{path}.rule", f"estimated rule cost {beyond}"))
-
-    def _compiled(
-        self, node: Node, given: Mapping[str, Any], text: str, what: str, path: str, optional: bool
-    ) -> None:
-        own = self._types.of(node)
-        prefix = "" if what == "rule" else "messageExpression "
-        try:
-            found = cel.checked(text, self._types.pool, {"self": own, "oldSelf": own}, optional)
-            if what == "rule" and found != "BOOL":
-                raise _TypeError("cel expression must evaluate to a bool")
-            if what != "rule" and found != "STRING":
-                raise _TypeError("messageExpression must evaluate to a string")
-            cel.program(text, optional)
-        except _TypeError as error:
-            self._out.append(faults.wrong(path, _shown(given), str(error)))
-        except cel.CompilationError as error:
-            self._out.append(faults.wrong(path, _shown(given), f"{prefix}compilation failed: {error}"))
-
-    def total(self) -> None:
-        """The costs of all rules together."""
-        whole = sum(cost for cost, _ in self._costs)
-        if not (beyond := cel_cost.too_much(whole, cel_cost.SCHEMA_COST_MAX)):
-            return
-        said = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
-        for cost, path in self._costs:
-            if cost > cel_cost.EXPRESSION_COST_MAX:
-                self._out.append(faults.forbidden(path, said))
-        told = f"x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema {beyond}"
-        self._out.append(faults.forbidden(self._path, told))
-
-
-class _TypeError(ValueError):
-    """The expression has a type that is of no use here."""
-
-
-def _shown(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule as messages print it: by its fields in Go."""
-    return {
-        "Rule": given.get("rule") or "", "Message": given.get("message") or "",
-        "MessageExpression": given.get("messageExpression") or "", "Reason": given.get("reason"),
-        "FieldPath": given.get("fieldPath") or "", "OptionalOldSelf": given.get("optionalOldSelf"),
-    }  # fmt: skip

@@ -52,7 +52,7 @@ def faults_of(root: Node, document: Any, old: Any = None) -> list[Cause]:
 
 def default_faults(node: Node, value: Any, where: str) -> list[Cause]:
     """What is wrong with a default, told of as at its own place in the schema."""
-    found = _Judgement()
+    found = _Judgement(asks_either=False)
     found.judge(node, value, "", _NONE)
     out: list[Cause] = []
     for cause in found.causes:
@@ -68,9 +68,13 @@ def _unchanged(value: Any, old: Any) -> bool:
 
 
 class _Judgement:
-    """One walk: the complaints so far, and how much was looked at (which picks the best of alternatives)."""
+    """One walk: the complaints so far, and how much was looked at (which picks the best of alternatives).
 
-    def __init__(self) -> None:
+    With `asks_either` what may be an integer or a string must be one; of defaults kube-apiserver does not ask it.
+    """
+
+    def __init__(self, *, asks_either: bool = True) -> None:
+        self._asks_either = asks_either
         self.causes: list[Cause] = []
         self.looked = 0
 
@@ -129,7 +133,7 @@ class _Judgement:
     def _typed(self, type: str, int_or_string: bool, value: Any, path: str) -> None:
         found = type_of(value)
         if int_or_string:
-            if found not in ("integer", "string"):
+            if found not in ("integer", "string") and self._asks_either:
                 self._type("", True, found, path)
         elif type and found != type and not (type == "number" and found == "integer"):
             self._type(type, False, found, path)
@@ -403,8 +407,8 @@ def _twice(path: str, keys: list[Any], shown: list[Any]) -> Iterator[Cause]:
 # --- embedded objects -------------------------------------------------------------------------------
 
 
-def embedded_faults(node: Node, value: Any, path: str = "") -> Iterator[Cause]:
-    """What is wrong with the identity and the metadata of embedded objects."""
+def embedded_faults(node: Node, value: Any, path: str = "", *, is_root: bool = False) -> Iterator[Cause]:
+    """What is wrong with the identity and the metadata of embedded objects; with `is_root` of the whole too."""
     if isinstance(value, list):
         if node.items is not None and node.items.has_embedded:
             for index, item in enumerate(value):
@@ -412,7 +416,7 @@ def embedded_faults(node: Node, value: Any, path: str = "") -> Iterator[Cause]:
         return
     if not isinstance(value, dict):
         return
-    if node.is_embedded:
+    if node.is_embedded or is_root:
         yield from _identity_faults(value, path)
         if isinstance(metadata := value.get("metadata"), dict):
             yield from _metadata_faults(metadata, f"{path}.metadata")

@@ -390,7 +390,6 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
                 parts={
                     "names": Fill(steps=[_crd_names]),
                     "conversion": Fill(
-                        empty={"strategy": "None"},
                         parts={"webhook": Fill(parts={"clientConfig": _SERVICE_443})},
                     ),
                 },

@@ -10,6 +10,7 @@ from ksql.schema import names
 from ksql.schema.cel import expressions
 from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, required, too_many, unsupported, wrong
+from ksql.schema.golang import urls
 from ksql.schema.rules.checks import PORT_MAX, PORT_RANGE, choice, each, one_of, selector
 
 Structure = Mapping[str, Any]
@@ -102,12 +103,11 @@ def _check_client(client: Structure, path: str, out: list[Cause]) -> None:
 def check_url(url: str, path: str, out: list[Cause]) -> None:
     """Where a webhook is reached: https, a host, and nothing that is not told to it."""
     form = "; desired format: https://host[/path]"
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError as error:
+    if error := urls.fault(url):
         out.append(required(path, f"url must be a valid URL: {error}{form}"))
         return
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
     if parts.scheme != "https":
         out.append(wrong(path, parts.scheme, f"'https' is the only allowed URL scheme{form}"))
     if not host:

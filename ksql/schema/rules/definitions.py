@@ -1,19 +1,25 @@
 """Rules of CustomResourceDefinitions: names, versions, columns, subresources, conversion.
 
 Where all versions say the same of a part (the schema, the columns, …), kube-apiserver speaks of it as said
-once for all of them: then its place in messages is `spec.validation`, `spec.subresources` and so on. The
-rules of schemas themselves stand in `structural.py`.
+once for all of them: then its place in messages is `spec.validation`, `spec.subresources` and so on. The order of
+complaints is its own too: versions with all that is in them, then what was said once, then the conversion. The rules
+of schemas themselves stand in `structural.py`.
 """
 
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from ksql.base.documents import Document, lookup
 from ksql.schema import names
+from ksql.schema.custom.fieldpaths import steps_of
 from ksql.schema.errors import Cause
-from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, unsupported, wrong
+from ksql.schema.faults import IMMUTABLE, duplicate, forbidden, required, too_many, unsupported, wrong
+from ksql.schema.golang import schemas
+from ksql.schema.jsonpath import PathError
 from ksql.schema.rules.admission import check_service, check_url
 from ksql.schema.rules.approval import ANNOTATION, approval
+from ksql.schema.rules.authorities import check_bundle
 from ksql.schema.rules.structural import check_schema
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -22,47 +28,72 @@ _REVIEWS = ("v1", "v1beta1")
 DEPRECATION_WARNING_MAX = 256
 # As many fields as kube-apiserver keeps ready for selection.
 SELECTABLE_MAX = 8
+_SHARED = ("schema", "additionalPrinterColumns", "subresources", "selectableFields")
+
+
+def check_definition_birth(document: Document, out: list[Cause]) -> None:
+    """A CRD as it is made: its name says what it defines. Later neither can change."""
+    spec = document.get("spec") or {}
+    wanted = f"{(spec.get('names') or {}).get('plural', '')}.{spec.get('group', '')}"
+    name = (document.get("metadata") or {}).get("name", "")
+    if name and name != wanted:
+        out.append(wrong("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    check_definition(document, out)
 
 
 def check_definition(document: Document, out: list[Cause]) -> None:
     """A CRD by itself."""
     spec = document.get("spec") or {}
-    named = spec.get("names") or {}
-    plural, group = named.get("plural", ""), spec.get("group", "")
-    name = (document.get("metadata") or {}).get("name", "")
-    if name != f"{plural}.{group}":
-        out.append(wrong("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
-    _group(group, out)
-    _scope(spec, out)
     versions = spec.get("versions") or []
-    _versions(versions, out)
-    _names(named, out)
+    _group(spec.get("group") or "", out)
+    _scope(spec, out)
+    common = [field for field in _SHARED if versions and _same_everywhere(versions, field)]
+    shared = {field: versions[0].get(field) for field in common}
+    own = [{field: value for field, value in version.items() if field not in common} for version in versions]
+    if _schema_of(shared) is None:
+        for index, version in enumerate(own):
+            if _schema_of(version) is None:
+                out.append(required(f"spec.versions[{index}].schema.openAPIV3Schema"))
+    _versions(own, shared, out, is_given=spec.get("versions") is not None)
+    _names(spec.get("names") or {}, "spec.names", out, all_required=True)
+    has_status = any("status" in (version.get("subresources") or {}) for version in versions)
+    _part(shared, "spec", "spec.validation", "spec.selectableFields", has_status, out)
     if spec.get("preserveUnknownFields"):
         said = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         out.append(wrong("spec.preserveUnknownFields", True, said))
-    _conversion(spec.get("conversion") or {}, out)
-    for part, path, schema in _parts(versions):
-        _columns(part.get("additionalPrinterColumns") or [], f"{path}.additionalPrinterColumns", out)
-        _subresources(part.get("subresources") or {}, f"{path}.subresources", out)
-        _selectable(part.get("selectableFields") or [], schema, f"{path}.selectableFields", out)
-    has_status = any("status" in (version.get("subresources") or {}) for version in versions)
-    for whole, path in _schemas(versions):
-        if whole is not None and has_status:
-            _root_beside_status(whole, path, out)
-        check_schema(whole, path, out)
+    _conversion(spec.get("conversion"), out)
+    check_definition_status(document, document, out)
     _stored(document, versions, out)
     _approval(document, out)
 
 
+def check_definition_status(document: Document, _old: Document, out: list[Cause]) -> None:
+    """The part that says which names were accepted."""
+    accepted = lookup(document, "status", "acceptedNames", default=None) or {}
+    _names(accepted, "status.acceptedNames", out, all_required=False)
+
+
 def check_change(document: Document, old: Document, out: list[Cause]) -> None:
-    """What may not change of a CRD that is served: whose objects they are, and where."""
+    """What may not change of a CRD: its objects' place, and once it is served how they are told."""
     conditions = lookup(old, "status", "conditions", default=None) or ()
-    if not any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions):
-        return
-    for path in (("group",), ("names", "kind"), ("scope",), ("names", "plural")):
+    established = any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions)
+    fixed = [("scope",), ("names", "kind")] if established else []
+    for path in (*fixed, ("group",), ("names", "plural")):
         before, after = lookup(old, "spec", *path), lookup(document, "spec", *path)
         if before != after:
-            out.append(wrong(".".join(("spec", *path)), after, IMMUTABLE))
+            out.append(wrong(".".join(("spec", *path)), after or "", IMMUTABLE))
+    bundle = lookup(document, "spec", "conversion", "webhook", "clientConfig", "caBundle", default=None)
+    if established and bundle and not _was_broken(old):
+        check_bundle(bundle, "spec.conversion.webhookClientConfig.caBundle", out)
+
+
+def _was_broken(old: Document) -> bool:
+    """Whether the bundle was none already: then a change of something else is not refused for it."""
+    bundle = lookup(old, "spec", "conversion", "webhook", "clientConfig", "caBundle", default=None)
+    found: list[Cause] = []
+    if bundle:
+        check_bundle(bundle, "", found)
+    return bool(found)
 
 
 # --- names -----------------------------------------------------------------------------------------
@@ -72,7 +103,7 @@ def _group(group: str, out: list[Cause]) -> None:
     if not group:
         out.append(required("spec.group"))
     elif complaints := names.subdomain(group):
-        out += [wrong("spec.group", group, text) for text in complaints]
+        out.append(wrong("spec.group", group, ",".join(complaints)))
     elif "." not in group:
         out.append(wrong("spec.group", group, "should be a domain with at least one dot"))
 
@@ -85,122 +116,103 @@ def _scope(spec: Document, out: list[Cause]) -> None:
         out.append(unsupported("spec.scope", scope, ("Cluster", "Namespaced")))
 
 
-def _names(named: Document, out: list[Cause]) -> None:
-    for field in ("plural", "singular", "kind", "listKind"):
+def _names(named: Document, path: str, out: list[Cause], *, all_required: bool) -> None:
+    words = ("plural", "singular", "kind", "listKind")
+    if all_required:
+        out += [required(f"{path}.{field}") for field in words if not named.get(field)]
+    for field in words:
         word = named.get(field) or ""
-        path = f"spec.names.{field}"
         mixed = field in ("kind", "listKind")
-        if not word:
-            out.append(required(path))
-            continue
-        for text in names.label_name_1035(word.lower() if mixed else word):
-            said = f"may have mixed case, but should otherwise match: {text}" if mixed else text
-            out.append(wrong(path, word, said))
-    for field in ("shortNames", "categories"):
-        for index, word in enumerate(named.get(field) or ()):
-            out += [wrong(f"spec.names.{field}[{index}]", word, text) for text in names.label_name_1035(word)]
+        if word and (complaints := names.label_name_1035(word.lower() if mixed else word)):
+            said = ",".join(complaints)
+            said = f"may have mixed case, but should otherwise match: {said}" if mixed else said
+            out.append(wrong(f"{path}.{field}", word, said))
+    _listed(named, "shortNames", path, out)
     if named.get("kind") and named.get("kind") == named.get("listKind"):
-        out.append(wrong("spec.names.listKind", named["listKind"], "kind and listKind may not be the same"))
+        out.append(wrong(f"{path}.listKind", named["listKind"], "kind and listKind may not be the same"))
+    _listed(named, "categories", path, out)
+
+
+def _listed(named: Document, field: str, path: str, out: list[Cause]) -> None:
+    for index, word in enumerate(named.get(field) or ()):
+        if complaints := names.label_name_1035(word):
+            out.append(wrong(f"{path}.{field}[{index}]", word, ",".join(complaints)))
 
 
 # --- versions --------------------------------------------------------------------------------------
 
 
-def _versions(versions: list[Document], out: list[Cause]) -> None:
-    stored = sum(1 for version in versions if version.get("storage"))
-    told = [version.get("name", "") for version in versions]
-    shown = [_shown(version) for version in versions]
+def _versions(versions: list[Document], shared: Document, out: list[Cause], *, is_given: bool) -> None:
+    told = [version.get("name") or "" for version in versions]
+    has_own = any(version.get("subresources") is not None for version in versions)
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}]"
-        out += [wrong(f"{path}.name", told[index], text) for text in names.label_name_1035(told[index])]
-        if not index:
-            out += [wrong("spec.version", told[0], text) for text in names.label_name_1035(told[0])]
+        if complaints := names.label_name_1035(told[index]):
+            out.append(wrong(f"{path}.name", told[index], ",".join(complaints)))
         _deprecation(version, path, out)
+        # The subresources that count are those of the first version of the name.
+        parts = versions[told.index(told[index])].get("subresources") if has_own else shared.get("subresources")
+        fields = f"{path}.selectableFields"
+        _part(version, path, f"{path}.schema", fields, "status" in (parts or {}), out)
+    shown = [schemas.version(version) for version in versions] if is_given else None
     if len(set(told)) < len(told):
         out.append(wrong("spec.versions", shown, "must contain unique version names"))
-    if stored != 1:
+    if sum(1 for version in versions if version.get("storage")) != 1:
         out.append(wrong("spec.versions", shown, "must have exactly one version marked as storage version"))
-
-
-def _shown(version: Document) -> Document:
-    """A version as messages print it: by its fields in Go."""
-    return {
-        "Name": version.get("name", ""), "Served": bool(version.get("served")), "Storage": bool(version.get("storage")),
-        "Deprecated": bool(version.get("deprecated")), "DeprecationWarning": version.get("deprecationWarning"),
-        "Schema": None, "Subresources": None, "AdditionalPrinterColumns": None, "SelectableFields": None,
-    }  # fmt: skip
+    if told and told[0] and (complaints := names.label_name_1035(told[0])):
+        out.append(wrong("spec.version", told[0], ",".join(complaints)))
 
 
 def _deprecation(version: Document, path: str, out: list[Cause]) -> None:
-    warning = version.get("deprecationWarning")
+    warning, where = version.get("deprecationWarning"), f"{path}.deprecationWarning"
     if warning is None:
         return
-    where = f"{path}.deprecationWarning"
     if not version.get("deprecated"):
         out.append(wrong(where, warning, "can only be set for deprecated versions"))
+        return
+    if len(warning.encode()) > DEPRECATION_WARNING_MAX:
+        out.append(wrong(where, warning, f"must be <= {DEPRECATION_WARNING_MAX} characters long"))
     if not warning:
         out.append(wrong(where, warning, "must not be an empty string"))
-    elif len(warning) > DEPRECATION_WARNING_MAX:
-        said = f"must be <= {DEPRECATION_WARNING_MAX} characters long"
-        out.append(wrong(where, warning, said))
-    for index, letter in enumerate(warning):
-        if not letter.isprintable():
+    at = 0
+    for letter in warning:
+        # What Go prints: of all that is white only the space.
+        if unicodedata.category(letter)[0] in "CZ" and letter != " ":
             said = "must only contain printable UTF-8 characters; non-printable character found at index"
-            out.append(wrong(where, warning, f"{said} {index}"))
+            out.append(wrong(where, warning, f"{said} {at}"))
             break
-
-
-_SHARED = ("additionalPrinterColumns", "subresources", "selectableFields")
+        at += len(letter.encode("utf-8", "surrogatepass"))
 
 
 def _same_everywhere(versions: list[Document], field: str) -> bool:
-    return all(version.get(field) == versions[0].get(field) for version in versions)
+    """An empty list is as good as none."""
+    first = versions[0].get(field)
+    return all(version.get(field) == first or (not first and version.get(field) in ([], None) and first in ([], None))
+               for version in versions)  # fmt: skip
 
 
-def _parts(versions: list[Document]) -> Iterator[tuple[Document, str, Document]]:
-    """What versions say beside their schemas, each part with its place and with the schema it is about."""
-    common = [field for field in _SHARED if versions and _same_everywhere(versions, field)]
-    if common:
-        first = {field: versions[0].get(field) for field in common}
-        yield first, "spec", _schema_of(versions[0])
-    for index, version in enumerate(versions):
-        own = {field: version.get(field) for field in _SHARED if field not in common}
-        yield own, f"spec.versions[{index}]", _schema_of(version)
-
-
-def _schema_of(version: Document) -> Document:
-    found: Document = lookup(version, "schema", "openAPIV3Schema", default=None) or {}
+def _schema_of(version: Document) -> Document | None:
+    found: Document | None = lookup(version, "schema", "openAPIV3Schema", default=None)
     return found
 
 
-def _schemas(versions: list[Document]) -> Iterator[tuple[Document | None, str]]:
-    """The schemas with their places; None where one is missing."""
-    given = [lookup(version, "schema", "openAPIV3Schema") for version in versions]
-    if given and given[0] is not None and all(schema == given[0] for schema in given):
-        yield given[0], "spec.validation.openAPIV3Schema"
+def _part(part: Document, path: str, schema_path: str, fields_path: str, has_status: bool, out: list[Cause]) -> None:
+    """What a version says beside its name, or what all versions say."""
+    schema = _schema_of(part)
+    if schema is not None:
+        check_schema(schema, f"{schema_path}.openAPIV3Schema", out, beside_status=has_status)
+    _subresources(part.get("subresources") or {}, f"{path}.subresources", out)
+    _columns(part.get("additionalPrinterColumns") or [], f"{path}.additionalPrinterColumns", out)
+    fields = part.get("selectableFields") or []
+    if not fields:
         return
-    for index, schema in enumerate(given):
-        yield schema, f"spec.versions[{index}].schema.openAPIV3Schema"
-
-
-# What the root of a schema may say where the status is written by itself: the rest might need to see both.
-_ROOT_WORDS = frozenset(
-    {
-        "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
-        "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items",
-        "properties", "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
-    }
-)  # fmt: skip
-_ROOT_WORDS_SAID = (
-    "only [Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern "
-    "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields "
-    "XValidations] fields are allowed at the root of the schema if the status subresource is enabled"
-)
-
-
-def _root_beside_status(schema: Document, path: str, out: list[Cause]) -> None:
-    if any(value not in (None, False, "", [], {}) for word, value in schema.items() if word not in _ROOT_WORDS):
-        out.append(wrong(path, schema, _ROOT_WORDS_SAID))
+    if schema is None:
+        said = "may only be set when `version.schema.openAPIV3Schema` is not included"
+        if path == "spec":
+            said = "may only be set when validations.schema is included"
+        out.append(wrong(fields_path, "", said))
+        return
+    _selectable(fields, schema, fields_path, out)
 
 
 def _columns(columns: list[Document], path: str, out: list[Cause]) -> None:
@@ -244,57 +256,49 @@ def _subresources(subresources: Document, path: str, out: list[Cause]) -> None:
         out.append(wrong(where, selector, "should be a json path under either .spec or .status"))
 
 
-def _selectable(fields: list[Document], schema: Document, path: str, out: list[Cause]) -> None:
-    if len(fields) > SELECTABLE_MAX:
-        said = f"Too many: {len(fields)}: must have at most {SELECTABLE_MAX} items"
-        out.append(Cause("FieldValueTooMany", said, path))
-    seen: list[str] = []
+def _selectable(fields: list[Document], schema: Mapping[str, Any], path: str, out: list[Cause]) -> None:
+    seen: set[tuple[str, ...]] = set()
     for index, field in enumerate(fields):
         text, where = field.get("jsonPath") or "", f"{path}[{index}].jsonPath"
         if not text:
             out.append(required(where))
-        elif text in seen:
+            continue
+        try:
+            steps, found = steps_of(schema, text, with_keys=False)
+        except PathError as error:
+            out.append(wrong(where, text, f"is an invalid path: {error}"))
+            continue
+        if steps[0] == ".metadata":
+            out.append(wrong(where, text, "must not point to fields in metadata"))
+        if not isinstance(found, Mapping) or found.get("type") not in ("string", "boolean", "integer"):
+            out.append(wrong(where, text, _NOT_SELECTABLE))
+        if steps in seen:
             out.append(duplicate(where, text))
-        elif fault := _selectable_fault(text, schema):
-            out.append(wrong(where, text, fault))
-        seen.append(text)
+        seen.add(steps)
+    if len(seen) > SELECTABLE_MAX:
+        out.append(too_many(path, len(seen), SELECTABLE_MAX))
 
 
-def _selectable_fault(text: str, schema: Mapping[str, Any]) -> str:
-    if not text.startswith("."):
-        word = text.split(".", 1)[0]
-        return f"is an invalid path: expected [ or . but got: {word}"
-    if "[" in text:
-        return "is an invalid path: array notation is not allowed"
-    found: Any = schema
-    for step in text[1:].split("."):
-        found = (found.get("properties") or {}).get(step)
-        if not isinstance(found, Mapping):
-            return "is an invalid path: does not refer to a valid field"
-    if text.startswith(".metadata"):
-        return "is an invalid path: does not refer to a valid field"
-    if found.get("type") not in ("string", "boolean", "integer"):
-        return (
-            "must point to a field of type string, boolean or integer. "
-            "Enum string fields and strings with formats are allowed."
-        )
-    return ""
+_NOT_SELECTABLE = (
+    "must point to a field of type string, boolean or integer. "
+    "Enum string fields and strings with formats are allowed."
+)
 
 
 # --- conversion ------------------------------------------------------------------------------------
 
 
-def _conversion(conversion: Document, out: list[Cause]) -> None:
+def _conversion(conversion: Document | None, out: list[Cause]) -> None:
+    if conversion is None:
+        return
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook") or {}
     path = "spec.conversion"
-    if strategy not in ("None", "Webhook"):
-        if not strategy:
-            out.append(required(f"{path}.strategy"))
-        else:
-            out.append(unsupported(f"{path}.strategy", strategy, ("None", "Webhook")))
-        return
+    if not strategy:
+        out.append(required(f"{path}.strategy"))
+    elif strategy not in ("None", "Webhook"):
+        out.append(unsupported(f"{path}.strategy", strategy, ("None", "Webhook")))
     config, reviews = webhook.get("clientConfig"), webhook.get("conversionReviewVersions") or []
-    if strategy == "None":
+    if strategy != "Webhook":
         said = "should not be set when strategy is not set to Webhook"
         if config is not None:
             out.append(forbidden(f"{path}.webhookClientConfig", said))
@@ -320,6 +324,7 @@ def _reviews(reviews: list[str], where: str, out: list[Cause]) -> None:
     for index, version in enumerate(reviews):
         if version in reviews[:index]:
             out.append(wrong(f"{where}[{index}]", version, "duplicate version"))
+            continue
         out += [wrong(f"{where}[{index}]", version, text) for text in names.label_name_1035(version)]
     if not any(version in _REVIEWS for version in reviews):
         out.append(wrong(where, reviews, f"must include at least one of {', '.join(_REVIEWS)}"))
@@ -335,18 +340,22 @@ def _stored(document: Document, versions: list[Document], out: list[Cause]) -> N
     if not stored:
         out.append(wrong(path, None, "must have at least one stored version"))
         return
-    told = [version.get("name") for version in versions]
-    for index, version in enumerate(stored):
-        if version not in told:
+    told = {version.get("name") for version in versions}
+    left = set(stored)
+    for version in versions:
+        name = version.get("name") or ""
+        if version.get("storage") and name not in left:
+            # Of two versions of one name the second finds it gone.
+            out.append(wrong(path, stored, f"must have the storage version {name}"))
+        left.discard(name)
+    for index, name in enumerate(stored):
+        if name not in told:
             said = (
-                f"missing from spec.versions; {version} was previously a storage version, and must remain in "
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in "
                 "spec.versions until a storage migration ensures no data remains persisted in "
-                f"{version} and removes {version} from status.storedVersions"
+                f"{name} and removes {name} from status.storedVersions"
             )
-            out.append(wrong(f"{path}[{index}]", version, said))
-    missing = [v["name"] for v in versions if v.get("storage") and v.get("name") not in stored]
-    if missing:
-        out.append(wrong(path, stored, f"must have the storage version {missing[0]}"))
+            out.append(wrong(f"{path}[{index}]", name, said))
 
 
 def _approval(document: Document, out: list[Cause]) -> None:

@@ -1,36 +1,33 @@
-"""Rules of the schemas in CRDs: what is supported at all, what makes a schema structural, and their defaults.
+"""Rules of the schemas in CRDs: what is a schema at all, what makes it structural, and its defaults.
 
 Structural means that each place says its type outside of all alternatives, so that pruning, defaulting and
 merging need no guess. Alternatives (anyOf, …) may only narrow the values of places that are named outside.
+What each place may say is judged in `vocabulary.py`, which also has the rules in CEL compiled.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from ksql.schema.custom.structural import META_FIELDS, Node, defaulted, pruned
-from ksql.schema.custom.structural_rules import check_rules
-from ksql.schema.custom.structural_values import default_faults
+from ksql.schema.custom.rulechecks import default_breaks
+from ksql.schema.custom.structural import META_FIELDS, Node, pruned
+from ksql.schema.custom.structural_values import default_faults, embedded_faults
 from ksql.schema.errors import Cause
-from ksql.schema.faults import forbidden, required, unsupported, wrong
+from ksql.schema.faults import forbidden, required, wrong
+from ksql.schema.golang import schemas
 from ksql.schema.golang.patterns import PatternError, compiled
+from ksql.schema.rules.vocabulary import Vocabulary
 
 Schema = Mapping[str, Any]
 
 # How deep a schema's JSON may nest: each level costs stack in every walk over documents of it, and a pod's
 # template inside a custom resource, the deepest in use, takes some fifty.
 SCHEMA_DEPTH_MAX = 150
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_NOT_SUPPORTED = (
-    "$ref", "id", "dependencies", "patternProperties", "definitions", "additionalItems",
-)  # fmt: skip
-_LIST_TYPES, _MAP_TYPES = ("atomic", "set", "map"), ("atomic", "granular")
+# What makes a schema one that cannot be structural, in the order in which kube-apiserver asks.
+_UNSUPPORTED = ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
 
 
-def check_schema(schema: Schema | None, path: str, out: list[Cause]) -> None:
-    """A version's whole schema."""
-    if schema is None:
-        out.append(required(path))
-        return
+def check_schema(schema: Schema, path: str, out: list[Cause], *, beside_status: bool = False) -> None:
+    """A version's whole schema, at `….openAPIV3Schema`; `beside_status` where the status is written by itself."""
     if _depth(schema) > SCHEMA_DEPTH_MAX:
         out.append(wrong(path, "", f"must not nest more than {SCHEMA_DEPTH_MAX} levels deep"))
         return
@@ -39,14 +36,65 @@ def check_schema(schema: Schema | None, path: str, out: list[Cause]) -> None:
     if found:
         out += found
         return
-    _supported(schema, path, found)
-    if not any(cause.field.endswith((".items", ".$ref")) for cause in found):
-        _structural(schema, path, found, is_root=True)
+    if beside_status:
+        _root_beside_status(schema, path, found)
+    if schema.get("nullable"):
+        found.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
+    unfit, root = _unfit(schema), None
+    if not unfit:
+        node = Node(schema, is_root=True)
+        faults = _structural_faults(schema, path) or _default_faults(node, path)
+        found += faults
+        root = None if faults else node
+    said = Vocabulary(path)
+    found += said.check(schema, root)
+    if unfit and not found:
+        # What the words' own rules have told already is not told again.
+        found.append(wrong(path, "", unfit))
     out += found
-    if not found:
-        root = Node(schema, is_root=True)
-        _defaults(root, path, out)
-        check_rules(root, path, out)
+    said.total(out)
+
+
+# What the root of a schema may say where the status is written by itself: the rest might need to see both.
+_ROOT_WORDS = (
+    "Description", "Type", "Format", "Title", "Maximum", "ExclusiveMaximum", "Minimum", "ExclusiveMinimum",
+    "MaxLength", "MinLength", "Pattern", "MaxItems", "MinItems", "UniqueItems", "MultipleOf", "Required", "Items",
+    "Properties", "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations",
+)  # fmt: skip
+
+
+def _root_beside_status(schema: Schema, path: str, out: list[Cause]) -> None:
+    for go, word in schemas.GO_NAMES:
+        given = schema.get(word)
+        if given is None or given is False or given == "":
+            continue
+        if go == "Type" and given != "object":
+            said = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+            out.append(wrong(f"{path}.type", given, said))
+            return
+        if go not in _ROOT_WORDS:
+            said = (
+                f"only [{' '.join(_ROOT_WORDS)}] fields are allowed at the root of the schema if the status "
+                "subresource is enabled"
+            )
+            out.append(wrong(path, schemas.schema(schema), said))
+            return
+
+
+def _unfit(schema: Schema) -> str:
+    """Why a schema cannot even be looked at as a structural one; empty when it can."""
+    for word in _UNSUPPORTED:
+        given = schema.get(word)
+        if given not in (None, "", {}) or (word == "additionalItems" and given is not None):
+            return f"OpenAPIV3Schema '{word.removeprefix('$') if word == '$schema' else word}' is not supported"
+    if isinstance(schema.get("items"), list) and schema["items"]:
+        return "OpenAPIV3Schema 'items' must be a schema, but is an array"
+    if schema.get("x-kubernetes-preserve-unknown-fields") is False:
+        return "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined"
+    for inner, _ in _inner(schema, ""):
+        if found := _unfit(inner):
+            return found
+    return ""
 
 
 def _depth(schema: Schema) -> int:
@@ -119,214 +167,106 @@ def _well_formed(schema: Schema, path: str, out: list[Cause]) -> None:
             _well_formed(inner, where, out)
 
 
-# --- what is supported -----------------------------------------------------------------------------
-
-
-def _supported(schema: Schema, path: str, out: list[Cause]) -> None:
-    if schema.get("$schema"):
-        # Said of the whole, wherever it stands.
-        whole = path.partition("openAPIV3Schema")[0] + "openAPIV3Schema"
-        out.append(wrong(whole, "", "OpenAPIV3Schema 'schema' is not supported"))
-    for word in _NOT_SUPPORTED:
-        if schema.get(word):
-            out.append(forbidden(f"{path}.{word}", f"{word} is not supported"))
-    if schema.get("uniqueItems"):
-        said = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        out.append(forbidden(f"{path}.uniqueItems", said))
-    if schema.get("properties") and schema.get("additionalProperties") not in (None, False):
-        said = "additionalProperties and properties are mutual exclusive"
-        out.append(forbidden(f"{path}.additionalProperties", said))
-    kind = schema.get("type")
-    if kind and kind not in _TYPES:
-        out.append(unsupported(f"{path}.type", kind, _TYPES))
-    if isinstance(schema.get("items"), list):
-        out.append(forbidden(f"{path}.items", "items must be a schema object and not an array"))
-    if pattern := schema.get("pattern"):
-        _pattern(pattern, f"{path}.pattern", out)
-    _extensions(schema, path, out)
-    for inner, where in _inner(schema, path):
-        _supported(inner, where, out)
-
-
-def _pattern(pattern: str, path: str, out: list[Cause]) -> None:
-    try:
-        compiled(pattern)
-    except PatternError as error:
-        out.append(wrong(path, pattern, f"must be a valid regular expression, but isn't: {error}"))
-
-
-def _extensions(schema: Schema, path: str, out: list[Cause]) -> None:
-    kind, items = schema.get("type"), schema.get("items")
-    items = items if isinstance(items, Mapping) else None
-    if schema.get("x-kubernetes-preserve-unknown-fields") is False:
-        out.append(wrong(f"{path}.x-kubernetes-preserve-unknown-fields", False, "must be true or undefined"))
-    map_type = schema.get("x-kubernetes-map-type")
-    if map_type is not None:
-        if kind != "object":
-            _type(kind, f"{path}.type", "must be object if x-kubernetes-map-type is specified", out)
-        if map_type not in _MAP_TYPES:
-            out.append(unsupported(f"{path}.x-kubernetes-map-type", map_type, _MAP_TYPES))
-    list_type, keys = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys") or []
-    if list_type is not None:
-        if kind != "array":
-            _type(kind, f"{path}.type", "must be array if x-kubernetes-list-type is specified", out)
-        if list_type not in _LIST_TYPES:
-            out.append(unsupported(f"{path}.x-kubernetes-list-type", list_type, _LIST_TYPES))
-    if keys and list_type != "map":
-        said = "must be map if x-kubernetes-list-map-keys is non-empty"
-        where = f"{path}.x-kubernetes-list-type"
-        out.append(required(where, said) if not list_type else wrong(where, list_type, said))
-    if list_type == "map" and kind == "array":
-        _keyed(items, keys, path, out)
-    if list_type == "set" and kind == "array" and items is not None:
-        _set(items, f"{path}.items", out)
-
-
-def _type(kind: Any, path: str, said: str, out: list[Cause]) -> None:
-    out.append(wrong(path, kind, said) if kind else required(path, said))
-
-
-def _set(items: Schema, path: str, out: list[Cause]) -> None:
-    if items.get("nullable"):
-        out.append(forbidden(f"{path}.nullable", "cannot be nullable when x-kubernetes-list-type is set"))
-    told = "as item of a list with x-kubernetes-list-type=set"
-    if items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic":
-        where = f"{path}.x-kubernetes-map-type"
-        out.append(wrong(where, items.get("x-kubernetes-map-type"), f"must be atomic {told}"))
-    if items.get("type") == "array" and items.get("x-kubernetes-list-type") not in (None, "atomic"):
-        where = f"{path}.x-kubernetes-list-type"
-        out.append(wrong(where, items.get("x-kubernetes-list-type"), f"must be atomic {told}"))
-
-
-def _keyed(items: Schema | None, keys: list[str], path: str, out: list[Cause]) -> None:
-    where = f"{path}.x-kubernetes-list-map-keys"
-    if not keys:
-        out.append(required(where, "must not be empty if x-kubernetes-list-type is map"))
-    if items is None:
-        return
-    if items.get("type") != "object" and items.get("type") in (*_TYPES, None, ""):
-        said = "must be object if parent array's x-kubernetes-list-type is map"
-        _type(items.get("type"), f"{path}.items.type", said, out)
-        return
-    if items.get("nullable"):
-        said = "cannot be nullable when x-kubernetes-list-type is map"
-        out.append(forbidden(f"{path}.items.nullable", said))
-    if len(set(keys)) < len(keys):
-        out.append(wrong(where, keys, "must not contain duplicate entries"))
-    properties = items.get("properties") or {}
-    for key in dict.fromkeys(keys):
-        named = properties.get(key)
-        if named is None:
-            out.append(wrong(where, keys, "entries must all be names of item properties"))
-            continue
-        at = f"{path}.items.properties[{key}]"
-        if named.get("type") in ("array", "object", None, ""):
-            said = "must be a scalar type if parent array's x-kubernetes-list-type is map"
-            _type(named.get("type"), f"{at}.type", said, out)
-        if named.get("nullable"):
-            said = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"
-            out.append(forbidden(f"{at}.nullable", said))
-        if key not in (items.get("required") or ()) and named.get("default") is None:
-            said = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-            out.append(required(f"{at}.default", said))
-
-
 # --- what is structural ----------------------------------------------------------------------------
 
+_ROOT, _ITEM, _FIELD = "at the root", "for specified array items", "for specified object fields"
 
-def _structural(schema: Schema, path: str, out: list[Cause], *, is_root: bool = False, place: str = "") -> None:
-    kind = schema.get("type")
-    if is_root:
-        _root(schema, path, out)
-    elif not kind and not _is_open(schema):
-        words = "must not be empty for specified object fields"
-        if place == "items":
-            words = "must not be empty for specified array items"
-        out.append(required(f"{path}.type", words))
+
+def _structural_faults(schema: Schema, path: str) -> list[Cause]:
+    """All that keeps a schema from being structural, in the order of the letters, as kube-apiserver sorts it."""
+    found: list[Cause] = []
+    _structural(schema, path, found, _ROOT)
+    _complete(schema, schema, path, path, found)
+    return sorted(found, key=lambda cause: f"{cause.field}: {cause.message}")
+
+
+def _structural(schema: Schema, path: str, out: list[Cause], level: str) -> None:
+    kind, others, properties = schema.get("type") or "", schema.get("additionalProperties"), _properties(schema)
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         out.append(required(f"{path}.items", "must be specified"))
-    if schema.get("x-kubernetes-embedded-resource"):
-        _embedded(schema, path, out)
-    for inner, where in _inner(schema, path):
-        tail = where.removeprefix(path)
-        if tail.startswith((".allOf", ".anyOf", ".oneOf", ".not")):
-            continue
-        if is_root and tail == ".properties[metadata]":
-            continue
-        _structural(inner, where, out, place=tail.lstrip("."))
-    for inner, where in _junctors(schema, path):
-        _narrowing(inner, where, out)
-        if is_root:
-            # kube-apiserver asks this of the alternatives at the root alone.
-            _named(inner, where, schema, path, out)
+    if isinstance(schema.get("items"), Mapping):
+        _structural(schema["items"], f"{path}.items", out, _ITEM)
+    for name, inner in properties.items():
+        _structural(inner, f"{path}.properties[{name}]", out, _FIELD)
+    if others is not None and level == _ROOT:
+        out.append(forbidden(f"{path}.additionalProperties", "must not be used at the root"))
+    if isinstance(others, Mapping):
+        _structural(others, f"{path}.additionalProperties", out, _FIELD)
+    if schema.get("x-kubernetes-int-or-string"):
+        for word in ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"):
+            if schema.get(word):
+                out.append(wrong(f"{path}.{word}", True, "must be false if x-kubernetes-int-or-string is true"))
+    _alternatives(schema, path, out)
+    embedded = bool(schema.get("x-kubernetes-embedded-resource"))
+    if embedded and kind != "object":
+        said = "must be object if x-kubernetes-embedded-resource is true"
+        out.append(wrong(f"{path}.type", kind, said) if kind else required(f"{path}.type", said))
+    elif not kind and not _is_open(schema):
+        out.append(required(f"{path}.type", f"must not be empty {level}"))
+    if embedded and others is not None:
+        said = "must not be used if x-kubernetes-embedded-resource is set"
+        out.append(forbidden(f"{path}.additionalProperties", said))
+    if level == _ROOT and kind not in ("", "object"):
+        out.append(wrong(f"{path}.type", kind, "must be object at the root"))
+    _meta(properties, path, out, level == _ROOT or embedded, level == _ROOT)
+    if embedded and not schema.get("x-kubernetes-preserve-unknown-fields") and not properties:
+        said = (
+            "must not be empty if x-kubernetes-embedded-resource is true "
+            "without x-kubernetes-preserve-unknown-fields"
+        )
+        out.append(required(f"{path}.properties", said))
+
+
+def _properties(schema: Schema) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = schema.get("properties") or {}
+    return found
 
 
 def _is_open(schema: Schema) -> bool:
     return bool(schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
-def _junctors(schema: Schema, path: str) -> list[tuple[Schema, str]]:
-    """The alternatives of a place; those that spell out int-or-string are its own business."""
-    found = [
-        (inner, where)
-        for inner, where in _inner(schema, path)
-        if where.removeprefix(path).startswith((".allOf", ".anyOf", ".oneOf", ".not"))
-    ]
-    if schema.get("x-kubernetes-int-or-string"):
-        if _spells_out(schema.get("anyOf")):
-            found = [(inner, where) for inner, where in found if not where.startswith(f"{path}.anyOf")]
-        elif (parts := schema.get("allOf")) and _spells_out(parts[0].get("anyOf")):
-            found = [(inner, where) for inner, where in found if where != f"{path}.allOf[0]"]
-    return found
-
-
 def _spells_out(alternatives: Any) -> bool:
     return bool(alternatives == [{"type": "integer"}, {"type": "string"}])
 
 
-def _root(schema: Schema, path: str, out: list[Cause]) -> None:
-    kind = schema.get("type")
-    if not kind:
-        out.append(required(f"{path}.type", "must not be empty at the root"))
-    elif kind != "object":
-        out.append(wrong(f"{path}.type", kind, "must be object at the root"))
-    if schema.get("nullable"):
-        out.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
-    _meta(schema, path, out)
-
-
-def _meta(schema: Schema, path: str, out: list[Cause]) -> None:
+def _meta(properties: Mapping[str, Any], path: str, out: list[Cause], checked: bool, is_root: bool) -> None:
     """The fields that every object has may be told of, not changed."""
-    properties = schema.get("properties") or {}
-    for name in ("apiVersion", "kind", "metadata"):
+    for name in ("kind", "apiVersion", "metadata"):
         given = properties.get(name)
-        if given is None:
+        if given is None or not checked:
             continue
         wanted = "object" if name == "metadata" else "string"
         if given.get("type") != wanted:
             out.append(wrong(f"{path}.properties[{name}].type", given.get("type") or "", f"must be {wanted}"))
-    metadata = properties.get("metadata") or {}
-    extra = {key for key in metadata if key not in ("type", "description", "properties")}
+    metadata = properties.get("metadata")
+    if metadata is None or not is_root:
+        return
+    extra = {key for key, value in metadata.items() if key not in ("type", "properties", "default") and value}
     if extra or set(metadata.get("properties") or ()) - {"name", "generateName"}:
-        said = (
-            "must not specify anything other than name and generateName, but metadata is implicitly specified"
-        )
+        said = "must not specify anything other than name and generateName, but metadata is implicitly specified"
         out.append(forbidden(f"{path}.properties[metadata]", said))
 
 
-def _embedded(schema: Schema, path: str, out: list[Cause]) -> None:
-    if not schema.get("properties") and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        said = (
-            "must not be empty if x-kubernetes-embedded-resource is true "
-            "without x-kubernetes-preserve-unknown-fields"
-        )
-        out.append(required(f"{path}.properties", said))
-    if schema.get("type") != "object":
-        said = "must be object if x-kubernetes-embedded-resource is true"
-        _type(schema.get("type"), f"{path}.type", said, out)
-    if path.endswith("openAPIV3Schema"):
-        return
-    _meta(schema, path, out)
+def _alternatives(schema: Schema, path: str, out: list[Cause], *, skip_any: bool = False) -> None:
+    """What stands in alternatives may not say anything of structure; int-or-string may be spelt out."""
+    of_all = schema.get("allOf") or ()
+    if not skip_any and not _spells_out(schema.get("anyOf")):
+        for index, inner in enumerate(schema.get("anyOf") or ()):
+            _narrowing(inner, f"{path}.anyOf[{index}]", out)
+    for index, inner in enumerate(of_all):
+        spelt = index == 0 and _spells_out(inner.get("anyOf"))
+        _narrowing(inner, f"{path}.allOf[{index}]", out, skip_any=spelt)
+    for index, inner in enumerate(schema.get("oneOf") or ()):
+        _narrowing(inner, f"{path}.oneOf[{index}]", out)
+    if isinstance(schema.get("not"), Mapping):
+        _narrowing(schema["not"], f"{path}.not", out)
+    if pattern := schema.get("pattern"):
+        try:
+            compiled(pattern)
+        except PatternError as error:
+            said = f"must be a valid regular expression, but isn't: {error}"
+            out.append(wrong(f"{path}.pattern", pattern, said))
 
 
 _NARROWING_EMPTY = {
@@ -334,7 +274,6 @@ _NARROWING_EMPTY = {
     "title": "must be empty to be structural",
     "description": "must be empty to be structural",
     "default": "must be undefined to be structural",
-    "additionalProperties": "must be undefined to be structural",
     "nullable": "must be false to be structural",
     "x-kubernetes-preserve-unknown-fields": "must be false to be structural",
     "x-kubernetes-embedded-resource": "must be false to be structural",
@@ -346,51 +285,69 @@ _NARROWING_EMPTY = {
 }
 
 
-def _narrowing(schema: Schema, path: str, out: list[Cause]) -> None:
-    for inner, where in _inner(schema, path):
-        if not where.endswith(".additionalProperties"):
-            _narrowing(inner, where, out)
+def _narrowing(schema: Schema, path: str, out: list[Cause], *, skip_any: bool = False) -> None:
+    _alternatives(schema, path, out, skip_any=skip_any)
+    if isinstance(schema.get("items"), Mapping):
+        _narrowing(schema["items"], f"{path}.items", out)
+    for name, inner in _properties(schema).items():
+        _narrowing(inner, f"{path}.properties[{name}]", out)
+    if schema.get("additionalProperties"):
+        out.append(forbidden(f"{path}.additionalProperties", "must be undefined to be structural"))
     for word, said in _NARROWING_EMPTY.items():
         given = schema.get(word)
         if given not in (None, False, "", []) or (word == "default" and given is not None):
             out.append(forbidden(f"{path}.{word}", said))
+    if "metadata" in _properties(schema):
+        out.append(forbidden(f"{path}.properties[metadata]", "must not be specified in a nested context"))
 
 
-def _named(schema: Schema, path: str, outside: Schema, home: str, out: list[Cause]) -> None:
-    """What an alternative narrows must be named outside of all alternatives."""
-    for name, inner in (schema.get("properties") or {}).items():
-        where = f"{path}.properties[{name}]"
-        found = (outside.get("properties") or {}).get(name)
-        if found is not None:
-            _named(inner, where, found, f"{home}.properties[{name}]", out)
-        elif not isinstance(outside.get("additionalProperties"), Mapping):
-            out.append(required(f"{home}.properties[{name}]", f"because it is defined in {where}"))
-    items = schema.get("items")
-    if isinstance(items, Mapping):
-        if isinstance(outside.get("items"), Mapping):
-            _named(items, f"{path}.items", outside["items"], f"{home}.items", out)
-        else:
-            out.append(required(f"{home}.items", f"because it is defined in {path}.items"))
+def _complete(schema: Schema, outside: Schema | None, path: str, home: str, out: list[Cause]) -> None:
+    """What an alternative at the root narrows must be named outside of all alternatives."""
+    if isinstance(schema.get("not"), Mapping):
+        _named(schema["not"], outside, f"{path}.not", home, out)
     for junctor in ("allOf", "anyOf", "oneOf"):
         for index, inner in enumerate(schema.get(junctor) or ()):
-            _named(inner, f"{path}.{junctor}[{index}]", outside, home, out)
-    if isinstance(schema.get("not"), Mapping):
-        _named(schema["not"], f"{path}.not", outside, home, out)
+            _named(inner, outside, f"{path}.{junctor}[{index}]", home, out)
+
+
+def _named(schema: Schema, outside: Schema | None, path: str, home: str, out: list[Cause]) -> None:
+    if outside is None:
+        out.append(required(home, f"because it is defined in {path}"))
+        return
+    _complete(schema, outside, path, home, out)
+    if isinstance(schema.get("items"), Mapping):
+        items = outside.get("items")
+        inner = items if isinstance(items, Mapping) else None
+        _named(schema["items"], inner, f"{path}.items", f"{home}.items", out)
+    for name, inner in _properties(schema).items():
+        step = f".properties[{name}]"
+        _named(inner, _properties(outside).get(name), f"{path}{step}", f"{home}{step}", out)
 
 
 # --- defaults --------------------------------------------------------------------------------------
 
 
-def _defaults(node: Node, path: str, out: list[Cause]) -> None:
+def _default_faults(root: Node, path: str) -> list[Cause]:
     """Every default must itself be what its place allows."""
-    if node.default is not None and not node.is_root:
-        where = f"{path}.default"
-        if pruned(node, node.default) != node.default:
-            out.append(wrong(where, node.default, "must not have unknown fields"))
-        else:
-            out += default_faults(node, defaulted(node, node.default), where)
-    for name, inner in node.children():
-        if node.is_root and name in META_FIELDS:
-            continue
-        step = name if inner in (node.items, node.values) else f"properties[{name}]"
-        _defaults(inner, f"{path}.{step}", out)
+    found: list[Cause] = []
+    _defaults(root, path, found)
+    return found
+
+
+def _defaults(node: Node, path: str, out: list[Cause]) -> None:
+    if node.default is not None:
+        _default(node, f"{path}.default", out)
+    # Below keys that nobody names there are none: they are forbidden there.
+    if node.items is not None:
+        _defaults(node.items, f"{path}.items", out)
+    for name, inner in node.properties.items():
+        if not (node.has_meta and name in META_FIELDS):
+            _defaults(inner, f"{path}.properties[{name}]", out)
+
+
+def _default(node: Node, where: str, out: list[Cause]) -> None:
+    value = node.default
+    if pruned(node, value) != value:
+        out.append(wrong(where, value, "must not have unknown fields"))
+    faults = list(embedded_faults(node, value, where, is_root=node.is_root)) or default_faults(node, value, where)
+    out += faults or default_breaks(node, value, where)

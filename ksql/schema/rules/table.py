@@ -99,7 +99,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission.check_policy_binding,
     (_ADMISSION, "MutatingWebhookConfiguration"): admission.check_webhooks,
     (_ADMISSION, "ValidatingWebhookConfiguration"): admission.check_webhooks,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_definition,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_definition_birth,
 }
 
 UPDATE_RULES: Mapping[tuple[str, str], UpdateRule] = {
@@ -171,6 +171,7 @@ CHANGE_FIRST = frozenset(
 ANNOTATED = frozenset({("", "PersistentVolumeClaim"), ("", "Pod"), ("", "Secret"), ("", "Service")})
 # What of a kind is judged again when it changes, where that is not all.
 KEPT_RULES: Mapping[tuple[str, str], Rule] = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_definition,
     ("apps", "StatefulSet"): workloads.check_stateful_set_kept,
 }
 
@@ -193,6 +194,7 @@ PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
     ("autoscaling", "HorizontalPodAutoscaler", "status"): autoscaling.check_autoscaler_status,
     ("batch", "Job", "status"): status.check_job,
     ("policy", "PodDisruptionBudget", "status"): status.check_disruption_budget,
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "status"): definitions.check_definition_status,
     ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
     ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
     ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,
