@@ -71,10 +71,10 @@ def _own() -> Iterator[Document]:
     ]  # fmt: skip
     yield {"kind": "ClusterRole", "name": "ksql:node-network", "rules": network}
     yield _bound("ksql:node-network", {"kind": "Group", "name": NODES_GROUP})
-    # The past is asked for at one path; every field of an answer is judged by itself.
+    # The past is asked for at two paths; every field of an answer is judged by itself.
     yield {
         "kind": "ClusterRole", "name": "ksql:graphql",
-        "rules": [{"nonResourceURLs": ["/graphql"], "verbs": ["get", "post"]}],
+        "rules": [{"nonResourceURLs": ["/graphql", "/timeline"], "verbs": ["get", "post"]}],
     }  # fmt: skip
     yield _bound("ksql:graphql", {"kind": "Group", "name": AUTHENTICATED})
     # Everybody may log in with a browser, and end what he began.

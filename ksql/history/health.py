@@ -25,7 +25,8 @@ def complaint(document: Document | None) -> str:
     """What is wrong; empty when nothing is, or when the object is not there or on its way out."""
     if document is None or lookup(document, "metadata", "deletionTimestamp"):
         return ""
-    kind, status = str(document.get("kind", "")), document.get("status") or {}
+    kind, status = str(document.get("kind", "")), document.get("status")
+    status = status if isinstance(status, dict) else {}
     match kind:
         case "Pod":
             found = _pod(status)
@@ -64,13 +65,18 @@ def _containers(status: Document) -> Iterator[str]:
     for field in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(field) or ():
             waiting = lookup(container, "state", "waiting") or {}
-            if waiting.get("reason", "") not in _STARTING:
+            if is_stuck(waiting):
                 ended = lookup(container, "lastState", "terminated") or {}
                 last = ended.get("reason") if ended.get("exitCode") else None
                 yield f"{_said(waiting)}" + (f" (it ended with {last})" if last else "")
             ended = lookup(container, "state", "terminated") or {}
             if ended.get("exitCode"):
                 yield f"container {container.get('name')} ended with {ended.get('reason') or ended['exitCode']}"
+
+
+def is_stuck(waiting: Document) -> bool:
+    """Whether a container waits for what does not come by itself in the ordinary course of starting."""
+    return waiting.get("reason", "") not in _STARTING
 
 
 def _unscheduled(status: Document) -> Iterator[str]:
@@ -82,6 +88,8 @@ def _unscheduled(status: Document) -> Iterator[str]:
 def _conditions(status: Document) -> Iterator[str]:
     found = status.get("conditions")
     for condition in found if isinstance(found, list) else ():
+        if not isinstance(condition, dict):
+            continue
         type, stands = condition.get("type"), condition.get("status")
         ill = stands == "True" if type in _BAD_WHEN_TRUE else type in _BAD_WHEN_FALSE and stands in ("False", "Unknown")
         if ill:

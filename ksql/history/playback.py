@@ -17,7 +17,19 @@ from ksql.base.clock import Clock, rfc3339
 from ksql.history import moments
 from ksql.log.event import Event
 from ksql.log.figures import Figures
-from ksql.log.protocol import EVERYTHING, Count, Cut, Decide, EventFilter, EventLog, Fold, LogUnavailableError
+from ksql.log.protocol import (
+    EVERYTHING,
+    Count,
+    Cut,
+    Decide,
+    EventFilter,
+    EventLog,
+    Fold,
+    Lives,
+    LogUnavailableError,
+    Stride,
+    Tallied,
+)
 from ksql.log.queries import matches
 from ksql.state.window import Bell
 
@@ -127,6 +139,20 @@ class PlayedLog:
 
     async def revision_at(self, time: datetime) -> int:
         return min(await self._stored.revision_at(time), self._head)
+
+    async def lives(self, low: int, high: int, where: EventFilter = EVERYTHING) -> Lives:
+        return await self._stored.lives(low, min(high, self._head), where)
+
+    async def changed(self, numbers: Sequence[int], low: int, high: int) -> set[int]:
+        return await self._stored.changed(numbers, low, min(high, self._head))
+
+    async def strides(self, numbers: Sequence[int], low: int, high: int, most: int) -> Mapping[int, Sequence[Stride]]:
+        return await self._stored.strides(numbers, low, min(high, self._head), most)
+
+    async def tally(
+        self, instants: Sequence[datetime], low: int, high: int, where: EventFilter = EVERYTHING
+    ) -> Sequence[Tallied]:
+        return await self._stored.tally(instants, low, min(high, self._head), where)
 
     async def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
         position, rewinds = after, self._rewinds

@@ -14,9 +14,13 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import zstandard
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BLOCK = 1024
 SPAN_BLOCKS = 32
@@ -56,6 +60,12 @@ class Block:
         while (at := find(code, at + 1)) >= 0:
             if not at % width:
                 yield at // width
+
+    def codes(self) -> "np.ndarray[Any, Any]":
+        """For each offset the place of its mark among `marks`, counted from one; zero where there is no event."""
+        import numpy as np
+
+        return np.frombuffer(self._codes, dtype="u1" if self._width == 1 else ">u2")
 
     def among(self, wanted: Iterable[int]) -> list[int]:
         """The places among `marks` of those of the wanted ones that are there."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ksql.log.event import Draft, Event
+from ksql.log.event import Actor, Draft, Event, Stream
 from ksql.log.figures import Figures
+from ksql.log.registry import Action
 
 
 class LogUnavailableError(Exception):
@@ -83,6 +84,42 @@ class Cut:
 
     def __str__(self) -> str:
         return f"up to r{self.last} events were {self.rule} (r{self.event})"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One stream: `number` is the revision of its first event, `ended` that of its last if it has ended."""
+
+    number: int
+    stream: Stream
+    ended: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """What lived at the end of a stretch or ended within it; `left_out`: how many more ended, earlier."""
+
+    found: Sequence[Life]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """Neighbouring changes of one stream as one: the last of them, and how many they are."""
+
+    revision: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """How often one actor did one thing in one place, per interval."""
+
+    actor: Actor
+    action: Action
+    resource: str
+    namespace: str
+    counts: Sequence[int]
 
 
 class Batch(Protocol):
@@ -188,6 +225,27 @@ class EventLog(Protocol):
 
     async def revision_at(self, time: datetime) -> int:
         """The newest revision at or before `time`; 0 when the log began later."""
+
+    async def lives(self, low: int, high: int, where: EventFilter = EVERYTHING) -> Lives:
+        """The streams of the filter's resources and namespace that lived at `high` or ended in (low, high];
+        heartbeats' left out, and whatever else the filter says."""
+
+    async def changed(self, numbers: Sequence[int], low: int, high: int) -> set[int]:
+        """Those of these streams that have an event in (low, high]."""
+
+    async def strides(self, numbers: Sequence[int], low: int, high: int, most: int) -> Mapping[int, Sequence[Stride]]:
+        """When each of these streams changed in (low, high], and as its first stride the last time before that.
+
+        Where they would be more than `most`, neighbouring changes are told as one.
+        """
+
+    async def tally(
+        self, instants: Sequence[datetime], low: int, high: int, where: EventFilter = EVERYTHING
+    ) -> Sequence[Tallied]:
+        """How much was written in (low, high] between each of these rising instants and the next, by mark.
+
+        Of the filter its user, verbs, resources and namespace count; heartbeats are left out.
+        """
 
     def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
         """Catch up from `after`, then follow for ever, in order, each event once."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ksql.base.clock import from_microseconds, to_microseconds
 from ksql.log import protocol
-from ksql.log.blocks import BLOCK
+from ksql.log.blocks import BLOCK, mark_of
 from ksql.log.event import Actor, Change, Event, Stream
 from ksql.log.images import PORTION, Images, Row, portions
 from ksql.log.index import Library, numbers_of, placed
@@ -197,6 +197,16 @@ class Rows:
         found = self.events(walked)
         return [found[link] for link in walked if link in found]
 
+    def marks(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The mark and the revision of each event in (low, high]: of the few that no block tells of yet."""
+        query = (
+            sa.select(events.c.revision, events.c.actor, events.c.action, streams.c.place)
+            .join(streams, streams.c.id == events.c.stream)
+            .where(events.c.revision > low, events.c.revision <= high)
+        )
+        for revision, actor, action, place in self.connection.execute(query):
+            yield mark_of(actor, action, place), revision
+
     def count(self, where: EventFilter, after: int) -> Count:
         """As `EventLog.count`."""
         low = after
@@ -216,7 +226,7 @@ class Rows:
             )
             query = sa.select(found.c.place, sa.func.count()).group_by(found.c.place)
             for number, matching in self.connection.execute(query):
-                place = self._place(number)
+                place = self.place(number)
                 key = (place.resource, place.namespace)
                 by[key] = by.get(key, 0) + matching
                 left -= matching
@@ -258,7 +268,7 @@ class Rows:
         """The last events at a revision of these streams, which are known to be `alive` or are looked at."""
         newest: list[int] = []
         for portion in portions(numbers):
-            query = sa.select(_newest_of(streams.c.id, revision)).where(
+            query = sa.select(newest_of(streams.c.id, revision)).where(
                 streams.c.id.in_(portion), streams.c.id <= revision, *_stream_clauses(where)
             )
             if not alive:
@@ -272,7 +282,7 @@ class Rows:
         """The newest event of each of these streams."""
         newest: dict[int, int] = {}
         for portion in portions(numbers):
-            query = sa.select(streams.c.id, _newest_of(streams.c.id, None)).where(streams.c.id.in_(portion))
+            query = sa.select(streams.c.id, newest_of(streams.c.id, None)).where(streams.c.id.in_(portion))
             pairs: list[Any] = list(self.connection.execute(query))
             beats = (
                 sa.select(transient.c.stream, sa.func.max(transient.c.revision))
@@ -322,7 +332,7 @@ class Rows:
         for row in rows:
             number = row[1]
             if (stream := streams_of.get(number)) is None:
-                place = self._place(row[8])
+                place = self.place(row[8])
                 stream = Stream(place.resource, place.namespace, row[9], unpack(row[10]))
                 streams_of[number] = stream
             wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name))
@@ -330,7 +340,7 @@ class Rows:
         out = []
         for row, image in zip(rows, images, strict=True):
             revision, number, _, cause, actor, action, correlation, *_ = row
-            done, who = self._action(action), self._actor(actor)
+            done, who = self.action(action), self.actor(actor)
             out.append(
                 Event(
                     revision, from_microseconds(image.time), streams_of[number], done.change, done.verb, who,
@@ -342,15 +352,15 @@ class Rows:
 
     # What the registry does not know, another server has met since this one last wrote.
 
-    def _actor(self, number: int) -> Actor:
+    def actor(self, number: int) -> Actor:
         found = self.registry.actor_by_id.get(number)
         return found or _actor(self.connection.execute(sa.select(actors).where(actors.c.id == number)).one())
 
-    def _action(self, number: int) -> Action:
+    def action(self, number: int) -> Action:
         found = self.registry.action_by_id.get(number)
         return found or _action(self.connection.execute(sa.select(actions).where(actions.c.id == number)).one())
 
-    def _place(self, number: int) -> Place:
+    def place(self, number: int) -> Place:
         found = self.registry.place_by_id.get(number)
         return found or _place(self.connection.execute(sa.select(places).where(places.c.id == number)).one())
 
@@ -468,7 +478,7 @@ def _preceding(table: sa.Table, revisions: Sequence[int]) -> sa.Select[Any]:
     return sa.select(table.c.revision, newest).where(table.c.revision.in_(revisions))
 
 
-def _newest_of(stream: sa.ColumnElement[int], at: int | None) -> sa.ColumnElement[int]:
+def newest_of(stream: sa.ColumnElement[int], at: int | None) -> sa.ColumnElement[int]:
     """The newest revision of a stream in `events`, its first when it has no later one."""
     later = events.alias("later")
     newest = sa.select(sa.func.max(later.c.revision)).where(
@@ -481,7 +491,7 @@ def _newest_of(stream: sa.ColumnElement[int], at: int | None) -> sa.ColumnElemen
 
 def living_at(revision: int) -> sa.Select[Any]:
     """The streams that lived at a revision, each with its newest revision up to it."""
-    return sa.select(streams.c.id, _newest_of(streams.c.id, revision)).where(
+    return sa.select(streams.c.id, newest_of(streams.c.id, revision)).where(
         streams.c.id <= revision, ~_ended(revision)
     )
 

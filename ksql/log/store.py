@@ -37,7 +37,10 @@ from ksql.log.protocol import (
     EventLog,
     Fold,
     HorizonError,
+    Lives,
     LogUnavailableError,
+    Stride,
+    Tallied,
 )
 from ksql.log.registry import Registry
 from ksql.log.retired import Retirement, archives_of, cuts, require_whole, stored
@@ -280,6 +283,29 @@ class SqlEventLog:
 
     async def revision_at(self, time: datetime) -> int:
         return await self._read(lambda rows: self._whole(rows).revision_at(to_microseconds(time)))
+
+    async def lives(self, low: int, high: int, where: EventFilter = EVERYTHING) -> Lives:
+        from ksql.log import outline
+
+        return await self._read(lambda rows: outline.lives(rows, low, high, where))
+
+    async def changed(self, numbers: Sequence[int], low: int, high: int) -> set[int]:
+        from ksql.log import outline
+
+        return await self._read(lambda rows: outline.changed(rows, numbers, low, high))
+
+    async def strides(self, numbers: Sequence[int], low: int, high: int, most: int) -> Mapping[int, Sequence[Stride]]:
+        from ksql.log import outline
+
+        return await self._read(lambda rows: outline.strides(rows, numbers, low, high, most))
+
+    async def tally(
+        self, instants: Sequence[datetime], low: int, high: int, where: EventFilter = EVERYTHING
+    ) -> Sequence[Tallied]:
+        from ksql.log import outline
+
+        micros = [to_microseconds(instant) for instant in instants]
+        return await self._read(lambda rows: outline.tally(rows, micros, low, high, where))
 
     async def subscribe(self, after: int, where: EventFilter = EVERYTHING) -> AsyncIterator[Sequence[Event]]:
         position = after

@@ -68,7 +68,7 @@ ISSUER_CACHE = b"public, max-age=3600"
 
 _PATHS = (
     CONFIGURATION_PATH, JWKS_PATH, "/graphql", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3",
-    "/openapi/v3/", "/readyz", "/version",
+    "/openapi/v3/", "/readyz", "/timeline", "/version",
 )  # fmt: skip
 _READY = ("healthz", "readyz")
 _DUMPS = tuple(f"/debug/api_priority_and_fairness/dump_{what}" for what in ("priority_levels", "queues"))
@@ -467,6 +467,7 @@ def _routes(door: Door, minor: str, graphql: ASGIApp | None) -> list[BaseRoute]:
     routes: list[BaseRoute] = [Route(path, _Page(answer, label)) for path, (answer, label) in pages.items()]
     if graphql is not None:
         routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
+        routes.append(Route("/timeline", graphql, methods=["GET"]))
     return routes
 
 

@@ -254,6 +254,10 @@ class Objects:
         """The keys of the resources that have objects now, sorted."""
         return sorted(key for key, shelf in self._shelves.items() if shelf.count)
 
+    def owners(self, uid: str) -> Sequence[str]:
+        """The uids that own this object."""
+        return self._owners.get(uid, ())
+
     def dependents(self, uid: str) -> Sequence[Entry]:
         """What this object owns, by resource, namespace and name."""
         found = [self._by_uid[uid] for uid in self._dependents.get(uid, ())]

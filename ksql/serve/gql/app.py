@@ -45,7 +45,7 @@ from ksql.log.protocol import EventLog
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.serve.exchange import USER_AGENT_CHARACTERS_MAX
-from ksql.serve.gql import outcomes
+from ksql.serve.gql import outcomes, timeline
 from ksql.serve.gql.context import Context, Origin, Rooms
 from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
 from ksql.serve.gql.limits import Limits
@@ -76,6 +76,8 @@ SLOW_CODE, SLOW_REASON = 1013, "too slow: resume after the last revision seen"
 
 # No revision has more.
 CAUSE_DIGITS_MAX = 19
+# Where the timeline is had as plain JSON, of the same rooms.
+TIMELINE = "/timeline"
 # Prepared documents kept: more than the operations any set of tools sends.
 DOCUMENTS_KEPT_MAX = 256
 
@@ -281,10 +283,14 @@ class _View(GraphQL[Context, None]):
             return
         request = Request(scope, _bounded(receive))
         try:
-            response = await self.run(request)
+            response = await (self._picture(request) if scope["path"] == TIMELINE else self.run(request))
         except HTTPException as error:
             response = _refused(error.status_code, error.reason)
         await response(scope, receive, send)
+
+    async def _picture(self, request: Request) -> Response:
+        response = Response()
+        return await timeline.answer(await self.get_context(request, response), request)
 
     async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -300,7 +306,7 @@ class _View(GraphQL[Context, None]):
             return _refused(401, "say who you are: a client certificate or a bearer token", "UNAUTHENTICATED")
         if (fault := _zone_fault(request.headers)) is not None:
             return _refused(400, fault)
-        if request.method == "GET" and "query" not in request.query_params:
+        if request.method == "GET" and "query" not in request.query_params and request.url.path != TIMELINE:
             return _refused(406, "this is a GraphQL endpoint: POST a query as application/json")
         return None
 

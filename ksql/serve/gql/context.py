@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from functools import cached_property
 from typing import Any
 
 from strawberry.dataloader import DataLoader
@@ -22,6 +23,7 @@ from ksql.history import listkeys, masks, moments
 from ksql.history.actors import users_called
 from ksql.history.diff import ListKeys
 from ksql.history.images import Images
+from ksql.history.panorama import Panorama
 from ksql.history.past import Listings
 from ksql.history.playback import Player
 from ksql.log.event import Event, Stream
@@ -49,6 +51,18 @@ class Rooms:
     journal: Journal | None = None  # what the log's events do not tell of requests
     player: Player | None = None  # of a server that plays a recording
     listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
+
+    @cached_property
+    def panorama(self) -> Panorama:
+        """Draws timelines, and remembers what it read for them."""
+        return Panorama(self.log, self.objects, self.images, self.kind_of)
+
+    def kind_of(self, key: str) -> str:
+        """The kind of a resource's objects; the resource itself where this server no longer serves it."""
+        try:
+            return self.catalogue.by_key(key).kind
+        except KeyError:
+            return key
 
 
 class Seen:

@@ -12,6 +12,7 @@ from ksql.serve.gql.playback import Playing, Watching
 from ksql.serve.gql.rolling import Rolling
 from ksql.serve.gql.search import Searching
 from ksql.serve.gql.suspects import Suspecting
+from ksql.serve.gql.timeline import Picturing
 from ksql.serve.gql.undo import Undoing
 from ksql.serve.gql.writes import Writing
 
@@ -26,6 +27,7 @@ class Query(
     Placing,
     Auditing,
     Watching,
+    Picturing,
 ):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
 
