@@ -21,10 +21,21 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 from ksql.serve.gql.nodes import Object
 from ksql.serve.gql.typed import roots
-from ksql.serve.gql.typed.names import Kind, Taken, custom_name, definition_names, kind_names, preferred, root_names
+from ksql.serve.gql.typed.choosing import NAMES, choosing
+from ksql.serve.gql.typed.names import (
+    Kind,
+    Taken,
+    custom_name,
+    definition_names,
+    kind_names,
+    own_fields,
+    preferred,
+    root_names,
+)  # fmt: skip
 from ksql.serve.gql.typed.pages import connection
-from ksql.serve.gql.typed.shapes import OBJECT_META, Custom, Definitions
+from ksql.serve.gql.typed.shapes import OBJECT_META, Custom, Definitions, Leaf, Shape
 from ksql.serve.gql.typed.types import Resolving, Types
+from ksql.serve.gql.typed.wheres import Wheres
 
 # Where a schema keeps its kinds.
 KINDS = "ksql.kinds"
@@ -44,44 +55,48 @@ class Assembly:
 
     def __init__(self, base: GraphQLSchema, catalogue: Catalogue) -> None:
         self._base = base
-        self._taken = Taken(base.type_map)
-        types = preferred(type for type in catalogue.types if type.custom is None)
-        names = kind_names(types, self._taken)
-        self._definitions = Definitions(catalogue.definitions, definition_names(catalogue, names, self._taken))
-        self._types = Types(_named(base, "JSON", GraphQLScalarType))
+        self._shared = _named(base, "PageInfo", GraphQLObjectType), _named(base, "Revision", GraphQLScalarType)
+        self._moment: GraphQLScalarType = _named(base, "Moment", GraphQLScalarType)
+        self._types, self._wheres = Types(_named(base, "JSON", GraphQLScalarType)), Wheres(self._moment)
         self._common = dict(_named(base, "GenericObject", GraphQLObjectType).fields)
         self._interfaces = [_named(base, name, GraphQLInterfaceType) for name in ("Object", "Node")]
         for interface in self._interfaces:
             _resolve_by_kind(interface)
-        self._shared = _named(base, "PageInfo", GraphQLObjectType), _named(base, "Revision", GraphQLScalarType)
+        self._taken = Taken([*base.type_map, *map(str, Leaf), *self._wheres.names, *NAMES])
+        types = preferred(type for type in catalogue.types if type.custom is None)
+        names = kind_names(types, self._taken)
+        self._definitions = Definitions(catalogue.definitions, definition_names(catalogue, names, self._taken))
         self._built = Made()
         for type in types:
             shape = self._definitions.shape(catalogue.definition_name(type.gvk) or "")
-            self._make(self._built, type, names[type.key], shape, self._types)
+            self._make(self._built, type, names[type.key], shape, self._types, self._wheres)
 
     def schema(self, catalogue: Catalogue) -> GraphQLSchema:
         """The whole schema: what strawberry has, built-in kinds, and the custom kinds served now."""
         made = Made(dict(self._built.kinds), dict(self._built.nodes), dict(self._built.roots))
         taken, types = self._taken.copy(), Types(_named(self._base, "JSON", GraphQLScalarType))
+        wheres = Wheres(self._moment)
         types.share(self._types)
+        wheres.share(self._wheres)
         for type in _by_age(preferred(catalogue.custom)):
             if type.key not in made.kinds and type.custom is not None:
                 name = custom_name(type, taken)
                 custom = Custom(self._definitions.shape(OBJECT_META), _claimer(taken, type))
-                self._make(made, type, name, custom.kind(name, type.custom.schema), types)
+                self._make(made, type, name, custom.kind(name, type.custom.schema), types, wheres)
         return self._laid(made)
 
-    def _make(self, made: Made, type: ResourceType, name: str, shape: Any, types: Types) -> None:
+    def _make(
+        self, made: Made, type: ResourceType, name: str, shape: Shape, types: Types, wheres: Wheres
+    ) -> None:
         query = self._base.query_type
         assert query is not None
         single, plural = root_names(name, type, {*query.fields, *made.roots})
-        kind = Kind(type, name, single, plural, shape)
+        kind = Kind(type, name, single, plural, shape, own_fields(shape, self._common))
         node = types.kind(kind, self._common, self._interfaces, lambda _: {})
         pages = connection(kind, node, *self._shared)
-        moment: Any = self._base.type_map["Moment"]
         made.kinds[type.key], made.nodes[type.key] = kind, node
-        made.roots[single] = roots.single(kind, node, moment)
-        made.roots[plural] = roots.plural(kind, pages, moment)
+        made.roots[single] = roots.single(kind, node, self._moment)
+        made.roots[plural] = roots.plural(kind, pages, self._moment, choosing(kind, wheres.kind(kind)))
 
     def _laid(self, made: Made) -> GraphQLSchema:
         base = self._base

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.derive import closure
 from ksql.schema.resources import ResourceType
-from ksql.serve.gql.typed.shapes import Shape
+from ksql.serve.gql.typed.shapes import Field, Shape
 
 # Behind a type's name these make the names of others.
 SUFFIXES = ("", "Connection", "Edge", "Where", "ListWhere")
@@ -23,13 +23,17 @@ SUFFIXES = ("", "Connection", "Edge", "Where", "ListWhere")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A resource in its preferred version: its type's name, its roots' names, and the shape of its objects."""
+    """A resource in its preferred version: its type's name, its roots' names, and the shape of its objects.
+
+    `fields` are those of the shape under the names that they have beside what every object has.
+    """
 
     type: ResourceType
     name: str
     single: str
     plural: str
     shape: Shape
+    fields: Mapping[str, Field]
 
 
 class Taken:
@@ -93,6 +97,15 @@ def custom_name(type: ResourceType, taken: Taken) -> str:
     kind = re.sub(r"[^A-Za-z0-9]", "_", type.kind)
     group = re.sub(r"[^A-Za-z0-9]", "_", type.group)
     return taken.claim(kind[:1].upper() + kind[1:], f"{kind[:1].upper()}{kind[1:]}_{group}")
+
+
+def own_fields(shape: Shape, common: Collection[str]) -> dict[str, Field]:
+    """A kind's fields: one that is called like what every object has gets `Value` behind it."""
+    found: dict[str, Field] = {}
+    for name, field in shape.fields.items():
+        if name not in ("apiVersion", "kind"):
+            found[f"{name}Value" if name in common else name] = field
+    return found
 
 
 def root_names(name: str, type: ResourceType, taken: Collection[str]) -> tuple[str, str]:

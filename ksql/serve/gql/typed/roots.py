@@ -14,19 +14,14 @@ from graphql import (
     GraphQLString,
 )  # fmt: skip
 
-from ksql.serve.gql import reads
 from ksql.serve.gql.context import Context, Seen
 from ksql.serve.gql.nodes import Object, as_object
 from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX, asked
-from ksql.serve.gql.typed.lists import Choice, page, shown
+from ksql.serve.gql.typed.choosing import argument, choice_of
+from ksql.serve.gql.typed.lists import page, shown
 from ksql.serve.gql.typed.names import Kind
 from ksql.serve.gql.typed.pages import Page
 from ksql.serve.gql.typed.types import Resolving
-
-
-def argument(type: GraphQLInputType, description: str, out: str | None = None) -> GraphQLArgument:
-    return GraphQLArgument(type, description=description, out_name=out)
-
 
 PAGING: Mapping[str, GraphQLArgument] = {
     "first": argument(
@@ -35,11 +30,6 @@ PAGING: Mapping[str, GraphQLArgument] = {
     "after": argument(GraphQLID, "Only what comes after this cursor."),
     "last": argument(GraphQLInt, "How many from the end, instead of first."),
     "before": argument(GraphQLID, "Only what comes before this cursor."),
-}
-CHOOSING: Mapping[str, GraphQLArgument] = {
-    "labelSelector": argument(GraphQLString, "As kubectl's -l: app=web,tier!=db.", "label_selector"),
-    "fieldSelector": argument(GraphQLString, "As kubectl's --field-selector.", "field_selector"),
-    "namePattern": argument(GraphQLString, "Names like this: web-*, *-db-?.", "name_pattern"),
 }
 
 
@@ -67,12 +57,14 @@ def single(kind: Kind, node: GraphQLObjectType, moment: GraphQLInputType) -> Gra
     return GraphQLField(node, arguments, resolve, description=told)
 
 
-def plural(kind: Kind, connection: GraphQLObjectType, moment: GraphQLInputType) -> GraphQLField:
+def plural(
+    kind: Kind, connection: GraphQLObjectType, moment: GraphQLInputType, choosing: Mapping[str, GraphQLArgument]
+) -> GraphQLField:
     """The field for the kind's objects."""
     arguments = {
         **({"namespace": argument(GraphQLString, "Only in this namespace; all when absent.")}
            if kind.type.namespaced else {}),
-        **CHOOSING,
+        **choosing,
         "at": argument(moment, "The moment to answer from; now when absent."),
         **PAGING,
     }  # fmt: skip
@@ -84,19 +76,10 @@ def plural(kind: Kind, connection: GraphQLObjectType, moment: GraphQLInputType) 
     ) -> Page:  # fmt: skip
         ctx: Context = info.context
         ask = asked(first, after, last, before)
-        choice = choice_of(kind, **chosen)
+        choice = choice_of(ctx, kind, **chosen)
         instant = await ctx.instant(at)
         state = ctx.state(None if instant.live else instant.revision)
         return await page(ctx, kind, state, namespace or "", choice, ask)
 
     told = f"The {kind.type.resource}, now or at a moment, by namespace and name."
     return GraphQLField(GraphQLNonNull(connection), arguments, resolve, description=told)
-
-
-def choice_of(
-    kind: Kind, label_selector: str | None = None, field_selector: str | None = None,
-    name_pattern: str | None = None,
-) -> Choice:  # fmt: skip
-    """What a list's arguments mean; their faults are the selectors' own."""
-    chosen = reads.sieve(kind.type, label_selector, field_selector, name_pattern)
-    return Choice(() if chosen.empty else (chosen.matches,))

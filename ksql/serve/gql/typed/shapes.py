@@ -44,9 +44,11 @@ class Shape:
 
     def __init__(
         self, leaf: Leaf | None = None, item: "Shape | None" = None, name: str = "", description: str = "",
-        fields: "Callable[[], Mapping[str, Field]] | None" = None,
+        fields: "Callable[[], Mapping[str, Field]] | None" = None, values: Leaf = Leaf.JSON,
     ) -> None:  # fmt: skip
         self.leaf, self.item, self.name, self.description = leaf, item, name, description
+        # What a map's entries hold.
+        self.values = values
         self._make = fields
 
     @cached_property
@@ -72,6 +74,7 @@ class Field:
 
 
 LEAVES = {leaf: Shape(leaf) for leaf in Leaf}
+AMOUNTS = Shape(Leaf.MAP, values=Leaf.QUANTITY)
 
 _SPECIAL = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": Leaf.QUANTITY,
@@ -164,6 +167,9 @@ class Definitions:
             return self.shape(reference)
         if schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):
             return Shape(item=self.place(schema["items"]))
+        values = schema.get("additionalProperties")
+        if isinstance(values, Mapping) and _SPECIAL.get(reference_of(values) or "") is Leaf.QUANTITY:
+            return AMOUNTS
         return LEAVES[leaf_of(schema) or Leaf.JSON]
 
 

@@ -91,10 +91,7 @@ class Types:
 
         def fields() -> dict[str, GraphQLField]:
             found = dict(common)
-            for name, field in kind.shape.fields.items():
-                if name in ("apiVersion", "kind"):
-                    continue  # every object has these
-                found[f"{name}Value" if name in found else name] = self._field(field, _of_object(field))
+            found |= {name: self._field(field, _of_object(field)) for name, field in kind.fields.items()}
             for name, edge in relations(kind).items():
                 found.setdefault(name, edge)
             return found
