@@ -39,7 +39,8 @@ memory; *news* is what other servers appended.
 Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and its
 failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py`, `postgresql.py` and `libpq.py` (the
 dialects), `queries.py` and `images.py` (reading), `blocks.py` and `index.py` (where to look), `store.py` (all of it
-together), `sweep.py` and `verify.py` (does it contradict itself), `leaves.py`, `seals.py` and `sealer.py` (the seals),
-`sealcheck.py` (is it what was written), `proofs.py` (told to others), `retiring.py`, `retirement.py`,
-`archives.py` and `whole.py` (what was taken out of it, and still read).
+together), `leaves.py`, `seals.py` and `sealer.py` (the seals), `verify.py` (does it contradict itself), `sealcheck.py`
+(is it what was written), `indexcheck.py` (does the index say so), `survey.py` with `sweep.py`, `hashing.py` and
+`tracing.py` (all three questions at once, fast, without words), `proofs.py` (told to others), `retiring.py`,
+`retirement.py`, `archives.py` and `whole.py` (what was taken out of it, and still read).
 """

@@ -13,7 +13,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -67,6 +67,10 @@ class Block:
 
         return np.frombuffer(self._codes, dtype="u1" if self._width == 1 else ">u2")
 
+    def count(self, number: int) -> int:
+        """How many events have a mark, given by its place among `marks`."""
+        return self._codes.count(number + 1) if self._width == 1 else sum(1 for _ in self.offsets(number))
+
     def among(self, wanted: Iterable[int]) -> list[int]:
         """The places among `marks` of those of the wanted ones that are there."""
         marks, out = self.marks, []
@@ -82,6 +86,11 @@ class Block:
         if len(numbers) == 1:
             return list(self.offsets(numbers[0]))
         return sorted(offset for number in numbers for offset in self.offsets(number))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Block) and (list(self.marks), self._codes) == (list(other.marks), other._codes)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def block_of(found: Iterable[tuple[int, Iterable[int]]]) -> Block:
@@ -120,13 +129,19 @@ class Span:
     def __init__(self, marks: Sequence[int], counts: Sequence[int]) -> None:
         self.marks, self.counts, self.present = marks, counts, frozenset(marks)
 
+    def __eq__(self, other: object) -> bool:
+        mine = list(self.marks), list(self.counts)
+        return isinstance(other, Span) and mine == (list(other.marks), list(other.counts))
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 def span_of(blocks: Iterable[Block]) -> Span:
     """What a span's blocks come to."""
     counts: dict[int, int] = {}
     for block in blocks:
         for number, mark in enumerate(block.marks):
-            counts[mark] = counts.get(mark, 0) + sum(1 for _ in block.offsets(number))
+            counts[mark] = counts.get(mark, 0) + block.count(number)
     marks = sorted(counts)
     return Span(marks, [counts[mark] for mark in marks])
 
@@ -191,6 +206,15 @@ def unpack_numbers(data: bytes) -> list[int]:
         at += step
         out.append(at)
     return out
+
+
+def reads(unpack: Callable[[bytes], object], data: bytes, expected: object) -> bool:
+    """Whether stored bytes mean this. Compared when unpacked: another release of zstd may pack the same differently."""
+    try:
+        return unpack(data) == expected
+    except (ValueError, IndexError, EOFError, OverflowError, struct.error, zstandard.ZstdError):
+        # What damaged bytes raise.
+        return False
 
 
 def _numbers(kind: str, numbers: Sequence[int]) -> bytes:

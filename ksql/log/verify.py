@@ -24,7 +24,7 @@ from ksql.log.queries import Rows
 from ksql.log.registry import unpack
 from ksql.log.schema import actors, events, places, streams, transient
 from ksql.log.store import SqlEventLog
-from ksql.log.sweep import sweep
+from ksql.log.survey import Survey, survey
 
 # Rows in memory at a time.
 PAGE_ROWS = 4000
@@ -47,11 +47,17 @@ async def verify(log: EventLog) -> Difference | None:
     return await log.inspect(first_difference)
 
 
-def first_difference(rows: Rows) -> Difference | None:
-    """`verify`, blocking, on a connection that sees one state."""
-    for difference in _Check(rows).differences():
+def first_difference(rows: Rows, found: Survey | None = None) -> Difference | None:
+    """`verify`, blocking, on a connection that sees one state. `found`: what a survey of it came to."""
+    for difference in _Check(rows, found).differences():
         return difference
     return None
+
+
+def beats_of(connection: sa.Connection) -> list[tuple[int, int | None]]:
+    """Revisions and instants of the heartbeats that are still there."""
+    query = sa.select(transient.c.revision, transient.c.time).order_by(transient.c.revision)
+    return [(revision, time) for revision, time in connection.execute(query)]
 
 
 _COLUMNS = ("revision", "stream", "time", "action", "payload")
@@ -68,8 +74,9 @@ def _query(table: sa.Table) -> sa.Select[Any]:
 class _Check:
     """One run. Each method yields what is wrong; nothing is asked for after the first."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, found: Survey | None) -> None:
         rows.learn()
+        self._survey = found
         self.rows, self.connection, self.images = rows, rows.connection, rows.images
         self.head = rows.head()
         self.changes: Mapping[int, Change] = {
@@ -86,11 +93,14 @@ class _Check:
     def differences(self) -> Iterator[Difference]:
         # Nearly always all is well, and to see that no words are needed.
         beats: list[_Row] = [tuple(row) for row in self.connection.execute(_query(transient))]
-        swept = sweep(self.rows, self.changes, [(beat[0], beat[2]) for beat in beats])
+        swept = self._survey
+        if swept is None and not self.through:
+            swept = survey(self.rows, (), beats_of(self.connection))
         if swept is None:
             yield from self._history(beats)
         else:
-            self.living, self.durable = swept.living, swept.durable
+            # What is looked up here goes on changing.
+            self.living, self.durable = dict(swept.living), swept.durable
             for beat in beats:
                 if (fault := self._fault(beat, True)) is not None:
                     yield Difference(beat[0], fault)
