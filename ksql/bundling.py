@@ -106,8 +106,9 @@ async def _export(wanted: Settings, file: Path, begin: str, end: str, rules: lis
     started = clock.monotonic()
     async with opened(wanted) as log:
         header = await _range(log, begin, end, clock, wanted.minor, told)
-        redact = Redaction(rules, secret_token()).event if rules else None
-        said = await log.inspect(lambda rows: exporting.export(rows, header, file, redact))
+        redaction = Redaction(rules, secret_token())
+        redact = redaction.event if rules else None
+        said = await log.inspect(lambda rows: exporting.export(rows, header, file, redact, redaction.concerns))
     seconds = clock.monotonic() - started
     size = await asyncio.to_thread(lambda: file.stat().st_size)
     typer.echo(

@@ -61,7 +61,7 @@ class Redaction:
 
     def event(self, event: Event) -> Event:
         """The event as it may leave; the same object where nothing is taken out."""
-        document = event.document if self._is_meant(event) else None
+        document = event.document if self.concerns(event.payload) else None
         if document is None:
             return event
         found = self.document(document)
@@ -72,9 +72,10 @@ class Redaction:
             event.subresource, event.field_manager, event.cause, event.correlation, event.transient,
         )  # fmt: skip
 
-    def _is_meant(self, event: Event) -> bool:
-        # The payload opens with apiVersion and kind.
-        head = event.payload[:200].lower()
+    def concerns(self, image: bytes) -> bool:
+        """Whether there is a rule for objects of this one's kind."""
+        # It opens with apiVersion and kind.
+        head = image[:200].lower()
         return any(b'"kind":"%b"' % kind.encode() in head for kind in self._paths)
 
     def document(self, document: Document) -> Document:

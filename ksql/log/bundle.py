@@ -12,8 +12,14 @@ big-endian.
 - `H`, first: JSON: `first`, `last` (revisions), `since`, `until` (instants, microseconds), `minor` (of Kubernetes),
   `written` (instant), `by` (version of ksql), `redacted` (rules; empty: nothing is).
 - `C` of the checkpoint, then `E` of the events, in their order: zstd over four bytes of length, JSON of that length,
-  and the payloads one after another. The JSON has `actors`, `actions`, `places` and `rows`: revision, time, place,
-  name, uid, action, actor, cause, correlation, the payload's length; places, actions and actors by their position.
+  and the payloads one after another. The JSON has `actors`, `actions`, `places`, `streams` (place, name, uid) and
+  `rows`: revision, time, stream, action, actor, cause, correlation, the payload's length, base; places, streams,
+  actions and actors by their position. Where the base is 0 the payload is the object's JSON; else it is the difference
+  from the whole payload of that revision: one byte that counts its pieces (128 more: numbers of four bytes instead of
+  two); for each piece how many bytes to keep of the base, how many to skip, and how many to insert; what is inserted,
+  together; after the last piece the base's rest is kept. A reader keeps the newest whole payload of each uid and drops
+  the oldest when they have more than 64 MiB. A row without a time is no event, but a base of some after it.
+  (Version 1: no bases and no `streams`, but place, name and uid in the place of the stream.)
 - `S`, one of each seal over the events: JSON (`bundleseals.py`); readers that do not need it pass over it.
 - `Z`, last: JSON: how many events of each kind, and `state`: the hash of the state at the end (`StateHash`).
 """
@@ -31,24 +37,17 @@ from typing import IO, Any, Self
 import orjson
 import zstandard
 
-from ksql.base.clock import from_microseconds, to_microseconds
-from ksql.log.event import Actor, Change, Event, Stream
+from ksql.log.bundleframes import FRAME_BYTES_MAX, Packer, Shelf, packed, unpacked, unpacked_whole
+from ksql.log.event import Event
 
 MAGIC = b"ksqlbndl"
-VERSION = 1
+VERSION = 2
 HEADER, CHECKPOINT, EVENTS, SEALS, END = b"H", b"C", b"E", b"S", b"Z"
 _KINDS = (HEADER, CHECKPOINT, EVENTS, SEALS, END)
 
-# Events of one frame: two megabytes of text, in which compression finds all it will find.
-FRAME_EVENTS = 1000
-# Of payloads in one frame: a few objects may be large.
-FRAME_BYTES = 8 * 1024 * 1024
-# What a reader believes of a length; anything beyond is damage and must not make it ask for the memory.
-FRAME_BYTES_MAX = 256 * 1024 * 1024
 # Frames that wait to be compressed while the next events are read.
 PACKING_MAX = 4
-LEVEL = 3
-_PREFIX, _OPENING, _LENGTH = struct.Struct(">8sH"), struct.Struct(">cI"), struct.Struct(">I")
+_PREFIX, _OPENING = struct.Struct(">8sH"), struct.Struct(">cI")
 _DIGEST_BYTES = 32
 
 
@@ -86,73 +85,6 @@ class StateHash:
         return self._hash.hexdigest()
 
 
-class Packer:
-    """Events as the body of a frame."""
-
-    def __init__(self) -> None:
-        self._rows: list[Any] = []
-        self._payloads: list[bytes] = []
-        self._bytes = 0
-        self._actors: dict[Actor, int] = {}
-        self._actions: dict[tuple[str, str, str, str], int] = {}
-        self._places: dict[tuple[str, str, bool], int] = {}
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._rows) >= FRAME_EVENTS or self._bytes >= FRAME_BYTES
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, event: Event) -> None:
-        stream, payload = event.stream, event.payload
-        place = (stream.resource, stream.namespace, event.transient)
-        action = (event.change.value, event.verb, event.subresource, event.field_manager)
-        self._rows.append(
-            (event.revision, to_microseconds(event.time),
-             self._places.setdefault(place, len(self._places)), stream.name, stream.uid,
-             self._actions.setdefault(action, len(self._actions)),
-             self._actors.setdefault(event.actor, len(self._actors)),
-             event.cause, event.correlation, len(payload))
-        )  # fmt: skip
-        self._payloads.append(payload)
-        self._bytes += len(payload)
-
-    def text(self) -> bytes:
-        """The body before compression."""
-        meta = orjson.dumps(
-            {
-                "actors": [
-                    [a.user, a.groups, a.impersonator, a.user_agent, a.source] for a in self._actors
-                ],
-                "actions": list(self._actions), "places": list(self._places), "rows": self._rows,
-            }
-        )  # fmt: skip
-        return b"".join([_LENGTH.pack(len(meta)), meta, *self._payloads])
-
-
-def unpacked(body: bytes) -> Iterator[Event]:
-    """The events of a frame's body."""
-    text = zstandard.ZstdDecompressor().decompress(body, max_output_size=FRAME_BYTES_MAX)
-    (length,) = _LENGTH.unpack_from(text)
-    at = _LENGTH.size + length
-    meta = orjson.loads(text[_LENGTH.size : at])
-    actors = [Actor(user, tuple(groups), *rest) for user, groups, *rest in meta["actors"]]
-    actions = [(Change(change), verb, sub, manager) for change, verb, sub, manager in meta["actions"]]
-    places = meta["places"]
-    for revision, micros, place, name, uid, action, actor, cause, correlation, size in meta["rows"]:
-        resource, namespace, transient = places[place]
-        change, verb, sub, manager = actions[action]
-        payload = text[at : at + size]
-        at += size
-        yield Event(
-            revision, from_microseconds(micros), Stream(resource, namespace, name, uid), change, verb,
-            actors[actor], payload, sub, manager, cause, correlation, transient,
-        )  # fmt: skip
-    if at != len(text):
-        raise ValueError("payloads are left over")
-
-
 class Writer:
     """Writes a bundle. Use as a context manager; the file appears under its name once it is whole."""
 
@@ -161,7 +93,8 @@ class Writer:
         self._partial = path.with_name(f".{path.name}.partial")
         self._digest = b""
         self._counts = {CHECKPOINT: 0, EVENTS: 0}
-        self._packer, self._kind = Packer(), CHECKPOINT
+        self._shelf = Shelf()
+        self._packer, self._kind = Packer(self._shelf), CHECKPOINT
         self._packing: deque[tuple[bytes, Future[bytes]]] = deque()
 
     def __enter__(self) -> Self:
@@ -187,22 +120,24 @@ class Writer:
 
     def add(self, kind: bytes, events: Iterable[Event]) -> None:
         """Events of the checkpoint, then those after it."""
+        for event in events:
+            self.packer(kind).add(event)
+
+    def packer(self, kind: bytes) -> Packer:
+        """What takes the next event."""
         if kind != self._kind:
             self._pack()
             self._kind = kind
-        packer = self._packer
-        for event in events:
-            packer.add(event)
-            if packer.is_full:
-                self._pack()
-                packer = self._packer
+        elif self._packer.is_full:
+            self._pack()
+        return self._packer
 
     def _pack(self) -> None:
-        if not len(self._packer):
+        if not self._packer.events:
             return
-        self._counts[self._kind] += len(self._packer)
-        text, self._packer = self._packer.text(), Packer()
-        self._packing.append((self._kind, self._pool.submit(_packed, text)))
+        self._counts[self._kind] += self._packer.events
+        text, self._packer = self._packer.text(), Packer(self._shelf)
+        self._packing.append((self._kind, self._pool.submit(packed, text)))
         while len(self._packing) > PACKING_MAX:
             self._land()
 
@@ -236,10 +171,6 @@ class Writer:
         self._file.write(self._digest)
 
 
-def _packed(text: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=LEVEL).compress(text)
-
-
 class Reader:
     """Reads a bundle from its beginning to its end, one frame in memory at a time."""
 
@@ -256,7 +187,8 @@ class Reader:
             raise BundleError(
                 f"{path} is a bundle of version {version}: this ksql reads version {VERSION}, use a newer one"
             )
-        if version < VERSION:
+        self._version, self._shelf = version, Shelf()
+        if version < 1:
             raise self._damaged("there has never been a bundle of version 0")
         self._digest, self._at = sha256(prefix).digest(), _PREFIX.size
         self.end: dict[str, Any] = {}
@@ -287,8 +219,9 @@ class Reader:
             yield kind, body
 
     def events(self, body: bytes) -> list[Event]:
-        """The events of a `C` or `E` frame."""
-        found: list[Event] = self._understood(lambda: list(unpacked(body)))
+        """The events of a `C` or `E` frame; to be asked for in the frames' order."""
+        unpack = unpacked_whole if self._version == 1 else partial(unpacked, shelf=self._shelf)
+        found: list[Event] = self._understood(lambda: list(unpack(body)))
         return found
 
     def seal(self, body: bytes) -> Any:

@@ -7,6 +7,7 @@ each redacted one the commitment that stands in its header in the place of what 
 root, are checked as ever, and who did what and when is proved although what it said is not told.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +34,15 @@ class _Block:
 
     seal: Seal
     before: list[bytes]
-    seen: int
     hidden: dict[int, bytes] = field(default_factory=dict)
+    _order: list[int] = field(default_factory=list)
+
+    @property
+    def order(self) -> list[int]:
+        """The revisions that were sealed."""
+        if not self._order:
+            self._order = self.seal.order
+        return self._order
 
 
 class Sealing:
@@ -53,7 +61,7 @@ class Sealing:
             # Only the first block can reach back before the bundle.
             said = seal.statement
             before = self._outside(seal, said.first, first) if said.first <= first else []
-            self._blocks.append(_Block(seal, before, len(before)))
+            self._blocks.append(_Block(seal, before))
         self._at = 0
 
     def _outside(self, seal: Seal, low: int, high: int) -> list[bytes]:
@@ -63,20 +71,17 @@ class Sealing:
         pairs = zip(hashed.revisions, hashed.leaves, strict=True)
         return [leaf for revision, leaf in pairs if low <= revision <= high]
 
-    def see(self, event: Event, written: Event) -> None:
-        """An event after the checkpoint, and what is written of it."""
-        if event.transient:
-            return
-        while self._at < len(self._blocks) and self._blocks[self._at].seal.statement.last < event.revision:
+    def hide(self, revision: int, image: bytes) -> None:
+        """Another image than this is written for an event after the checkpoint; revisions rise."""
+        while self._at < len(self._blocks) and self._blocks[self._at].seal.statement.last < revision:
             self._at, self._salts = self._at + 1, []
         if self._at == len(self._blocks):
             return
         block = self._blocks[self._at]
-        if written is not event:
-            if not self._salts:
-                self._salts = leaves.salts(block.seal.secret, block.seal.statement.count)
-            block.hidden[block.seen] = leaves.commitment(self._salts[block.seen], event.payload)
-        block.seen += 1
+        if not self._salts:
+            self._salts = leaves.salts(block.seal.secret, block.seal.statement.count)
+        at = bisect_left(block.order, revision)
+        block.hidden[at] = leaves.commitment(self._salts[at], image)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """One for each seal, as it stands in the bundle."""
@@ -91,7 +96,7 @@ class Sealing:
                 yield {**document, "secret": seal.secret.hex()}
                 continue
             drawn = leaves.salts(seal.secret, said.count)
-            inside = range(len(block.before), block.seen)
+            inside = range(len(block.before), said.count - len(after))
             yield {
                 **document,
                 "salts": {str(at): drawn[at].hex() for at in inside if at not in block.hidden},

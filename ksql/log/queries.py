@@ -108,6 +108,10 @@ class Rows:
         found.sort(key=lambda event: event.revision, reverse=newest_first)
         return found[:limit]
 
+    def beats(self, after: int, up_to: int, limit: int) -> list[Event]:
+        """The heartbeats between two revisions that are still there, in order."""
+        return self._page(transient, [transient.c.revision <= up_to], after, limit, False)
+
     def _page(self, table: sa.Table, clauses: Clauses, after: int, limit: int, newest_first: bool) -> list[Event]:
         query = _select(table).where(*clauses).limit(limit)
         if newest_first:

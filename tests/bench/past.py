@@ -24,13 +24,16 @@ from random import Random
 
 import uvloop
 
-from ksql.base.clock import SystemClock
+from ksql.base.clock import SystemClock, to_microseconds
 from ksql.config import COLLECTOR_THRESHOLDS
-from ksql.log import sealcheck, sealkeys
+from ksql.history.redaction import SECRETS, Redaction, rule
+from ksql.log import exporting, sealcheck, sealkeys
+from ksql.log.bundle import Header
 from ksql.log.migrate import migrate
 from ksql.log.protocol import EventFilter
 from ksql.log.sealer import Sealer, newest_seal
 from ksql.log.store import SqlEventLog, open_log
+from ksql.settings import DEFAULT_MINOR
 from tests.bench.past_log import PERSON, STEADY, Facts, build
 from tests.support import postgresql
 
@@ -107,7 +110,25 @@ async def measure(url: str, facts: Facts) -> None:
     print(f"  indexed what was left in {time.perf_counter() - start:.1f} s")
     await ask(log, facts)
     await verified(log, facts.events)
+    await exported(log, facts.events)
     await log.aclose()
+
+
+async def exported(log: SqlEventLog, events: int) -> None:
+    """Write all of it into a bundle, plain and with the values of Secrets taken out."""
+    redaction = Redaction([rule(text) for text in SECRETS], "a key")
+    with tempfile.TemporaryDirectory(prefix="ksql-bench-") as folder:
+        path = Path(folder) / "log.ksql"
+        header = Header(0, log.head, 0, to_microseconds(log.clock.now()), DEFAULT_MINOR, 0, "bench")
+        for what, redact in (("", None), (", redacted", redaction.event)):
+            start, cpu = time.perf_counter(), _processor()
+            await log.inspect(lambda rows, r=redact: exporting.export(rows, header, path, r, redaction.concerns))
+            took, worked = time.perf_counter() - start, _processor() - cpu
+            size = path.stat().st_size / events
+            print(
+                f"  exported{what}: {events / took:,.0f} events/s ({1e6 * worked / events:.1f} µs of the processor and"
+                f" {size:.0f} bytes each)"
+            )
 
 
 async def verified(log: SqlEventLog, events: int) -> None:

@@ -178,7 +178,7 @@ async def test_a_bundle_with_something_behind_it_is_told(small):
 async def test_a_bundle_of_a_newer_version_says_so(small):
     data = small.read_bytes()
     small.write_bytes(data[:8] + b"\x00\x07" + data[10:])
-    with pytest.raises(BundleError, match=r"is a bundle of version 7: this ksql reads version 1, use a newer one$"):
+    with pytest.raises(BundleError, match=r"is a bundle of version 7: this ksql reads version 2, use a newer one$"):
         read_all(small)
 
 
@@ -199,7 +199,8 @@ def forged(path, change):
     [
         (lambda frames: frames[:1], "it has other numbers of events than its end says"),
         (lambda frames: [*frames[:1], *frames[1:], frames[-1]], "is out of its order"),
-        (lambda frames: frames[::-1], "is out of place"),
+        (lambda frames: frames[::-1], "r4 differs from r1, which is not there"),
+        (lambda frames: [(bundle.SEALS, b"{}"), *frames], "is out of place"),
         (lambda frames: [(kind, b"junk") for kind, _ in frames], "cannot be understood"),
         (lambda frames: [(kind, EMPTY) for kind, _ in frames], "cannot be understood"),
     ],
@@ -249,3 +250,94 @@ async def test_the_copy_is_a_log_like_any_other(small, tmp_path):
     with closing(sqlite3.connect(tmp_path / "small.ksql.db")) as database:
         assert database.execute("SELECT revision, horizon FROM head").fetchone() == (copy.head, 3)
     await copy.aclose()
+
+
+def body_of_version_1(events):
+    """What the first version wrote of these."""
+    actors, actions, places = [], [], []
+
+    def number(listed, one):
+        if one not in listed:
+            listed.append(one)
+        return listed.index(one)
+
+    rows = [
+        (
+            e.revision, int(e.time.timestamp() * 1_000_000),
+            number(places, [e.stream.resource, e.stream.namespace, e.transient]), e.stream.name, e.stream.uid,
+            number(actions, [e.change.value, e.verb, e.subresource, e.field_manager]),
+            number(actors, [e.actor.user, e.actor.groups, e.actor.impersonator, e.actor.user_agent, e.actor.source]),
+            e.cause, e.correlation, len(e.payload),
+        )
+        for e in events
+    ]  # fmt: skip
+    meta = orjson.dumps({"actors": actors, "actions": actions, "places": places, "rows": rows})
+    return zstandard.compress(len(meta).to_bytes(4) + meta + b"".join(e.payload for e in events))
+
+
+async def test_a_bundle_of_the_first_version_is_read(small, tmp_path, monkeypatch):
+    with Reader(small) as reader:
+        frames = [
+            (kind, body_of_version_1(reader.events(body)) if kind in (bundle.CHECKPOINT, bundle.EVENTS) else body)
+            for kind, body in reader.frames()
+        ]
+        header, end = reader.header, reader.end
+    old = tmp_path / "old.ksql"
+    monkeypatch.setattr(bundle, "VERSION", 1)
+    with bundle.Writer(old) as writer:
+        writer.header(header)
+        for kind, body in frames:
+            writer._write(kind, body)
+        writer._write(bundle.END, orjson.dumps(end))
+    monkeypatch.undo()
+    copies = [await opened(path, tmp_path) for path in (small, old)]
+    assert old.read_bytes()[8:10] == b"\x00\x01"
+    one, other = [[plain(event) for event in await copy.read(header.first, 100, ALL)] for copy in copies]
+    assert one == other and len(one) > 5
+    for copy in copies:
+        await copy.aclose()
+
+
+async def test_a_base_that_the_reader_has_dropped_is_lent_again(tmp_path, monkeypatch):
+    """Two long lives in turns, and a shelf that holds one image of them."""
+    monkeypatch.setattr("ksql.log.bundleframes.SHELF_BYTES_MAX", 1000)
+    log = open_log("sqlite://", SystemClock(seed=1))
+    await log.open()
+    long = "a value that stays as it is " * 30
+    await log.append(deciding(draft("a", value=long), draft("b", value=long)))
+    for turn in range(3):
+        for name in "ab":
+            await log.append(deciding(draft(name, Change.MODIFIED, f"{long}{turn}")))
+    await written(log, tmp_path / "lent.ksql")
+    with Reader(tmp_path / "lent.ksql") as reader:
+        told = [event for kind, body in reader.frames() if kind == bundle.EVENTS for event in reader.events(body)]
+    assert [plain(event) for event in told] == [plain(event) for event in await log.read(0, 100, ALL)]
+    assert (tmp_path / "lent.ksql").stat().st_size > 0
+    await log.aclose()
+
+
+@pytest.mark.parametrize("whole", ["none", "some", "all"])
+async def test_only_objects_that_rules_are_about_are_written_anew(tmp_path, whole):
+    log = await told()
+    asked = []
+
+    def redact(event):
+        asked.append(event.stream.name)
+        return event
+
+    def concerned(image):
+        return whole == "all" or (whole == "some" and b'"name":"a"' in image)
+
+    header = Header(3, log.head, 0, 2_000_000_000_000_000, "1.35", 0, "test")
+    path = tmp_path / "some.ksql"
+    await log.inspect(lambda rows: exporting.export(rows, header, path, redact, concerned))
+    await written(log, tmp_path / "plain.ksql", 3)
+    copies = [await opened(path, tmp_path), await opened(tmp_path / "plain.ksql", tmp_path)]
+    one, other = [[plain(event) for event in await copy.read(3, 100, ALL)] for copy in copies]
+    assert one == other
+    # Beside the events: the state at either end, and what is rare (heartbeats, odd correlations).
+    events = [name for name in asked if name in "ac"]
+    assert len(events) == {"none": 1 + 2, "some": 2 + 1 + 2, "all": 3 + 1 + 2}[whole]
+    for copy in copies:
+        await copy.aclose()
+    await log.aclose()
