@@ -38,9 +38,11 @@ from ksql.schema.catalogue import Catalogue
 from ksql.serve import aggregationkeeping, flowkeeping, logfigures, nodemetrics
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
+from ksql.serve.custodian import Custodian
 from ksql.serve.late import Late
 from ksql.serve.listen import Listener
 from ksql.serve.ports import advertised
+from ksql.serve.revoking import guard
 from ksql.serve.webhooks import Webhooks
 from ksql.settings import Settings
 from ksql.state.objects import Objects
@@ -87,10 +89,12 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         gc.disable()
         stack.callback(gc.enable)
         catalogue = catalogues.load(settings.minor)
+        # Before the log: the connection to its database may need a certificate.
+        custodian = Custodian(settings.keys, settings.address[0], clock)
         log, objects, sealer = await _opened(settings, clock, stack)
-        keys = pki.establish(settings.data / "pki", settings.address[0], clock)
-        tokens = Tokens(keys.accounts_key, clock, objects.document)
-        authenticator = Authenticator(clock, admin_tokens(keys.token), tokens)
+        tokens = Tokens(custodian.keys.accounts_key, clock, objects.document)
+        authenticator = Authenticator(clock, {}, tokens, trust=custodian.trust)
+        custodian.listen(lambda keys: authenticator.replace_tokens(admin_tokens(keys.token)))
         await _believe_others(settings, authenticator, clock, stack)
         webhooks = Webhooks(objects, clock)
         stack.push_async_callback(webhooks.aclose)
@@ -102,7 +106,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         webhooks.nodes = fleet
-        aggregator = Aggregator(objects, clock, keys.proxy_context)
+        aggregator = Aggregator(objects, clock, custodian.proxy_context)
         metrics = nodemetrics.NodeMetrics(objects, fleet, clock)
         aggregator.answer(nodemetrics.GROUP, nodemetrics.VERSION, nodemetrics.RESOURCES, metrics.serve)
         sessions = sessionfile.opened(settings.data / "sessions.json", clock)
@@ -112,16 +116,15 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         )  # fmt: skip
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
-        listener = Listener(door, *settings.address, keys.server_context(), on_stop=door.close)
+        listener = Listener(door, *settings.address, custodian.server_context(), on_stop=door.close)
         await listener.start()
         stack.push_async_callback(listener.aclose)
-        pki.write_kubeconfig(settings.kubeconfig, keys, listener.url)
+        custodian.listen(lambda keys: pki.write_kubeconfig(settings.kubeconfig, keys, listener.url))
         where = advertised(settings.address[0])
         await bootstrap.bootstrap(pipeline, target_port=listener.port, address=where)
         await roles.reconcile(pipeline)
-        for keeper in (
-            flowkeeping.keeper(pipeline, clock), aggregationkeeping.keeper(pipeline, clock, aggregator, keys)
-        ):  # fmt: skip
+        extensions = aggregationkeeping.keeper(pipeline, clock, aggregator, lambda: custodian.keys)
+        for keeper in (flowkeeping.keeper(pipeline, clock), extensions):
             await keeper.start()
             stack.push_async_callback(keeper.aclose)
         await aggregator.start()
@@ -129,12 +132,14 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         await addons.add_storage(pipeline)
         if settings.dns:
             await addons.add_dns(pipeline)
-        controllers = await _workers(settings, clock, catalogue, pipeline, keys, fleet, stack)
+        controllers = await _workers(settings, clock, catalogue, pipeline, custodian, fleet, stack)
         pipeline.components |= controllers.checks()
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
         door.metrics.add(lambda: logfigures.audit(auditor))
         _retain(settings, log, pipeline, sealer, clock, stack)
+        await guard(custodian, objects, listener, clock, stack)
+        custodian.listen(lambda keys: extensions.wake())
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What
         # comes after is mostly documents, which have no cycles; looking for some less often gave back half
@@ -216,18 +221,19 @@ async def _workers(
     clock: Clock,
     catalogue: Catalogue,
     pipeline: Pipeline,
-    keys: pki.Pki,
+    custodian: Custodian,
     fleet: Fleet,
     stack: AsyncExitStack,
 ) -> Controllers:
     """Controllers, scheduler and simulated nodes: clients of the pipeline, as if they were elsewhere."""
     doors = connect(pipeline)
-    authority = keys.authority.certificate.decode()
+    root_ca = custodian.keys.bundle(pki.SERVING).decode()
     controllers = Controllers(
-        doors, clock, catalogue=catalogue, root_ca=authority, scheduling=settings.scheduling, usages=fleet.usages
+        doors, clock, catalogue=catalogue, root_ca=root_ca, scheduling=settings.scheduling, usages=fleet.usages
     )
     await controllers.start()
     stack.push_async_callback(controllers.aclose)
+    custodian.listen(lambda keys: controllers.publish_root(keys.bundle(pki.SERVING).decode()))
     await fleet.start()
     stack.push_async_callback(fleet.aclose)
     return controllers

@@ -7,16 +7,16 @@ would run a program to get a credential (exec, auth-provider) is refused in word
 
 import base64
 import binascii
-import contextlib
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ksql.base.tls import load_pair
 
 DEFAULT_NAMESPACE = "default"
 
@@ -48,7 +48,10 @@ class Connection:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.certificate and self.key:
-            _load_pair(context, self.certificate, self.key)
+            try:
+                load_pair(context, self.certificate, self.key)
+            except ssl.SSLError as error:
+                raise KubeconfigError(f"the client certificate and its key cannot be used: {error}") from None
         return context
 
     def headers(self) -> list[tuple[str, str]]:
@@ -83,20 +86,6 @@ def document(connection: Connection, server: str) -> dict[str, Any]:
         "clusters": [{"name": "ksql", "cluster": cluster}], "users": [{"name": "ksql", "user": user}],
         "contexts": [{"name": "ksql", "context": context}],
     }  # fmt: skip
-
-
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # Python's ssl reads keys from files alone: one of our own, gone as soon as it is read.
-    descriptor, path = tempfile.mkstemp(prefix="ksql-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(certificate.rstrip() + b"\n" + key)
-        context.load_cert_chain(path)
-    except ssl.SSLError as error:
-        raise KubeconfigError(f"the client certificate and its key cannot be used: {error}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(path).unlink()
 
 
 def load(*paths: Path, context: str = "", namespace: str = "") -> Connection:

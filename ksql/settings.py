@@ -7,6 +7,7 @@ a server.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ksql.schema.derive import minors
 
@@ -22,6 +23,8 @@ NODES_MAX = 1024
 DEFAULT_MINOR = "1.35"
 SQLITE = "sqlite"
 DATABASES = (SQLITE, "postgresql+psycopg")
+# libpq's modes in which the connection is encrypted for certain.
+SECURED = ("require", "verify-ca", "verify-full")
 
 
 class SettingsError(ValueError):
@@ -135,7 +138,25 @@ class Settings:
 
     @property
     def url(self) -> str:
-        return self.database or f"sqlite:///{(self.data / 'ksql.db').resolve()}"
+        return self._secured(self.database) or f"sqlite:///{(self.data / 'ksql.db').resolve()}"
+
+    def _secured(self, url: str) -> str:
+        """The database's URL with the cluster's own certificates, where it asks for TLS and names none."""
+        query = parse_qs(urlsplit(url).query)
+        if query.get("sslmode", [""])[0] not in SECURED or {"sslcert", "sslrootcert"} & query.keys():
+            return url
+        client = self.keys / "database-client.crt"
+        if not client.exists():
+            return url
+        found = {
+            "sslrootcert": self.keys / "database-trust.crt", "sslcert": client, "sslkey": client.with_suffix(".key")
+        }  # fmt: skip
+        return f"{url}&{urlencode({name: str(path.resolve()) for name, path in found.items()})}"
+
+    @property
+    def keys(self) -> Path:
+        """The directory of the cluster's keys and certificates."""
+        return self.data / "pki"
 
     @property
     def file(self) -> Path | None:
@@ -149,7 +170,7 @@ class Settings:
 
     @property
     def seal_key_file(self) -> Path:
-        return self.seal_key or self.data / "pki" / "seal.key"
+        return self.seal_key or self.keys / "seal.key"
 
     @property
     def seal_ring(self) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from ksql.auth import pki
 from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.tokens import Tokens
+from ksql.auth.trust import Trust
 from ksql.base.clock import Clock
 from ksql.history.playback import Player
 from ksql.log.protocol import EventLog
@@ -38,8 +39,9 @@ async def showing(
     catalogue = catalogues.load(minor)
     keys = pki.establish(folder / "pki", address[0], clock)
     authenticator = Authenticator(
-        clock, admin_tokens(keys.token), Tokens(keys.accounts_key, clock, objects.document)
-    )
+        clock, admin_tokens(keys.token), Tokens(keys.accounts_key, clock, objects.document),
+        trust=Trust(clock, keys.believed()),
+    )  # fmt: skip
     pipeline = ShownPipeline(log, objects, catalogue, Permissions(objects), then, authenticator=authenticator)
     pipeline.why = why
     graphql: Any = graphql_app(pipeline, objects, log, catalogue, then, None, player)

@@ -1,17 +1,13 @@
 """Who is asking? A client certificate or a bearer token becomes a `User`; headers may put on another's name.
 
-A peer's certificate was verified against the cluster's authority when its connection was made; here it is
-read once and remembered, and its end is looked at on each request, since a connection may outlive it. What
-proves nothing is `None` (401 at the door, unless the path is public). Pure but for the clock.
+A peer's certificate was verified when its connection was made; whether it is believed still, `trust.py` says on
+each request, since a connection may outlive that. What proves nothing is `None` (401 at the door, unless the path is
+public). Pure but for the clock.
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from urllib.parse import unquote
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from ksql.auth import bootstraptokens
 from ksql.auth.authorize import refusal
@@ -25,16 +21,14 @@ from ksql.auth.identity import (
     User,
 )
 from ksql.auth.issuers import Issuers
-from ksql.auth.pki import ADMIN_USER
+from ksql.auth.pki import ADMIN_USER, PROXY
 from ksql.auth.tokens import TokenError, Tokens
+from ksql.auth.trust import Trust
 from ksql.base.clock import Clock
 from ksql.schema.errors import BadRequestError
 
 UNAUTHENTICATED = "system:unauthenticated"
 ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
-
-# Certificates remembered at once: one per connected client; beyond it the oldest are read again.
-CERTIFICATES_MAX = 4096
 
 INVALID_TOKEN = "invalid bearer token"
 
@@ -50,10 +44,16 @@ class Authenticator:
         tokens: Mapping[str, User],
         accounts: Tokens | None = None,
         issuers: Issuers | None = None,
+        trust: Trust | None = None,
     ) -> None:
+        """Without `trust` no certificate proves anything."""
         self._clock, self.accounts, self.issuers = clock, accounts, issuers or Issuers(clock)
+        self.trust = trust
+        self.replace_tokens(tokens)
+
+    def replace_tokens(self, tokens: Mapping[str, User]) -> None:
+        """Let these tokens count from now on, and no other that is written down."""
         self._tokens = tuple((token.encode(), user) for token, user in tokens.items())
-        self._certificates: dict[bytes, tuple[User, datetime, datetime]] = {}
 
     def user(self, certificate: bytes | None, authorization: bytes = b"") -> User | None:
         """The user of a verified peer certificate (DER), else of a bearer token, else None."""
@@ -106,14 +106,9 @@ class Authenticator:
         return user, meant
 
     def _of_certificate(self, certificate: bytes) -> User | None:
-        known = self._certificates.get(certificate)
-        if known is None:
-            known = read_certificate(certificate)
-            if len(self._certificates) >= CERTIFICATES_MAX:
-                del self._certificates[next(iter(self._certificates))]
-            self._certificates[certificate] = known
-        user, begins, ends = known
-        return user if user.name and begins <= self._clock.now() < ends else None
+        peer = None if self.trust is None else self.trust.peer(certificate)
+        # The front proxy's own certificate names nobody: whom it speaks for stands in headers.
+        return peer.user if peer is not None and peer.authority != PROXY else None
 
     def _of_token(self, token: bytes) -> User | None:
         found = None
@@ -132,19 +127,6 @@ def admin_tokens(token: str) -> Mapping[str, User]:
 def administrator() -> User:
     """Who may everything, from the first start on."""
     return User(ADMIN_USER, (ADMIN_GROUP, AUTHENTICATED))
-
-
-def read_certificate(certificate: bytes) -> tuple[User, datetime, datetime]:
-    """Common name and organizations of a certificate (DER) as user and groups, and when it is good."""
-    parsed = x509.load_der_x509_certificate(certificate)
-    names = [_text(a.value) for a in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [_text(a.value) for a in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    user = User(names[0] if names else "", tuple(dict.fromkeys((*groups, AUTHENTICATED))))
-    return user, parsed.not_valid_before_utc, parsed.not_valid_after_utc
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def impersonated(user: User, headers: list[tuple[bytes, bytes]], authorizer: Authorizer) -> User:

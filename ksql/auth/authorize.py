@@ -10,6 +10,7 @@ from ksql.auth.identity import (
     ADMIN_GROUP,
     AUTHENTICATED,
     MANAGER_USER,
+    NODE_USER,
     NODES_GROUP,
     SCHEDULER_USER,
     SERVICE_ACCOUNT_USER,
@@ -27,7 +28,6 @@ from ksql.schema.resources import group_resource
 
 _SYSTEM_ACCOUNTS = f"{SERVICE_ACCOUNTS}:kube-system"
 _SYSTEM_ACCOUNT_USER = f"{SERVICE_ACCOUNT_USER}kube-system:"
-_NODE_USER = "system:node:"
 
 # What anybody may ask, as the role system:public-info-viewer has it.
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
@@ -104,7 +104,7 @@ def is_component(user: User) -> bool:
 
 def _is_component_name(user: User) -> bool:
     # The group is what a certificate or the process itself vouches for; the name alone is not enough.
-    if user.name.startswith(_NODE_USER):
+    if user.name.startswith(NODE_USER):
         return NODES_GROUP in user.groups
     if user.name.startswith(_SYSTEM_ACCOUNT_USER):
         # Whoever comes with a token has the uid of an account: pods run under those, controllers do not.

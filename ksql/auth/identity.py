@@ -15,6 +15,7 @@ AUTHENTICATED = "system:authenticated"
 SERVICE_ACCOUNTS = "system:serviceaccounts"
 SERVICE_ACCOUNT_USER = "system:serviceaccount:"
 NODES_GROUP = "system:nodes"
+NODE_USER = "system:node:"
 SCHEDULER_USER = "system:kube-scheduler"
 MANAGER_USER = "system:kube-controller-manager"
 
@@ -47,7 +48,7 @@ def controller_user(name: str) -> User:
 
 def node_user(node: str) -> User:
     """The identity of a node's agent."""
-    return User(f"system:node:{node}", (NODES_GROUP, AUTHENTICATED))
+    return User(f"{NODE_USER}{node}", (NODES_GROUP, AUTHENTICATED))
 
 
 def scheduler_user() -> User:

@@ -9,11 +9,10 @@ admission, which sees them. The reasons are kube-apiserver's. Pure.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ksql.auth.identity import NODES_GROUP, Question, Rules, User, Verdict
+from ksql.auth.identity import NODE_USER, NODES_GROUP, Question, Rules, User, Verdict
 from ksql.auth.rules import Role
 from ksql.base.documents import Document, lookup
 
-_NODE_USER = "system:node:"
 _MIRROR = "kubernetes.io/config.mirror"
 LEASES_NAMESPACE = "kube-node-lease"
 
@@ -163,9 +162,9 @@ def _of_container(container: Document) -> Iterator[tuple[str, str]]:
 
 def node_of(user: User) -> str | None:
     """The node whose agent this is; None for everybody else."""
-    if NODES_GROUP not in user.groups or not user.name.startswith(_NODE_USER):
+    if NODES_GROUP not in user.groups or not user.name.startswith(NODE_USER):
         return None
-    return user.name[len(_NODE_USER) :]
+    return user.name[len(NODE_USER) :]
 
 
 class NodeAuthorizer:

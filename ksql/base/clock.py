@@ -7,6 +7,7 @@ arguments); `ksql/simulation` is built on it.
 """
 
 import asyncio
+import math
 import secrets
 import selectors
 import time
@@ -87,6 +88,10 @@ class _JumpingSelector(selectors.SelectSelector):
         return []
 
 
+# Timers closer together than this are due together.
+_RESOLUTION_SECONDS = 1e-9
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in which waiting costs no real time. For work inside one process only."""
 
@@ -100,6 +105,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float) -> None:
         # The loop fires timers within its clock resolution; a whole microsecond keeps instants exact.
         self._now = round(self._now + max(seconds, 1e-6), 6)
+        # After half a year the next number a float can hold is further away than that resolution is wide: a
+        # timer whose time has come would never be seen to be due.
+        self._clock_resolution = max(_RESOLUTION_SECONDS, math.ulp(self._now))
 
 
 def run_virtual(main: Callable[[VirtualClock], Coroutine[Any, Any, T]], seed: int = 0) -> T:

@@ -54,6 +54,13 @@ class RootCertificates:
         self._namespaces.add_handler(self._namespace_changed)
         self._maps.add_handler(self._map_changed)
 
+    def publish(self, certificate: str) -> None:
+        """Let this be what is trusted from now on."""
+        if certificate != self._certificate:
+            self._certificate = certificate
+            for namespace in self._namespaces.list():
+                self.controller.queue.add(key_of(namespace))
+
     def _namespace_changed(self, update: Update) -> None:
         if update.new is not None:
             self.controller.queue.add(key_of(update.new), update.trigger)

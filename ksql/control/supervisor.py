@@ -140,7 +140,8 @@ class Controllers:
     def _reconcilers(self, root_ca: str, usages: Usages) -> list[Controller]:
         kit = self.kit
         jobs = Jobs(kit)
-        certificates = [RootCertificates(kit, root_ca).controller] if root_ca else []
+        self._roots = RootCertificates(kit, root_ca) if root_ca else None
+        certificates = [self._roots.controller] if self._roots else []
         return [
             *certificates,
             self._namespaces.controller,
@@ -180,6 +181,11 @@ class Controllers:
             VolumeProtection(kit).controller,
             *([AttributesProtection(kit).controller] if has_attributes else []),
         ]
+
+    def publish_root(self, root_ca: str) -> None:
+        """Another certificate is the one that every namespace is to have."""
+        if self._roots is not None:
+            self._roots.publish(root_ca)
 
     async def start(self) -> None:
         """Let all run; returns at once, each begins as soon as its informers have listed."""

@@ -1,9 +1,9 @@
 """APIServices kept, and what extension API servers need to believe this one: `extension-apiserver-authentication`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ksql.auth.pki import PROXY_USER, Pki
+from ksql.auth.pki import CLIENTS, NODES, PROXY, PROXY_USER, Pki
 from ksql.base.clock import Clock, rfc3339
 from ksql.base.documents import Document
 from ksql.serve import apiservices
@@ -14,15 +14,15 @@ from ksql.verbs.pipeline import Pipeline
 _NAME, _SPACE = "extension-apiserver-authentication", "kube-system"
 
 
-def keeper(pipeline: Pipeline, clock: Clock, aggregator: Aggregator, keys: Pki) -> Keeper:
-    """Keeps them in a cluster."""
-    objects, catalogue, trust = pipeline.objects, pipeline.catalogue, trust_of(keys)
+def keeper(pipeline: Pipeline, clock: Clock, aggregator: Aggregator, keys: Callable[[], Pki]) -> Keeper:
+    """Keeps them in a cluster; `keys` are those of the moment."""
+    objects, catalogue = pipeline.objects, pipeline.catalogue
 
     def plan() -> Sequence[Wish]:
         extensions = [one.document for one in aggregator.locals.values()]
         findings, now = aggregator.findings(), rfc3339(clock.now())
         wishes = list(apiservices.plan(catalogue, objects, findings, now, extensions))
-        current = objects.document("configmaps", _SPACE, _NAME)
+        current, trust = objects.document("configmaps", _SPACE, _NAME), trust_of(keys())
         if current is None:
             wishes.append(Wish("create", "configmaps", trust))
         elif any((current.get("data") or {}).get(key) != text for key, text in trust["data"].items()):
@@ -39,8 +39,8 @@ def keeper(pipeline: Pipeline, clock: Clock, aggregator: Aggregator, keys: Pki) 
 def trust_of(keys: Pki) -> Document:
     """Whose certificates an extension API server believes, and in which headers callers are named."""
     data = {
-        "client-ca-file": keys.authority.certificate.decode(),
-        "requestheader-client-ca-file": keys.proxy_authority.certificate.decode(),
+        "client-ca-file": (keys.bundle(CLIENTS) + keys.bundle(NODES)).decode(),
+        "requestheader-client-ca-file": keys.bundle(PROXY).decode(),
         "requestheader-allowed-names": [PROXY_USER],
         "requestheader-username-headers": ["X-Remote-User"],
         "requestheader-uid-headers": ["X-Remote-Uid"],

@@ -209,6 +209,17 @@ class Listener:
         self._loop_task = self._tasks.start("listener", self._server.main_loop())
         logger.info("listening", extra={"address": self.url})
 
+    def drop(self, is_refused: Callable[[bytes], bool]) -> int:
+        """Break the connections whose certificate (DER) is refused from now on; how many there were."""
+        refused = []
+        for connection in self._server.server_state.connections:
+            certificate = _certificate(connection.transport)
+            if certificate is not None and is_refused(certificate):
+                refused.append(connection)
+        for connection in refused:
+            connection.transport.abort()
+        return len(refused)
+
     async def aclose(self) -> None:
         """Stop accepting, let requests in flight finish within `STOP_SECONDS`, end everything else."""
         if self._loop_task is None:

@@ -7,14 +7,13 @@ pays one look at his groups.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ksql.auth.identity import NODES_GROUP, User
+from ksql.auth.identity import NODE_USER, NODES_GROUP, User
 from ksql.base.documents import Document, lookup
 from ksql.schema.resources import ResourceType
 from ksql.verbs import refusals
 from ksql.verbs.request import Request
 from ksql.verbs.view import View
 
-_USER = "system:node:"
 _MIRROR = "kubernetes.io/config.mirror"
 _LEASES = "kube-node-lease"
 # What a kubelet may say of its node among Kubernetes' own labels; of others it may say what it likes.
@@ -48,7 +47,7 @@ def review(request: Request, type: ResourceType, document: Document | None, old:
 
 def node_of(user: User) -> str:
     """The node that a user is; empty for who is none."""
-    return user.name.removeprefix(_USER) if user.name.startswith(_USER) else ""
+    return user.name.removeprefix(NODE_USER) if user.name.startswith(NODE_USER) else ""
 
 
 # --- pods

@@ -7,9 +7,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ksql.auth import pki
-from ksql.auth.authenticate import CERTIFICATES_MAX, Authenticator, admin_tokens, impersonated
+from ksql.auth.authenticate import Authenticator, admin_tokens, impersonated
 from ksql.auth.authorize import AdminAuthorizer, is_component
 from ksql.auth.identity import User
+from ksql.auth.trust import Trust
 from ksql.base.clock import SystemClock
 from ksql.schema.errors import BadRequestError, ForbiddenError
 
@@ -33,8 +34,12 @@ def der(user, groups):
     return x509.load_pem_x509_certificate(pair.certificate).public_bytes(Encoding.DER)
 
 
+def trusting(clock=CLOCK):
+    return Trust(clock, {"clients": [AUTHORITY.certificate]})
+
+
 def authenticator():
-    return Authenticator(CLOCK, admin_tokens("secret"))
+    return Authenticator(CLOCK, admin_tokens("secret"), trust=trusting())
 
 
 def test_a_certificate_names_the_user_and_the_groups():
@@ -44,7 +49,7 @@ def test_a_certificate_names_the_user_and_the_groups():
 
 def test_a_certificate_that_ran_out_proves_nothing_even_when_it_was_seen_before():
     clock = At()
-    found, certificate = Authenticator(clock, {}), der("alice", ())
+    found, certificate = Authenticator(clock, {}, trust=trusting(clock)), der("alice", ())
     assert found.user(certificate) is not None
     clock.instant += timedelta(days=366)
     assert found.user(certificate) is None
@@ -68,13 +73,8 @@ def test_a_certificate_counts_before_a_token():
     assert authenticator().user(der("alice", ()), b"Bearer wrong").name == "alice"
 
 
-def test_remembered_certificates_are_bounded():
-    found = authenticator()
-    certificate = der("alice", ())
-    old = (ADMIN, CLOCK.now(), CLOCK.now())
-    found._certificates = {bytes([n >> 8, n & 255]): old for n in range(CERTIFICATES_MAX)}
-    assert found.user(certificate).name == "alice"
-    assert len(found._certificates) == CERTIFICATES_MAX
+def test_without_trust_no_certificate_proves_anything():
+    assert Authenticator(CLOCK, {}).user(der("alice", ())) is None
 
 
 def put_on(user, *headers):

@@ -25,6 +25,15 @@ def test_virtual_time_jumps_to_the_next_timer() -> None:
     assert order[2][1] == pytest.approx(3600, abs=1e-3)
 
 
+def test_virtual_time_goes_on_after_centuries() -> None:
+    async def main(virtual: VirtualClock) -> float:
+        for _ in range(3):
+            await virtual.sleep(5e9 + 1 / 3)
+        return virtual.monotonic()
+
+    assert run_virtual(main) == pytest.approx(1.5e10 + 1)
+
+
 def test_virtual_instants_are_repeatable_to_the_microsecond() -> None:
     async def main(virtual: VirtualClock) -> list[datetime]:
         seen = []

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from ksql.auth.pki import SERVING
 from ksql.https import LINE_BYTES_MAX, GraphQLError, HttpClient
 from ksql.kubeconfig import Connection, load
 from ksql.schema.errors import InternalError, UnavailableError
@@ -76,7 +77,7 @@ async def test_graphql_gives_data_or_its_errors():
 
 async def test_a_cause_goes_with_a_write_of_a_component(tmp_path):
     async with rooms() as found, listening(found, tmp_path) as (listener, made):
-        node = HttpClient(Connection(listener.url, made.authority.certificate, token=NODE), "kubelet")
+        node = HttpClient(Connection(listener.url, made.bundle(SERVING), token=NODE), "kubelet")
         await node.create("configmaps", {"metadata": {"name": "a", "namespace": "default"}}, cause=2)
         event = await found.log.event(found.log.head)
         assert (event.cause, event.actor.user, event.field_manager) == (2, "system:node:node-1", "kubelet")

@@ -14,6 +14,7 @@ from ksql.auth.authenticate import Authenticator, admin_tokens
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.auth.identity import User
 from ksql.auth.tokens import Tokens, make_key
+from ksql.auth.trust import Trust
 from ksql.base.clock import Clock, SystemClock
 from ksql.kubeconfig import Connection
 from ksql.log.protocol import EventLog
@@ -114,6 +115,7 @@ def in_process(door: Door, token: str | None = TOKEN) -> httpx.AsyncClient:
 async def listening(found: Rooms, directory: Path) -> AsyncIterator[tuple[Listener, keys.Pki]]:
     """The same over HTTPS, with certificates in `directory` and a kubeconfig beside them."""
     made = keys.establish(directory / "pki", "127.0.0.1", found.clock)
+    found.pipeline.authenticator.trust = Trust(found.clock, made.believed())
     listener = Listener(found.door, "127.0.0.1", 0, made.server_context(), found.door.close)
     await listener.start()
     keys.write_kubeconfig(directory / "kubeconfig", made, listener.url)
@@ -126,4 +128,4 @@ async def listening(found: Rooms, directory: Path) -> AsyncIterator[tuple[Listen
 def client_context(made: keys.Pki, pair: keys.Pair | None = None) -> ssl.SSLContext:
     """TLS for a client that trusts the cluster, with the certificate of `pair`."""
     certificate, key = (pair.certificate, pair.key) if pair else (None, None)
-    return Connection("", made.authority.certificate, certificate, key).ssl_context()
+    return Connection("", made.bundle(keys.SERVING), certificate, key).ssl_context()

@@ -43,7 +43,7 @@ class Extension:
         for name, data in (("ext.crt", self._pair.certificate), ("ext.key", self._pair.key)):
             (self._directory / name).write_bytes(data)
         context.load_cert_chain(self._directory / "ext.crt", self._directory / "ext.key")
-        context.load_verify_locations(cadata=self._trusted.proxy_authority.certificate.decode())
+        context.load_verify_locations(cadata=self._trusted.bundle(pki.PROXY).decode())
         context.verify_mode = ssl.CERT_REQUIRED
         self._server = await asyncio.start_server(self._serve, "localhost", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -54,7 +54,7 @@ class Site:
 async def site(tmp_path):
     async with rooms(aggregated=lambda objects, clock: _made(objects, clock, tmp_path)) as found:
         keys = pki.establish(tmp_path / "keys", "127.0.0.1", found.clock)
-        keeper = aggregationkeeping.keeper(found.pipeline, found.clock, found.aggregator, keys)
+        keeper = aggregationkeeping.keeper(found.pipeline, found.clock, found.aggregator, lambda: keys)
         await keeper.start()
         await found.aggregator.start()
         async with extension(found.clock, tmp_path, keys) as ext:

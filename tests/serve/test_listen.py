@@ -50,7 +50,7 @@ def client(listener, context, **options):
 
 async def test_a_certificate_is_a_user_on_every_request_of_its_connection(served):
     found, listener, made = served
-    alice = keys.issue_client(made.authority, "alice", ("system:masters",), found.clock)
+    alice = keys.issue_client(made.signing(keys.CLIENTS), "alice", ("system:masters",), found.clock)
     async with client(listener, client_context(made, alice)) as http:
         for _ in range(2):
             answer = await http.get("/graphql")
@@ -59,7 +59,7 @@ async def test_a_certificate_is_a_user_on_every_request_of_its_connection(served
 
 async def test_a_websocket_has_the_same_user(served):
     found, listener, made = served
-    alice = keys.issue_client(made.authority, "alice", (), found.clock)
+    alice = keys.issue_client(made.signing(keys.CLIENTS), "alice", (), found.clock)
     url = listener.url.replace("https", "wss") + "/graphql"
     async with websockets.connect(url, ssl=client_context(made, alice)) as socket:
         assert await socket.recv() == "alice"
