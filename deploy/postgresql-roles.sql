@@ -26,7 +26,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ksql_server;
 DO $$
 DECLARE
   kept CONSTANT text[] := ARRAY['events', 'streams', 'places', 'actors', 'actions', 'dictionaries', 'seals',
-                                'retirements', 'alembic_version'];
+                                'retirements', 'erasures', 'alembic_version'];
   found record;
 BEGIN
   FOR found IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL (kept) LOOP

@@ -127,6 +127,11 @@ def secret_token(n_bytes: int = 32) -> str:
     return secrets.token_urlsafe(n_bytes)
 
 
+def secret_bytes(n_bytes: int) -> bytes:
+    """Bytes nobody can guess, from the operating system: for keys and nonces, never for what a replay must repeat."""
+    return secrets.token_bytes(n_bytes)
+
+
 def rfc3339(instant: datetime) -> str:
     """Seconds precision, as Kubernetes' Time: 2026-11-23T11:21:36Z."""
     # Not strftime: it writes the year 1 as "1", and clients do send that year.

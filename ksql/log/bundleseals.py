@@ -35,6 +35,8 @@ class _Block:
     seal: Seal
     before: list[bytes]
     hidden: dict[int, bytes] = field(default_factory=dict)
+    # Salts that do not follow from the block's secret: of what is encrypted where it comes from.
+    own: dict[int, bytes] = field(default_factory=dict)
     _order: list[int] = field(default_factory=list)
 
     @property
@@ -71,17 +73,21 @@ class Sealing:
         pairs = zip(hashed.revisions, hashed.leaves, strict=True)
         return [leaf for revision, leaf in pairs if low <= revision <= high]
 
-    def hide(self, revision: int, image: bytes) -> None:
-        """Another image than this is written for an event after the checkpoint; revisions rise."""
-        while self._at < len(self._blocks) and self._blocks[self._at].seal.statement.last < revision:
+    def see(self, event: Event, is_whole: bool) -> None:
+        """Something else than its image is written for an event after the checkpoint, or it has a salt of its own;
+        revisions rise."""
+        while self._at < len(self._blocks) and self._blocks[self._at].seal.statement.last < event.revision:
             self._at, self._salts = self._at + 1, []
         if self._at == len(self._blocks):
             return
         block = self._blocks[self._at]
+        at = bisect_left(block.order, event.revision)
+        if is_whole and event.salt is not None:
+            block.own[at] = event.salt
+            return
         if not self._salts:
             self._salts = leaves.salts(block.seal.secret, block.seal.statement.count)
-        at = bisect_left(block.order, revision)
-        block.hidden[at] = leaves.commitment(self._salts[at], image)
+        block.hidden[at] = leaves.committed(event, self._salts[at])
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """One for each seal, as it stands in the bundle."""
@@ -92,6 +98,8 @@ class Sealing:
                 "statement": said.encode().decode(), "signature": seal.signature.hex(),
                 "before": [leaf.hex() for leaf in block.before], "after": [leaf.hex() for leaf in after],
             }  # fmt: skip
+            if block.own:
+                document["own"] = {str(at): salt.hex() for at, salt in block.own.items()}
             if not block.hidden:
                 yield {**document, "secret": seal.secret.hex()}
                 continue
@@ -99,7 +107,9 @@ class Sealing:
             inside = range(len(block.before), said.count - len(after))
             yield {
                 **document,
-                "salts": {str(at): drawn[at].hex() for at in inside if at not in block.hidden},
+                "salts": {
+                    str(at): drawn[at].hex() for at in inside if at not in block.hidden and at not in block.own
+                },
                 "hidden": {str(at): committed.hex() for at, committed in block.hidden.items()},
             }
 
@@ -168,11 +178,12 @@ def _leaves(
 
 
 def _salts(document: Any, count: int) -> Callable[[int], bytes]:
+    own = {int(at): bytes.fromhex(salt) for at, salt in document.get("own", {}).items()}
     if "secret" in document:
         drawn = leaves.salts(bytes.fromhex(document["secret"]), count + 1)
-        return lambda at: drawn[at]
+        return lambda at: own.get(at) or drawn[at]
     given = document["salts"]
-    return lambda at: bytes.fromhex(given[str(at)])
+    return lambda at: own.get(at) or bytes.fromhex(given[str(at)])
 
 
 def _header(headers: leaves.Headers, event: Event, committed: bytes) -> bytes:

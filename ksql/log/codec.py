@@ -75,7 +75,7 @@ class Codec:
             packed = self._encoder.compress(text)
             if len(packed) + len(self._header) <= len(text):
                 return self._header + packed
-        return bytes((RAW,)) + text
+        return verbatim(text)
 
     def decode(self, data: bytes) -> bytes:
         """The text that was encoded; `PayloadError` when that cannot be had."""
@@ -97,6 +97,11 @@ class Codec:
             raise PayloadError(f"dictionary {dictionary} is missing")
         decoder = self._decoders[dictionary] = _decoder(data)
         return decoder
+
+
+def verbatim(text: bytes) -> bytes:
+    """The text as `decode` takes it, not compressed."""
+    return bytes((RAW,)) + text
 
 
 def dictionary_of(data: bytes) -> int:

@@ -64,8 +64,8 @@ class Event:
     """One immutable fact of the log. `document` is parsed when first asked for, and then kept."""
 
     __slots__ = (
-        "_document", "actor", "cause", "change", "correlation", "field_manager", "payload",
-        "revision", "stream", "subresource", "time", "transient", "verb",
+        "_document", "actor", "cause", "change", "committed", "correlation", "field_manager", "payload",
+        "revision", "salt", "stream", "subresource", "time", "transient", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,15 @@ class Event:
         self.field_manager, self.cause, self.correlation = field_manager, cause, correlation
         self.payload, self.transient = payload, transient
         self._document = document
+        # Of an encrypted payload: what its commitment is salted with.
+        self.salt: bytes | None = None
+        # Of an erased one: the commitment itself. The payload is then a placeholder with kind and names.
+        self.committed: bytes | None = None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether what it said is gone for good: its object's key was destroyed."""
+        return self.committed is not None
 
     @property
     def document(self) -> Document:

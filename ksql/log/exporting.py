@@ -152,8 +152,12 @@ class _Copying:
         pages = self._rows.images.pages(self._rows.connection, missing) if missing else {}
         found = {}
         for base, number in missing.items():
-            stream = self._streams[number]
-            found[base] = pages[base].fragment(base).whole(stream.uid, stream.name)
+            stream, fragment = self._streams[number], pages[base].fragment(base)
+            if fragment.hidden:
+                # Its kind was encrypted once, and is not any more.
+                found[base] = self._rows.events([base])[base].payload
+            else:
+                found[base] = fragment.whole(stream.uid, stream.name)
         return found
 
     def _slow(self, rows: Sequence[Row], fragments: Sequence[tuple[int, bytes]], bases: dict[int, bytes]) -> list[int]:
@@ -180,8 +184,9 @@ class _Copying:
     def _add(self, event: Event) -> None:
         """An event whose image is at hand."""
         instead = self._change(event)
-        if instead is not event and not event.transient:
-            self._sealing.hide(event.revision, event.payload)
+        is_whole = instead is event and not event.is_erased
+        if not event.transient and (event.salt is not None or not is_whole):
+            self._sealing.see(event, is_whole)
         self._writer.packer(EVENTS).add(instead)
 
     def _copy(self, row: Row, fragment: tuple[int, bytes], bases: dict[int, bytes]) -> None:

@@ -62,7 +62,11 @@ class Hashing:
                 # A UUID's text needs no escaping, nor has a correlation that is none a text here.
                 self._spelled = b'"%b"' % unpack(correlation).encode() if correlation else b'""'
             told = orjson.dumps(chunk.spelled[revision]) if revision in chunk.spelled else self._spelled
-            committed = sha256(salts[len(made)] + image).digest()
+            own = chunk.hidden.get(revision)
+            if own is None:
+                committed = sha256(salts[len(made)] + image).digest()
+            else:
+                committed = own.committed or sha256((own.salt or b"") + image).digest()
             made.append(leaves.leaf(header(revision, time, about, action, actor, cause, told, committed)))
             if action < 0:
                 del pieces[stream]

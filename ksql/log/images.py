@@ -6,7 +6,7 @@ rows there are. One instance belongs to one thread, as its codec does.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from ksql.log.codec import Codec, PayloadError
 from ksql.log.delta import Base
+from ksql.log.objectkeys import Erasure
 from ksql.log.pages import Fragment, Page, Shelf
 from ksql.log.schema import events
+from ksql.log.vault import Keys, Vault
 
 # Numbers in one statement: old builds of SQLite take 999 variables, and a statement has others too.
 PORTION = 500
@@ -35,21 +37,26 @@ class Row(NamedTuple):
     payload: bytes | None
     uid: str
     name: str
+    stream: int
 
 
 class Image(NamedTuple):
-    """A payload, its instant, and its correlation where that is no UUID."""
+    """A payload, its instant, and its correlation where that is no UUID.
+
+    Of an encrypted one also the salt of its commitment; of an erased one the commitment, and a placeholder."""
 
     payload: bytes
     time: int
     correlation: str
+    salt: bytes | None = None
+    committed: bytes | None = None
 
 
 class Images:
     """See the module."""
 
-    def __init__(self, codec: Codec) -> None:
-        self.codec = codec
+    def __init__(self, codec: Codec, vault: Vault | None = None) -> None:
+        self.codec, self.vault = codec, vault
         self._bases = Shelf(BASE_BYTES_MAX)
         self._pages: dict[int, Page] = {}  # by each revision on it
         self._order: deque[Page] = deque()
@@ -61,7 +68,7 @@ class Images:
     def beats(self, rows: Sequence[Row]) -> list[Image]:
         """Of heartbeats: each has a page of its own, and no base."""
         out = []
-        for revision, time, payload, uid, name in rows:
+        for revision, time, payload, uid, name, _ in rows:
             fragment = self.page(revision, time, payload or b"").fragment(revision)
             out.append(Image(fragment.whole(uid, name), time or 0, fragment.correlation))
         return out
@@ -73,16 +80,54 @@ class Images:
             portion = rows[start : start + PORTION]
             pages = self._gathered(connection, portion)
             fragments = [pages[row.revision].fragment(row.revision) for row in portion]
+            if any(fragment.hidden for fragment in fragments):
+                out += self._hidden(connection, portion, fragments, pages)
+                continue
             bases = self._bases_of(connection, portion, fragments)
             for row, fragment in zip(portion, fragments, strict=True):
                 payload = fragment.upon(bases[fragment.base]) if fragment.base else fragment.whole(row.uid, row.name)
                 out.append(Image(payload, pages[row.revision].time, fragment.correlation))
         return out
 
+    def _hidden(
+        self, connection: sa.Connection, rows: Sequence[Row], fragments: Sequence[Fragment], pages: Mapping[int, Page]
+    ) -> list[Image]:
+        """As `of`, of rows among which some are encrypted."""
+        keys = self.keys(connection, [row.stream for row, one in zip(rows, fragments, strict=True) if one.hidden])
+        salts, gone = dict[int, bytes](), dict[int, Erasure]()
+        for row, fragment in zip(rows, fragments, strict=True):
+            if fragment.hidden:
+                key = keys.of(row.stream, row.revision)
+                if key is None:
+                    gone[row.revision] = keys.erased[row.stream]
+                else:
+                    fragment.revealed(key, row.stream, row.revision, self.codec)
+                    salts[row.revision] = key.salt(row.revision)
+        left = [pair for pair in zip(rows, fragments, strict=True) if pair[0].revision not in gone]
+        bases = self._bases_of(connection, [row for row, _ in left], [one for _, one in left])
+        out = []
+        for row, fragment in zip(rows, fragments, strict=True):
+            time, erased = pages[row.revision].time, gone.get(row.revision)
+            if erased is not None:
+                committed = erased.commitments.get(row.revision)
+                if committed is None:
+                    raise PayloadError("it was erased, and its commitment was not kept")
+                out.append(Image(erased.placeholder, time, fragment.correlation, None, committed))
+                continue
+            payload = fragment.upon(bases[fragment.base]) if fragment.base else fragment.whole(row.uid, row.name)
+            out.append(Image(payload, time, fragment.correlation, salts.get(row.revision)))
+        return out
+
+    def keys(self, connection: sa.Connection, streams: Iterable[int]) -> Keys:
+        """The keys of these streams; `PayloadError` when this log was opened without any."""
+        if self.vault is None:
+            raise PayloadError("it is encrypted, and no encryption keys are at hand")
+        return self.vault.keys(connection, streams)
+
     def _gathered(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[int, Page]:
         """The page of each row, by revision."""
         found: dict[int, Page] = {}
-        for revision, time, payload, _, _ in rows:
+        for revision, time, payload, *_ in rows:
             if payload is not None:
                 page = self._pages.get(revision) or self.page(revision, time, payload)
                 for on_it in page.fragments:
@@ -160,6 +205,11 @@ class Images:
             fragment = pages[base].fragment(base)
             if fragment.base:
                 raise PayloadError(f"it differs from r{base}, which is not whole")
+            if fragment.hidden:
+                key = self.keys(connection, [row.stream]).of(row.stream, base)
+                if key is None:
+                    raise PayloadError(f"it differs from r{base}, which was erased")
+                fragment.revealed(key, row.stream, base, self.codec)
             found[base] = image = fragment.whole(row.uid, row.name)
             self._bases.put(base, Base(base, image))
         return found

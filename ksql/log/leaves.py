@@ -5,7 +5,8 @@ spaces), among them `payload`, a commitment to the object after the change. The 
 sixteen bytes of salt and the payload as clients see it, without resourceVersion. Pages, codecs,
 dictionaries and encryption at rest lie below that and may change. Whoever lacks the payload (it was
 redacted, or its key was erased) still checks the leaf by the commitment; the salt keeps it from being
-guessed. A block's salts are drawn from its one secret, so that each costs nothing to make or to keep.
+guessed. A block's salts are drawn from its one secret, so that each costs nothing to make or to keep; that of
+an encrypted payload follows from its object's key, and is gone with it.
 
 Above the leaves stands the tree of RFC 6962 (Certificate Transparency), so that any implementation of that
 checks a path: a node is SHA-256 over a one byte and its two children, an odd one moves up as it is.
@@ -85,8 +86,7 @@ class Headers:
         """The header of an event whose payload is at hand."""
         return self.header(
             event.revision, micros, event.stream, event.change, event.verb, event.subresource,
-            event.field_manager, event.actor, event.cause, event.correlation,
-            sha256(salt + event.payload).digest(),
+            event.field_manager, event.actor, event.cause, event.correlation, committed(event, salt),
         )  # fmt: skip
 
 
@@ -126,6 +126,11 @@ class Spelling:
             self._actors[actor], b"null" if cause is None else b"%d" % cause, change, correlation, manager, named,
             hexlify(committed), resource, revision, subresource, micros, uid, verb,
         )  # fmt: skip
+
+
+def committed(event: Event, salt: bytes) -> bytes:
+    """The commitment of an event; `salt` is what its block has for it, should it have none of its own."""
+    return event.committed or sha256((event.salt or salt) + event.payload).digest()
 
 
 def leaf(header: bytes) -> bytes:

@@ -13,12 +13,16 @@ revision stands after the first, how long each fragment is, and the fragments.
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from ksql.log import delta
-from ksql.log.codec import Codec, PayloadError, can_shorten, restored, shortened
+from ksql.log.codec import Codec, PayloadError, can_shorten, restored, shortened, verbatim
 from ksql.log.delta import Base
 from ksql.log.event import Change, Draft
 from ksql.log.transaction import Transaction
+
+if TYPE_CHECKING:
+    from ksql.log.vault import ObjectKey
 
 # More in a page saves ever less, and whoever reads one event unpacks all of its page: 16 take 20 µs.
 PAGE_EVENTS = 16
@@ -33,6 +37,11 @@ BASE_BYTES_MAX = 64 * 1024 * 1024
 VERBATIM, WHOLE, NEAR, FAR = 1, 2, 3, 4
 # A correlation that is no UUID stands before the fragment, as its author spelled it.
 _SPELLED = 0x80
+# What comes after kind and base is compressed by itself and encrypted (`vault.py`).
+HIDDEN = 0x40
+FLAGS = _SPELLED | HIDDEN
+# What stands before the image or the difference: the kind, and how far the base is.
+_OPENING_BYTES = {VERBATIM: 1, WHOLE: 1, NEAR: 5, FAR: 9}
 _SKIPPED = 0x80
 
 
@@ -64,19 +73,28 @@ class Shelf:
 class Fragment:
     """One payload as it stands on a page."""
 
-    __slots__ = ("base", "correlation", "data", "kind")
+    __slots__ = ("base", "correlation", "data", "hidden", "kind", "opening")
 
     def __init__(self, data: bytes, revision: int) -> None:
         kind, self.correlation, self.base = data[0], "", 0
         if kind & _SPELLED:
             end = 3 + int.from_bytes(data[1:3])
             self.correlation, data, kind = data[3:end].decode(), data[end - 1 :], kind & ~_SPELLED
+        self.hidden, self.opening = kind & HIDDEN, b""
+        if self.hidden:
+            kind &= ~HIDDEN
+            self.opening = bytes((kind,)) + data[1 : _OPENING_BYTES.get(kind, 1)]
         if kind in (NEAR, FAR):
             width = 4 if kind == NEAR else 8
             self.base, data = revision - int.from_bytes(data[1 : 1 + width]), data[width:]
         elif kind not in (WHOLE, VERBATIM):
             raise PayloadError(f"a fragment of kind {kind} is not known to this version")
         self.kind, self.data = kind, data[1:]
+
+    def revealed(self, key: "ObjectKey", stream: int, revision: int, codec: Codec) -> None:
+        """Decrypt it: from now on it is as any other."""
+        self.data = codec.decode(key.reveal(stream, revision, self.opening, self.data))
+        self.hidden = 0
 
     def whole(self, uid: str, name: str) -> bytes:
         """The payload, of a fragment without a base."""
@@ -150,7 +168,7 @@ class Pager:
 
     def fragment(
         self, stream: int, revision: int, draft: Draft, spelled: str,
-        fresh: dict[int, Base | None],
+        fresh: dict[int, Base | None], key: "ObjectKey | None" = None,
     ) -> bytes:  # fmt: skip
         payload, script, data = draft.payload, None, b""
         if draft.change is not Change.ADDED and not draft.transient:
@@ -169,6 +187,10 @@ class Pager:
                 data = bytes((VERBATIM,)) + payload
         if draft.change is Change.DELETED:
             fresh[stream] = None
+        if key is not None:
+            end = _OPENING_BYTES[data[0]]
+            opening, text = data[:end], self.codec.encode(data[end:])
+            data = bytes((data[0] | HIDDEN,)) + data[1:end] + key.hide(stream, revision, opening, text)
         if spelled:
             text = spelled.encode()
             data = struct.pack(">BH", data[0] | _SPELLED, len(text)) + text + data[1:]
@@ -207,26 +229,32 @@ class Paging:
 
     def ready(self) -> Iterator[int]:
         """Make them; after each, how many rows have their payload column for good."""
-        out, encode = self.payloads, self._pager.codec.encode
+        out, encode, hidden = self.payloads, self._pager.codec.encode, self._transaction.hidden
         page: list[tuple[int, bytes]] = []
         opened = size = skipped = 0
+        # Bytes that are chance already are not compressed once more.
+        plain = not hidden
         for row, draft in zip(self._transaction.rows, self._transaction.drafts, strict=True):
             revision, stream, *_, gap, spelled = row
-            data = self._pager.fragment(stream, revision, draft, spelled, self.fresh)
-            self.whole += data[0] & ~_SPELLED in (WHOLE, VERBATIM)
+            key = hidden.get(stream) if hidden and not draft.transient else None
+            data = self._pager.fragment(stream, revision, draft, spelled, self.fresh, key)
+            self.whole += data[0] & ~FLAGS in (WHOLE, VERBATIM)
             if draft.transient:
                 out.append(encode(text_of(revision, 0, [(revision, data)])))
                 continue
             size += len(data)
             if page and (len(page) == PAGE_EVENTS or size > PAGE_BYTES or revision - page[0][0] > _PAGE_REVISIONS):
-                out[opened] = encode(text_of(page[0][0], skipped, page))
+                text = text_of(page[0][0], skipped, page)
+                out[opened] = encode(text) if plain else verbatim(text)
                 yield len(out)
-                page, size = [], len(data)
+                page, size, plain = [], len(data), not hidden
             if not page:
                 opened, skipped = len(out), gap
+            plain = plain or key is None
             page.append((revision, data))
             out.append(None)
         if page:
-            out[opened] = encode(text_of(page[0][0], skipped, page))
+            text = text_of(page[0][0], skipped, page)
+            out[opened] = encode(text) if plain else verbatim(text)
         self.done = True
         yield len(out)

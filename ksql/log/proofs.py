@@ -63,7 +63,7 @@ def make(
     said = seal.statement
     if revision not in seal.order:
         raise NoProofError(f"there is no event r{revision}: heartbeats are not kept, and not sealed")
-    hashes, header, payload = _block(rows, seal, revision, archives or Archives(()))
+    hashes, header, found_there = _block(rows, seal, revision, archives or Archives(()))
     if leaves.root(hashes).hex() != said.root:
         raise NoProofError(f"the events of seal {said.number} are not as they were sealed: run ksql log verify")
     index = seal.order.index(revision)
@@ -72,10 +72,10 @@ def make(
         raise NoProofError(f"seal {said.number} is signed by key {said.key}, which is not among yours")
     document = leaves.described(header)
     hides = document["resource"] == "secrets" if redacted is None else redacted
+    # What was erased cannot be shown; that it was there still can.
     shown = {}
-    if not hides:
-        salt = leaves.salts(seal.secret, said.count)[index]
-        shown = {"salt": salt.hex(), "payload": payload.decode()}
+    if not hides and found_there is not None:
+        shown = {"salt": found_there[0].hex(), "payload": found_there[1].decode()}
     return {
         "format": FORMAT, "header": document, **shown, "index": index,
         "path": [one.hex() for one in leaves.path(hashes, index)],
@@ -84,8 +84,10 @@ def make(
     }  # fmt: skip
 
 
-def _block(rows: Rows, seal: Seal, revision: int, archives: Archives) -> tuple[list[bytes], bytes, bytes]:
-    """The leaves of a block, wherever they lie, and the header and payload of one of its events."""
+def _block(
+    rows: Rows, seal: Seal, revision: int, archives: Archives
+) -> tuple[list[bytes], bytes, tuple[bytes, bytes] | None]:
+    """The leaves of a block, wherever they lie, and of one of its events the header, and salt and payload."""
     said, order = seal.statement, seal.order
     hashed = Ledger(rows).leaves(said.first, said.last, seal.secret, order)
     known = dict(zip(hashed.revisions, hashed.leaves, strict=True))
@@ -97,12 +99,13 @@ def _block(rows: Rows, seal: Seal, revision: int, archives: Archives) -> tuple[l
     hashes = [known[one] for one in order]
     if revision in hashed.revisions:
         at = hashed.revisions.index(revision)
-        return hashes, hashed.headers[at], hashed.payloads[at]
+        return hashes, hashed.headers[at], hashed.shown[at]
     event = archives.events([revision]).get(revision)
     if event is None:
         raise NoProofError(f"r{revision} was left out when its range was thinned")
     salt = leaves.salts(seal.secret, said.count)[order.index(revision)]
-    return hashes, leaves.Headers().of(event, to_microseconds(event.time), salt), event.payload
+    shown = None if event.is_erased else (event.salt or salt, event.payload)
+    return hashes, leaves.Headers().of(event, to_microseconds(event.time), salt), shown
 
 
 def check(data: bytes, ring: Ring) -> Proved:

@@ -88,6 +88,11 @@ class Rows:
         found = chain(self.connection.execute(lasting), self.connection.execute(beating))
         return {unpack(uid): number for uid, number in found}
 
+    def numbers_of(self, name: str) -> dict[str, int]:
+        """The streams of all that is or was called so, by uid."""
+        query = sa.select(streams.c.uid, streams.c.id).where(streams.c.name == name)
+        return {unpack(bytes(uid)): number for uid, number in self.connection.execute(query)}
+
     def number_of(self, revision: int) -> int:
         """The stream of this heartbeat."""
         query = sa.select(transient.c.stream).where(transient.c.revision == revision)
@@ -339,19 +344,19 @@ class Rows:
                 place = self.place(row[8])
                 stream = Stream(place.resource, place.namespace, row[9], unpack(row[10]))
                 streams_of[number] = stream
-            wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name))
+            wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name, number))
         images = self.images.beats(wanted) if is_transient else self.images.of(self.connection, wanted)
         out = []
         for row, image in zip(rows, images, strict=True):
             revision, number, _, cause, actor, action, correlation, *_ = row
             done, who = self.action(action), self.actor(actor)
-            out.append(
-                Event(
-                    revision, from_microseconds(image.time), streams_of[number], done.change, done.verb, who,
-                    image.payload, done.subresource, done.field_manager, cause,
-                    image.correlation or told(correlation), is_transient,
-                )
+            event = Event(
+                revision, from_microseconds(image.time), streams_of[number], done.change, done.verb, who,
+                image.payload, done.subresource, done.field_manager, cause,
+                image.correlation or told(correlation), is_transient,
             )  # fmt: skip
+            event.salt, event.committed = image.salt, image.committed
+            out.append(event)
         return out
 
     # What the registry does not know, another server has met since this one last wrote.

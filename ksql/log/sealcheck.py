@@ -73,7 +73,7 @@ class Ledger:
         for row in rows:
             stream = self._streams.get(row[1]) or self._stream(row)
             named.append(stream)
-            wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name))
+            wanted.append(Row(row[0], row[2], row[7], stream.uid, stream.name, row[1]))
         images = self._rows.images.of(self._rows.connection, wanted)
         revisions, headers = [], []
         for row, image, stream, salt in zip(rows, images, named, salts, strict=False):
@@ -85,10 +85,14 @@ class Ledger:
                 header(
                     row[0], image.time, stream, action.change, action.verb, action.subresource,
                     action.field_manager, actor, row[3], image.correlation or told(row[6]),
-                    commit(salt, image.payload),
+                    image.committed or commit(image.salt or salt, image.payload),
                 )
             )  # fmt: skip
-        return Hashed(revisions, headers, [leaf(one) for one in headers], [image.payload for image in images])
+        shown = [
+            None if image.committed is not None else (image.salt or salt, image.payload)
+            for image, salt in zip(images, salts, strict=False)
+        ]
+        return Hashed(revisions, headers, [leaf(one) for one in headers], shown)
 
     def _stream(self, row: Any) -> Stream:
         """The stream of a row; the row's name and place are the same for all of its events."""
@@ -128,7 +132,7 @@ class Hashed:
     revisions: list[int]
     headers: list[bytes]
     leaves: list[bytes]
-    payloads: list[bytes]
+    shown: list[tuple[bytes, bytes] | None]  # salt and payload; None: erased
 
 
 class _Checker:

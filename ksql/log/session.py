@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ksql.log import queries
+from ksql.log import objectkeys, queries
 from ksql.log.codec import RAW, Codec
 from ksql.log.database import Dialect, is_outage, sentence
 from ksql.log.event import Change, Event
@@ -24,6 +24,7 @@ from ksql.log.protocol import EventFilter
 from ksql.log.registry import Registry, action_columns, actor_columns, place_columns
 from ksql.log.schema import actions, actors, events, places, transient
 from ksql.log.transaction import Head, Transaction
+from ksql.log.vault import Vault
 
 # Heartbeats kept beside each lease's newest: enough for a watcher to resume, nothing like a history.
 TRANSIENT_TAIL = 2048
@@ -49,10 +50,14 @@ def _silent(_: str) -> None:
 class Session:
     """See the module. `probe` is called with the name of each step, for tests that break things there."""
 
-    def __init__(self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None) -> None:
+    def __init__(
+        self, engine: sa.Engine, dialect: Dialect, registry: Registry, probe: Probe | None = None,
+        vault: Vault | None = None,
+    ) -> None:  # fmt: skip
         self.engine, self.dialect, self.registry = engine, dialect, registry
         self.codec = Codec(self._fetch)
-        self._pager, self._images, self._library = Pager(self.codec), Images(self.codec), Library()
+        self.vault = vault
+        self._pager, self._images, self._library = Pager(self.codec), Images(self.codec, vault), Library()
         # The first payload column of the newest transaction, by which `settle` knows it again.
         self._opening: bytes | None = None
         # Tells our own wake-ups from others'. Never stored.
@@ -149,6 +154,8 @@ class Session:
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
+        if self.vault is not None:
+            self._prepare(transaction)
         paging = self._pager.paging(transaction)
         if not self.dialect.SENDS_AHEAD:
             paging.finish()
@@ -170,6 +177,8 @@ class Session:
                 connection.commit()
             self._probe("committed")
             self._pager.keep(paging.fresh)
+            if transaction.keyed and self.vault is not None:
+                self.vault.keep(transaction)
             self._count(transaction, paging)
             return True
         except Exception as error:
@@ -178,6 +187,14 @@ class Session:
                 self._opening = paging.payloads[0]
                 self._abandon(error)
                 raise UnsureError(str(error)) from error
+            raise self._failed(error) from error
+
+    def _prepare(self, transaction: Transaction) -> None:
+        """The keys of what is to be encrypted; drawn before the transaction begins."""
+        assert self.vault is not None
+        try:
+            self.vault.prepare(self._connected, transaction)
+        except Exception as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> Exception:
@@ -215,6 +232,8 @@ class Session:
         if transaction.actions:
             rows = [action_columns(number, action) for action, number in transaction.actions.items()]
             connection.execute(actions.insert(), rows)
+        if transaction.keyed:
+            objectkeys.add(connection, transaction.keyed)
         if transaction.places:
             rows = [place_columns(number, place) for place, number in transaction.places.items()]
             connection.execute(places.insert(), rows)

@@ -18,12 +18,13 @@ import sqlalchemy as sa
 
 from ksql.base.clock import Clock, to_microseconds
 from ksql.base.tasks import InlineWorker, Tasks, ThreadWorker, Worker
+from ksql.log import erasing, migrate, queries, training
 from ksql.log import evidence as evidence  # its tables belong to the schema
-from ksql.log import migrate, queries, training
 from ksql.log.appender import Appender
 from ksql.log.archives import Archives
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
+from ksql.log.erasing import Life
 from ksql.log.event import Event
 from ksql.log.figures import Figures
 from ksql.log.images import Images
@@ -49,6 +50,7 @@ from ksql.log.session import OutageError, Probe, Session
 from ksql.log.tail import Tail
 from ksql.log.transaction import Head
 from ksql.log.upkeep import Upkeep
+from ksql.log.vault import Vault
 from ksql.log.whole import Whole
 
 T = TypeVar("T")
@@ -62,35 +64,40 @@ CURRENT_OBJECTS = 2000
 
 
 def open_log(
-    url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None, archives: Path | None = None
+    url: str, clock: Clock, *, inline: bool = False, probe: Probe | None = None, archives: Path | None = None,
+    vault: Vault | None = None,
 ) -> EventLog:  # fmt: skip
     """A log on SQLite or PostgreSQL; `await log.open()` before use.
 
     `inline` runs every call in the caller's thread (virtual time); a log in memory (`sqlite://`) always does.
-    `probe` is called with the name of each step of an append, where tests break things.
+    `probe` is called with the name of each step of an append, where tests break things. `vault` encrypts payloads of
+    some kinds, and is needed to read what was encrypted.
     """
     parsed = sa.make_url(url)
-    return SqlEventLog(parsed, clock, inline or is_memory(parsed), probe, archives)
+    return SqlEventLog(parsed, clock, inline or is_memory(parsed), probe, archives, vault)
 
 
 class SqlEventLog:
     """`EventLog` on either database."""
 
     def __init__(
-        self, url: sa.URL, clock: Clock, inline: bool, probe: Probe | None, archives: Path | None = None
+        self, url: sa.URL, clock: Clock, inline: bool, probe: Probe | None, archives: Path | None = None,
+        vault: Vault | None = None,
     ) -> None:  # fmt: skip
         # Where retired ranges lie that were archived.
         self.archives_folder = archives or Path(url.database or ".").parent / "archives"
         self.retired: tuple[Retirement, ...] = ()
+        # How often something was erased: whoever keeps what he read lets it go when this has grown.
+        self.erasures = 0
         self._archives = Archives(())
-        self.url, self.clock, self.inline = url, clock, inline
+        self.url, self.clock, self.inline, self.vault = url, clock, inline, vault
         self.dialect: Dialect = dialect_of(url)
         self.engine = self.dialect.create_engine(url)
         self.registry = Registry()
         self.tail = Tail()
         self._writing: Worker = InlineWorker() if inline else ThreadWorker("log-writer")
         self._reading: Worker = InlineWorker() if inline else ThreadWorker("log-reader", READER_THREADS)
-        self._session = Session(self.engine, self.dialect, self.registry, probe)
+        self._session = Session(self.engine, self.dialect, self.registry, probe, vault)
         self._appender = Appender(self._session, self._writing, self.registry, self.tail, clock)
         self._library = Library()
         self._tasks = Tasks()
@@ -135,8 +142,10 @@ class SqlEventLog:
             else:
                 migrate.require(connection, self.url)
             dictionary = training.first(connection, to_microseconds(self.clock.now()))
+            if self.vault is not None:
+                self.vault.open(connection, to_microseconds(self.clock.now()))
             connection.commit()
-            rows = queries.Rows(connection, self.registry, Images(self._session.codec), self._library)
+            rows = queries.Rows(connection, self.registry, Images(self._session.codec, self.vault), self._library)
             rows.learn()
             found = rows.head(), rows.living(), dictionary
             self._learn_retired(connection)
@@ -187,7 +196,7 @@ class SqlEventLog:
     def _on_snapshot(self, call: Callable[[queries.Rows], T], rows: queries.Rows) -> T:
         self.dialect.snapshot(rows.connection)
         # A run of its own learns names of its own: the appender's registry changes with the folds.
-        own = queries.Rows(rows.connection, Registry(), Images(rows.images.codec), Library())
+        own = queries.Rows(rows.connection, Registry(), Images(rows.images.codec, self.vault), Library())
         try:
             return call(own)
         finally:
@@ -224,7 +233,7 @@ class SqlEventLog:
         """This thread's images: zstd's contexts are not shared."""
         images: Images | None = getattr(self._local, "images", None)
         if images is None:
-            images = self._local.images = Images(Codec(self._fetch))
+            images = self._local.images = Images(Codec(self._fetch), self.vault)
         return images
 
     def _fetch(self, number: int) -> bytes | None:
@@ -350,6 +359,35 @@ class SqlEventLog:
         await self._read(lambda rows: self._learn_retired(rows.connection))
         # Threads may hold pages and bases of rows that are gone.
         self._local = threading.local()
+
+    async def erasable(self, resource: str, namespace: str, name: str) -> list[Life]:
+        """What can be erased of a name's past; `ErasureError` when something of it cannot."""
+        where, events, after = erasing.everything_of(resource, namespace, name), list[Event](), 0
+        while found := await self._read(partial(self._whole_read, after=after, where=where)):
+            events += found
+            after = found[-1].revision
+        numbers = await self._read(lambda rows: rows.numbers_of(name))
+        return erasing.lives(events, numbers)
+
+    def _whole_read(self, rows: queries.Rows, after: int, where: EventFilter) -> list[Event]:
+        return self._whole(rows).read(after, erasing.READ_EVENTS, where, False)
+
+    async def erase(self, lives: Sequence[Life], event: int) -> None:
+        """Destroy the keys of these lives; `event` records who asked for it. Their past is unreadable from now on."""
+        assert self.vault is not None
+        async with self._appender.gate:
+            try:
+                await self._writing.run(self._session.retire, partial(erasing.destroy, found=lives, event=event))
+            except OutageError as error:
+                raise LogUnavailableError(f"the log cannot be written: {error}") from error
+            for life in lives:
+                self.vault.forget(life.stream)
+            self.erasures += 1
+            # Nothing that was decrypted before is told after.
+            self._local = threading.local()
+            self.tail.start(self.head)
+        if self._upkeep is not None:
+            await self._upkeep.flush()
 
     async def checkpoint(self, consumer: str) -> int:
         query = sa.select(checkpoints.c.revision).where(checkpoints.c.consumer == consumer)

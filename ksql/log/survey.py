@@ -11,7 +11,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from ksql.log.registry import Registry
 from ksql.log.schema import streams
 from ksql.log.sweep import Beats, Irregular, Sweep, Swept
 from ksql.log.tracing import Tracing
+from ksql.log.vault import Vault
 
 # A process takes most of a second to begin: a stretch of fewer events is not worth one.
 STRETCH_EVENTS = 100_000
@@ -91,9 +92,11 @@ def _walked(rows: Rows, stretches: Sequence[Stretch]) -> list[tuple[Swept, range
     """What each stretch comes to: the first in this process, the others each in one of its own."""
     first, *others = stretches
     url = rows.connection.engine.url.render_as_string(hide_password=False)
+    vault = rows.images.vault
+    keys = vault.wrapping(rows.connection) if others and vault is not None else {}
     helpers: list[subprocess.Popen[bytes]] = []
     try:
-        helpers += [_helper(url, stretch) for stretch in others]
+        helpers += [_helper(url, stretch, keys) for stretch in others]
         found = [walk(rows, first)]
         for helper in helpers:
             answer, _ = helper.communicate()
@@ -107,7 +110,7 @@ def _walked(rows: Rows, stretches: Sequence[Stretch]) -> list[tuple[Swept, range
             helper.wait()
 
 
-def _helper(url: str, stretch: Stretch) -> "subprocess.Popen[bytes]":
+def _helper(url: str, stretch: Stretch, keys: Mapping[int, bytes]) -> "subprocess.Popen[bytes]":
     """A process on its way through a stretch."""
     # A program of its own, which knows its task from its standard input: a fork would inherit locks that other threads
     # of this process hold, and what `multiprocessing` starts runs this process's main module once more.
@@ -117,7 +120,7 @@ def _helper(url: str, stretch: Stretch) -> "subprocess.Popen[bytes]":
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     assert helper.stdin is not None
-    helper.stdin.write(_task(url, stretch))
+    helper.stdin.write(_task(url, stretch, keys))
     helper.stdin.close()
     helper.stdin = None
     return helper
@@ -126,10 +129,12 @@ def _helper(url: str, stretch: Stretch) -> "subprocess.Popen[bytes]":
 def assist() -> None:
     """What a helping process does: walk the stretch that it is told of. Exit code 1: something is wrong in it."""
     gc.disable()
-    url, stretch = _understood(sys.stdin.buffer.read())
+    url, stretch, keys = _understood(sys.stdin.buffer.read())
+    vault = Vault.of(keys) if keys else None
     parsed = sa.make_url(url)
     with dialect_of(parsed).create_engine(parsed).connect() as connection:
-        rows = Rows(connection, Registry(), Images(Codec(lambda number: queries.dictionary(connection, number))))
+        codec = Codec(lambda number: queries.dictionary(connection, number))
+        rows = Rows(connection, Registry(), Images(codec, vault))
         rows.learn()
         try:
             found = walk(rows, stretch)
@@ -138,17 +143,19 @@ def assist() -> None:
     sys.stdout.buffer.write(_answer(found))
 
 
-def _task(url: str, stretch: Stretch) -> bytes:
-    """What a helping process is told."""
+def _task(url: str, stretch: Stretch, keys: Mapping[int, bytes]) -> bytes:
+    """What a helping process is told; over its standard input, so that keys are on no command line."""
     sealed = [[block.last, block.events, block.root, block.secret.hex()] for block in stretch.sealed]
-    return orjson.dumps([url, stretch.after, stretch.up_to, stretch.beats, sealed])
+    shown = [[number, key.hex()] for number, key in keys.items()]
+    return orjson.dumps([url, stretch.after, stretch.up_to, stretch.beats, sealed, shown])
 
 
-def _understood(task: bytes) -> tuple[str, Stretch]:
+def _understood(task: bytes) -> tuple[str, Stretch, dict[int, bytes]]:
     """The inverse of `_task`."""
-    url, after, up_to, beats, sealed = orjson.loads(task)
+    url, after, up_to, beats, sealed, shown = orjson.loads(task)
+    keys = {number: bytes.fromhex(key) for number, key in shown}
     blocks = [Sealed(last, events, root, bytes.fromhex(secret)) for last, events, root, secret in sealed]
-    return url, Stretch(after, up_to, [(revision, time) for revision, time in beats], blocks)
+    return url, Stretch(after, up_to, [(revision, time) for revision, time in beats], blocks), keys
 
 
 def _answer(found: tuple[Swept, range]) -> bytes:

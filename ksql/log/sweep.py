@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from ksql.log import delta
 from ksql.log.codec import restored
 from ksql.log.event import Change
-from ksql.log.images import portions
-from ksql.log.pages import BASE_BYTES_MAX, FAR, NEAR, WHOLE, Fragment
+from ksql.log.images import Image, portions
+from ksql.log.pages import BASE_BYTES_MAX, FAR, HIDDEN, NEAR, WHOLE, Fragment
 from ksql.log.queries import Rows
 from ksql.log.registry import unpack
 
@@ -54,6 +54,7 @@ class Chunk(NamedTuple):
     times: Sequence[int]
     images: Sequence[bytes]
     spelled: dict[int, str]  # by revision: correlations that are no UUID
+    hidden: dict[int, Image]  # by revision: of what is encrypted, its salt; of what was erased, its commitment
 
 
 class Watcher(Protocol):
@@ -165,6 +166,7 @@ class Sweep:
         living, changes = self.living, self._changes
         images: list[bytes] = []
         spelled: dict[int, str] = {}
+        hidden: dict[int, Image] = {}
         start = size = 0
         for row, (_, data) in zip(rows, fragments, strict=True):
             revision, stream, _, action, *_ = row
@@ -177,7 +179,7 @@ class Sweep:
             elif stream not in living:
                 raise Irregular
             living[stream] = revision
-            image = self._image(stream, revision, data, spelled)
+            image = self._image(stream, revision, data, spelled, hidden)
             if _METADATA not in image:
                 raise Irregular
             images.append(image)
@@ -187,9 +189,9 @@ class Sweep:
             size += len(image)
             if size > SWEEP_BYTES:
                 end = start + len(images)
-                yield Chunk(rows[start:end], [time for time, _ in fragments[start:end]], images, spelled)
-                images, spelled, start, size = [], {}, end, 0
-        yield Chunk(rows[start:], [time for time, _ in fragments[start:]], images, spelled)
+                yield Chunk(rows[start:end], [time for time, _ in fragments[start:end]], images, spelled, hidden)
+                images, spelled, hidden, start, size = [], {}, {}, end, 0
+        yield Chunk(rows[start:], [time for time, _ in fragments[start:]], images, spelled, hidden)
 
     def _fragments(self, rows: Sequence[Row]) -> list[tuple[int, bytes]]:
         """The instant and the fragment of each row, from the pages that begin in some of them."""
@@ -228,7 +230,9 @@ class Sweep:
         if self._first_time is None:
             self._first_time = time
 
-    def _image(self, stream: int, revision: int, data: bytes, spelled: dict[int, str]) -> bytes:
+    def _image(
+        self, stream: int, revision: int, data: bytes, spelled: dict[int, str], hidden: dict[int, Image]
+    ) -> bytes:  # fmt: skip
         """What an event's fragment stands for."""
         kind = data[0]
         if kind == NEAR:
@@ -241,12 +245,18 @@ class Sweep:
             image = restored(data[1:], name.uid, name.name)
             self._bases.put(stream, revision, image)
             return image
-        return self._other(stream, Fragment(data, revision), revision, spelled)
+        return self._other(stream, Fragment(data, revision), revision, spelled, hidden)
 
-    def _other(self, stream: int, fragment: Fragment, revision: int, spelled: dict[int, str]) -> bytes:
+    def _other(
+        self, stream: int, fragment: Fragment, revision: int, spelled: dict[int, str], hidden: dict[int, Image]
+    ) -> bytes:  # fmt: skip
         """As `_image`, of what is rare."""
         if fragment.correlation:
             spelled[revision] = fragment.correlation
+        if fragment.hidden:
+            found = hidden[revision] = self._revealed(stream, fragment, revision)
+            if found.committed is not None:
+                return found.payload
         if fragment.kind in (NEAR, FAR):
             kept = self._bases.kept.get(stream)
             if kept is None or kept[0] != fragment.base:
@@ -260,15 +270,31 @@ class Sweep:
         self._bases.put(stream, revision, image)
         return image
 
+    def _revealed(self, stream: int, fragment: Fragment, revision: int) -> Image:
+        """Decrypt a fragment, unless what it said was erased."""
+        keys = self._images.keys(self._rows.connection, [stream])
+        key = keys.of(stream, revision)
+        if key is None:
+            erased = keys.erased[stream]
+            return Image(erased.placeholder, 0, "", None, erased.commitments[revision])
+        fragment.revealed(key, stream, revision, self._images.codec)
+        return Image(b"", 0, "", key.salt(revision))
+
     def _fetch_bases(self, rows: Sequence[Row], fragments: Sequence[tuple[int, bytes]]) -> None:
         """Read the bases that are neither in memory nor among these rows: together, since there may be many."""
         first, kept = rows[0][0], self._bases.kept
         missing: dict[int, int] = {}
+        hidden: set[int] = set()
         for row, (_, data) in zip(rows, fragments, strict=True):
             if data[0] == NEAR:
                 base = row[0] - int.from_bytes(data[1:5])
                 if base < first and kept.get(row[1], (0,))[0] != base:
                     missing[base] = row[1]
+            elif data[0] & HIDDEN:
+                hidden.add(row[1])
+        if hidden:
+            # Their keys stay in memory; what was erased has none, and then there are no images to fetch.
+            self._images.keys(self._rows.connection, hidden)
         if missing:
             self._fetch(missing)
 
@@ -276,7 +302,7 @@ class Sweep:
         pages = self._images.pages(self._rows.connection, missing)
         for base, stream in missing.items():
             fragment, name = pages[base].fragment(base), self.names[stream]
-            if fragment.base:
+            if fragment.base or (fragment.hidden and self._revealed(stream, fragment, base).committed is not None):
                 raise Irregular
             self._bases.put(stream, base, fragment.whole(name.uid, name.name))
 

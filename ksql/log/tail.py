@@ -28,8 +28,9 @@ class Tail:
         self.closed = False
 
     def start(self, revision: int) -> None:
-        """Nothing before `revision` will ever be here."""
-        self.floor = revision
+        """Nothing up to `revision` is here, nor will be again."""
+        self.floor, self._bytes = revision, 0
+        self._events, self._revisions = [], []
 
     def extend(self, events: Sequence[Event]) -> None:
         """Add what was committed and wake all who wait."""

@@ -11,7 +11,7 @@ from functools import cache
 import sqlalchemy as sa
 
 from ksql.log import codec, samples
-from ksql.log.pages import Page
+from ksql.log.pages import HIDDEN, Page
 from ksql.log.queries import dictionary, newest_dictionary
 from ksql.log.schema import dictionaries, events
 
@@ -119,7 +119,8 @@ def _fragments(connection: sa.Connection) -> tuple[list[bytes], int]:
         fragment[1:]
         for revision, payload in connection.execute(query)
         for of, fragment in Page(reader.decode(payload), revision, 0).fragments.items()
-        if of % SAMPLE_STEP == 0
+        # What is encrypted is chance to a dictionary; what it says must not get into one.
+        if of % SAMPLE_STEP == 0 and not fragment[0] & HIDDEN
     ]
     return found[:SAMPLES], newest
 

@@ -7,10 +7,15 @@ it, `learned` is what the registry must add; when not, it is dropped and nothing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ksql.base.clock import from_microseconds
 from ksql.log.event import Actor, Change, Draft, Event, from_draft
 from ksql.log.registry import Action, Place, Registry, digest, pack
+
+if TYPE_CHECKING:
+    from ksql.log.objectkeys import KeyRow
+    from ksql.log.vault import ObjectKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,10 @@ class Transaction:
         self.actors: dict[Actor, int] = {}
         self.actions: dict[Action, int] = {}
         self.places: dict[Place, int] = {}
+        # What the vault adds: keys by stream, the new ones' rows, and the salts of encrypted events by their place.
+        self.hidden: dict[int, ObjectKey] = {}
+        self.keyed: list[KeyRow] = []
+        self.salts: dict[int, bytes] = {}
         # Streams begun here: number, place, uid as stored, name.
         self.born: list[tuple[int, int, bytes, str]] = []
         self._streams: dict[str, int | None] = {}
@@ -63,8 +72,8 @@ class Transaction:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it adds events alone: no new names, no heartbeats."""
-        return not (self.actors or self.actions or self.places or self.beats)
+        """Whether it adds events alone: no new names, no keys, no heartbeats."""
+        return not (self.actors or self.actions or self.places or self.beats or self.keyed)
 
     def take(self, drafts: Sequence[Draft]) -> None:
         """Give each draft its place. All or none: `DraftError` leaves the transaction as it was."""
@@ -164,7 +173,10 @@ class Transaction:
     def events(self) -> list[Event]:
         """The drafts as the events they have become."""
         time, first = self.time, self.head.revision + 1
-        return [from_draft(draft, first + index, time) for index, draft in enumerate(self.drafts)]
+        made = [from_draft(draft, first + index, time) for index, draft in enumerate(self.drafts)]
+        for index, salt in self.salts.items():
+            made[index].salt = salt
+        return made
 
 
 def _contradiction(draft: Draft, alive: bool) -> DraftError:

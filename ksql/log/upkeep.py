@@ -72,6 +72,11 @@ class Upkeep:
                 logger.warning("wake-ups are lost, the poll stands in: %s", error)
             await self.clock.sleep(LISTEN_RETRY_SECONDS)
 
+    async def flush(self) -> None:
+        """Leave nothing in SQLite's WAL of what was overwritten in the database."""
+        if self.engine.dialect.name == "sqlite":
+            await self._writing.run(wal.empty, self.engine)
+
     async def _checkpoints(self) -> None:
         seen = -1
         while True:

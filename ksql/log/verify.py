@@ -18,7 +18,7 @@ from ksql.log.delta import Base
 from ksql.log.event import Change
 from ksql.log.evidence import retirements
 from ksql.log.images import portions
-from ksql.log.pages import BASE_BYTES_MAX, Page, Shelf
+from ksql.log.pages import BASE_BYTES_MAX, Fragment, Page, Shelf
 from ksql.log.protocol import EventLog
 from ksql.log.queries import Rows
 from ksql.log.registry import unpack
@@ -28,6 +28,8 @@ from ksql.log.survey import Survey, survey
 
 # Rows in memory at a time.
 PAGE_ROWS = 4000
+# What stands for a payload that was erased: there is nothing in it to look at.
+ERASED = b'"metadata":{'
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ class _Check:
         fragment = page.fragment(revision)
         if uid is None or name is None:
             raise PayloadError("its stream has no row")
+        if fragment.hidden and not self._revealed(fragment, stream, revision):
+            return ERASED
         if not fragment.base:
             whole = fragment.whole(unpack(uid), name)
             if not heartbeat:
@@ -223,9 +227,18 @@ class _Check:
             base = self.images.pages(self.connection, [fragment.base])[fragment.base].fragment(fragment.base)
             if base.base:
                 raise PayloadError(f"it differs from r{fragment.base}, which is not whole")
+            if base.hidden and not self._revealed(base, stream, fragment.base):
+                raise PayloadError(f"it differs from r{fragment.base}, which was erased")
             kept = Base(fragment.base, base.whole(unpack(uid), name))
             self.bases.put(stream, kept)
         return fragment.upon(kept.image)
+
+    def _revealed(self, fragment: Fragment, stream: int, revision: int) -> bool:
+        """Decrypt a fragment; False when its object was erased."""
+        key = self.images.keys(self.connection, [stream]).of(stream, revision)
+        if key is not None:
+            fragment.revealed(key, stream, revision, self.images.codec)
+        return key is not None
 
     def _ending(self) -> Iterator[Difference]:
         """The head against what was found."""

@@ -24,3 +24,10 @@ def checkpoint(engine: sa.Engine) -> int:
         busy, pages, copied = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
     logger.debug("checkpoint: %d of %d pages copied%s", copied, pages, ", busy" if busy else "")
     return int(pages)
+
+
+def empty(engine: sa.Engine) -> bool:
+    """Copy all of the WAL and cut it off. False where somebody still reads from it: the next one will."""
+    with engine.connect() as connection:
+        busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return not busy

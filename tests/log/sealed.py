@@ -14,6 +14,7 @@ from ksql.log.sealcheck import Report, check
 from ksql.log.sealer import Sealer
 from ksql.log.sealkeys import SigningKey
 from ksql.log.store import SqlEventLog, open_log
+from ksql.log.vault import Vault
 from tests.log.drafts import deciding, draft
 
 BLOCK = 8
@@ -33,12 +34,14 @@ class Sealed:
 
 
 @asynccontextmanager
-async def sealing(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sealed]:
+async def sealing(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, vault: Vault | None = None
+) -> AsyncIterator[Sealed]:  # fmt: skip
     """An open log and its sealer, which seals when it is closed or asked to."""
     monkeypatch.setattr(sealer, "SEAL_EVENTS", BLOCK)
     migrate.migrate(url)
     clock = SystemClock(seed=1)
-    log = open_log(url, clock)
+    log = open_log(url, clock, vault=vault)
     assert isinstance(log, SqlEventLog)
     key = sealkeys.establish(folder / "seal.key", 1)
     made = Sealer(log, key, clock)
