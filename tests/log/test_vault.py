@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from ksql.base.clock import SystemClock
 from ksql.base.documents import decode
-from ksql.log import leaves, migrate, proofs, roots
+from ksql.log import leaves, migrate, proofs, roots, survey
 from ksql.log.codec import PayloadError
 from ksql.log.erasing import ErasureError
 from ksql.log.event import Change, Event, Stream
 from ksql.log.evidence import seals
+from ksql.log.hashing import Sealed
 from ksql.log.objectkeys import erasures, object_keys, wrapping_keys
 from ksql.log.protocol import EventFilter
 from ksql.log.roots import Local, RootError
@@ -23,7 +24,8 @@ from ksql.log.store import SqlEventLog, open_log
 from ksql.log.vault import Vault
 from ksql.log.verify import first_difference
 from tests.log.drafts import deciding, draft, stream
-from tests.log.sealed import Sealed, sealed_fully, sealing
+from tests.log.sealed import Sealed as SealedLog
+from tests.log.sealed import sealed_fully, sealing
 
 MARKER = "pa55word-that-nobody-may-find"
 LONG = "so that a difference is worth it " * 8
@@ -199,7 +201,7 @@ async def test_seals_and_proofs_stand_on_salts_that_the_database_does_not_tell(
         assert (await made.report()).difference is None
 
 
-async def erased(made: Sealed, name: str) -> int:
+async def erased(made: SealedLog, name: str) -> int:
     """As the server does it: recorded by an event, then done."""
     found = await made.log.erasable("secrets", "default", name)
     [event] = await made.log.append(deciding(draft(f"erasure-{name}-{made.log.head}")))
@@ -309,3 +311,33 @@ async def test_two_servers_starting_at_once_agree_on_the_wrapping_key(postgresql
         await second.append(deciding(draft(secret("b"), value=MARKER)))
         assert values(await everything(first)) == values(await everything(second)) == [MARKER, MARKER]
         assert len(await rows_of(first, wrapping_keys)) == 1
+
+
+async def test_a_walk_by_several_processes_reads_what_is_encrypted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/ksql.db"
+    monkeypatch.setattr(survey, "STRETCH_EVENTS", 4)
+    monkeypatch.setattr(survey.os, "sched_getaffinity", lambda _: {0, 1})
+    async with sealing(url, tmp_path, monkeypatch, vault(tmp_path)) as made:
+        await told(made.log)
+        await sealed_fully(made)
+        await told_again(made)
+        await erased(made, "two")
+        await sealed_fully(made)
+
+        def walked(rows: Any) -> tuple[int, object]:
+            blocks = [Sealed(s.statement.last, s.statement.count, s.statement.root, s.secret) for s in stored(rows)]
+            assert len(survey.cut(rows, blocks, [])) == 2
+            return len(blocks), survey.survey(rows, blocks, [])
+
+        def stored(rows: Any) -> list[Any]:
+            return [seal_of(row) for row in rows.connection.execute(sa.select(seals).order_by(seals.c.number))]
+
+        rows_of_seals, found = await made.log.inspect(lambda rows: (rows.learn(), walked(rows))[1])
+        assert rows_of_seals > 1 and found is not None
+
+
+async def told_again(made: SealedLog) -> None:
+    for round in range(3):
+        await made.log.append(deciding(draft(secret("one"), Change.MODIFIED, f"{LONG}{MARKER}{round}")))
