@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ksql.base.clock import SystemClock
-from ksql.log import migrate, sealer, sealkeys
+from ksql.log import migrate, roots, sealer, sealkeys
 from ksql.log.event import Change
 from ksql.log.sealcheck import Report, check
 from ksql.log.sealer import Sealer
@@ -31,6 +31,12 @@ class Sealed:
 
     async def report(self) -> Report:
         return await self.log.inspect(lambda rows: check(rows, self.key.ring))
+
+
+def keyed(folder: Path, *kinds: str) -> Vault:
+    """A vault with a key file in a folder, that encrypts these kinds."""
+    found = roots.establish(folder / "encryption.json")
+    return Vault(found, lambda resource: found[0] if resource in kinds else None)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from ksql.log import bundle, exporting, importing
 from ksql.log.bundle import BundleError, Header, Reader
 from ksql.log.event import Event
 from ksql.log.sealkeys import establish
-from tests.log.sealed import sealed_fully, sealing, written
+from tests.log.sealed import keyed, sealed_fully, sealing, written
 
 
 def without_values(event):
@@ -24,9 +24,10 @@ def without_values(event):
     )  # fmt: skip
 
 
-@pytest.fixture
-async def made(tmp_path, monkeypatch):
-    async with sealing(f"sqlite:///{tmp_path / 'log.db'}", tmp_path, monkeypatch) as found:
+@pytest.fixture(params=[(), ("configmaps",)], ids=["plain", "encrypted"])
+async def made(request, tmp_path, monkeypatch):
+    vault = keyed(tmp_path, *request.param)
+    async with sealing(f"sqlite:///{tmp_path / 'log.db'}", tmp_path, monkeypatch, vault) as found:
         await written(found.log)
         await sealed_fully(found)
         yield found

@@ -25,7 +25,7 @@ from ksql.log.vault import Vault
 from ksql.log.verify import first_difference
 from tests.log.drafts import deciding, draft, stream
 from tests.log.sealed import Sealed as SealedLog
-from tests.log.sealed import sealed_fully, sealing
+from tests.log.sealed import keyed, sealed_fully, sealing
 
 MARKER = "pa55word-that-nobody-may-find"
 LONG = "so that a difference is worth it " * 8
@@ -38,9 +38,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/ksql.db"
 
 
-def vault(folder: Path, *kinds: str) -> Vault:
-    found = roots.establish(folder / "encryption.json")
-    return Vault(found, lambda resource: found[0] if resource in (kinds or ("secrets",)) else None)
+def vault(folder: Path) -> Vault:
+    return keyed(folder, "secrets")
 
 
 def secret(name: str) -> Stream:
