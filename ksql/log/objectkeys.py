@@ -82,11 +82,15 @@ class Erasure:
 def add(connection: sa.Connection, rows: Sequence[KeyRow]) -> None:
     """Put new keys in; the caller commits."""
     # Straight to the driver: the toolkit's own way would take a third of the time that encryption does.
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO object_keys (stream, since, wrapping, wrapped) VALUES ({mark}, {mark}, {mark}, {mark})",
-        [(row.stream, row.since, row.wrapping, row.wrapped) for row in rows],
-    )
+    values = [(row.stream, row.since, row.wrapping, row.wrapped) for row in rows]
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "INSERT INTO object_keys (stream, since, wrapping, wrapped) VALUES (?, ?, ?, ?)", values
+        )
+    else:
+        connection.exec_driver_sql(
+            "INSERT INTO object_keys (stream, since, wrapping, wrapped) VALUES (%s, %s, %s, %s)", values
+        )
 
 
 def keys_of(connection: sa.Connection, streams: Iterable[int]) -> list[KeyRow]:
