@@ -34,8 +34,7 @@ class Condition:
 # Kinds whose objects are in a state even when nothing happens to them.
 STATEFUL = (
     "pods", "nodes", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
-    "replicationcontrollers", "jobs.batch", "cronjobs.batch", "persistentvolumeclaims", "persistentvolumes",
-    "namespaces",
+    "replicationcontrollers", "jobs.batch", "cronjobs.batch", "persistentvolumeclaims",
 )  # fmt: skip
 
 

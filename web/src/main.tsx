@@ -1,4 +1,10 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { App } from "./app";
+import "./styles.css";
 
-createRoot(document.getElementById("root")!).render(<StrictMode>hello</StrictMode>);
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);

@@ -57,6 +57,11 @@ class Rooms:
         """Draws timelines, and remembers what it read for them."""
         return Panorama(self.log, self.objects, self.images, self.kind_of)
 
+    @cached_property
+    def standings(self) -> dict[tuple[str, int], list[Any]]:
+        """What `standing.py` has worked out, by uid and revision."""
+        return {}
+
     def kind_of(self, key: str) -> str:
         """The kind of a resource's objects; the resource itself where this server no longer serves it."""
         try:

@@ -11,6 +11,7 @@ from ksql.serve.gql.placing import Placing
 from ksql.serve.gql.playback import Playing, Watching
 from ksql.serve.gql.rolling import Rolling
 from ksql.serve.gql.search import Searching
+from ksql.serve.gql.standing import Standings
 from ksql.serve.gql.suspects import Suspecting
 from ksql.serve.gql.timeline import Picturing
 from ksql.serve.gql.undo import Undoing
@@ -28,6 +29,7 @@ class Query(
     Auditing,
     Watching,
     Picturing,
+    Standings,
 ):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
 

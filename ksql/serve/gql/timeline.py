@@ -65,8 +65,8 @@ async def drawn(ctx: Context, asked: Asked) -> tuple[Wanted, Picture]:
     if not 1 <= asked.bins <= BINS_MAX:
         raise refusal(f"bins is between 1 and {BINS_MAX}")
     after = 0 if asked.after is None else _place(asked.after)
-    low, start = await _edge(ctx, asked.start, is_start=True)
-    high, end = await _edge(ctx, asked.end, is_start=False)
+    low, start = await edge(ctx, asked.start, is_start=True)
+    high, end = await edge(ctx, asked.end, is_start=False)
     if end - start < RANGE_MIN:
         raise refusal("the range has no length: from is not before to")
     chosen = await _filter(ctx, asked, low, high)
@@ -81,7 +81,7 @@ def _place(text: str) -> int:
     return int(found)
 
 
-async def _edge(ctx: Context, text: str, *, is_start: bool) -> tuple[int, datetime]:
+async def edge(ctx: Context, text: str, *, is_start: bool) -> tuple[int, datetime]:
     """The revision that one end of the range means, and its instant. What is before the log is its beginning."""
     now, log = ctx.rooms.clock.now(), ctx.rooms.log
     try:
