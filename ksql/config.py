@@ -103,7 +103,9 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
             caller=webhooks, standards=settings.standards,
         )
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
-        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal))
+        assert isinstance(log, SqlEventLog)
+        retainer = Retainer(log, pipeline, sealer.key, clock)
+        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal, retainer))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         webhooks.nodes = fleet
         aggregator = Aggregator(objects, clock, custodian.proxy_context)
@@ -137,7 +139,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
         door.metrics.add(lambda: logfigures.audit(auditor))
-        _retain(settings, log, pipeline, sealer, clock, stack)
+        _retain(settings, retainer, clock, stack)
         await guard(custodian, objects, listener, clock, stack)
         custodian.listen(lambda keys: extensions.wake())
         waiting = ""
@@ -155,24 +157,22 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         logger.info("stopping")
 
 
-def _retain(
-    settings: Settings, log: EventLog, pipeline: Pipeline, sealer: Sealer, clock: Clock, stack: AsyncExitStack
-) -> None:  # fmt: skip
+def _retain(settings: Settings, retainer: Retainer, clock: Clock, stack: AsyncExitStack) -> None:
     """Let old events go by the operator's rules, if there are any."""
     if settings.retention is None:
         return
-    assert isinstance(log, SqlEventLog)
-    keeper = Keeper(Retainer(log, pipeline, sealer.key, clock), rules_of(settings.retention), clock)
+    keeper = Keeper(retainer, rules_of(settings.retention), clock)
     keeper.start()
     stack.push_async_callback(keeper.aclose)
 
 
 def _graphql(
-    pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal
-) -> ASGIApp:
+    pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal,
+    retainer: Retainer,
+) -> ASGIApp:  # fmt: skip
     from ksql.serve.gql.app import graphql_app
 
-    return graphql_app(pipeline, objects, log, catalogue, clock, journal)
+    return graphql_app(pipeline, objects, log, catalogue, clock, journal, retirer=retainer)
 
 
 async def _believe_others(

@@ -1,14 +1,16 @@
 """`ksql log stats`, `archive`, `thin` and `drop`: what the log consists of, and how it is made smaller.
 
-They work on a stopped cluster's files; a running one is given rules (`ksql up --retention FILE`). Nothing is
-done before it is known to be possible, and `--dry-run` ends there.
+They work on a stopped cluster's files, and ask the server that runs on them where one does; what is to go by itself
+is given as rules (`ksql up --retention FILE`). Nothing is done before it is known to be possible, and `--dry-run` ends
+there.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -16,10 +18,11 @@ from ksql import settings
 from ksql.base.clock import SystemClock, to_microseconds
 from ksql.commands import printing
 from ksql.custody import existing, inspected
-from ksql.operating import Data, Database, told_plainly
+from ksql.operating import Data, Database, fail, told_plainly
 from ksql.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from ksql.commands.door import Door
     from ksql.log.bulk import Share
     from ksql.log.retiring import Rule
     from ksql.retaining import Retainer
@@ -77,35 +80,106 @@ def _retire(
             checked(rule, "--field")
         except RetentionError as error:
             raise SettingsError(str(error)) from None
-        asyncio.run(_retired(wanted, rule, dry_run))
+        from ksql.commands.door import AnswerError
+
+        try:
+            asyncio.run(_retired(wanted, rule, dry_run))
+        except AnswerError as error:
+            raise fail(str(error), 2 if error.asked_wrongly else 1) from None
 
 
 async def _retired(wanted: Settings, rule: "Rule", dry_run: bool) -> None:
-    async with _retainer(wanted) as retainer:
-        count = 0
+    from ksql.hold import HeldError
+
+    try:
+        async with _retainer(wanted) as retainer:
+            await _retired_by(_Offline(retainer, rule, wanted.archives), dry_run)
+    except HeldError:
+        # Whoever holds the files can do it: it is asked, unless it is elsewhere.
+        if not wanted.kubeconfig.exists():
+            raise
+        from ksql.commands.door import Door
+        from ksql.kubeconfig import load
+
+        async with Door(load(wanted.kubeconfig), SystemClock()) as door:
+            await _retired_by(_Asked(door, rule), dry_run)
+
+
+class _Way(Protocol):
+    """How it is done: here, or by a server."""
+
+    async def next(self, dry_run: bool) -> "Gone | None": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A range from which events went, or would go."""
+
+    last: int
+    counts: dict[str, int]
+    event: int = 0
+    archive: str = ""
+    doomed: int = 0
+    kept: int = 0
+    bytes: int = 0
+
+    @property
+    def told(self) -> str:
+        return ", ".join(f"{number} {word.replace('_', ' ')}" for word, number in self.counts.items() if number)
+
+
+class _Offline:
+    def __init__(self, retainer: "Retainer", rule: "Rule", archives: Path) -> None:
+        self._retainer, self._rules, self._archives = retainer, (rule,), archives
+
+    async def next(self, dry_run: bool) -> Gone | None:
         if dry_run:
-            await _foretold(retainer, rule)
+            found = await self._retainer.foretell(self._rules)
+            if found is None:
+                return None
+            return Gone(
+                found.last, found.counts, doomed=len(found.doomed), kept=found.kept, bytes=found.payload_bytes
+            )
+        done = await self._retainer.next(self._rules)
+        if done is None:
+            return None
+        return Gone(done.last, done.counts, done.event, str(self._archives / done.archive) if done.archive else "")
+
+
+class _Asked:
+    def __init__(self, door: "Door", rule: "Rule") -> None:
+        self._door = door
+        self._input = {
+            "action": rule.action.name, "olderThan": f"{rule.older_seconds}s", "resources": rule.resources,
+            "namespaces": rule.namespaces, "fields": rule.fields,
+        }  # fmt: skip
+
+    async def next(self, dry_run: bool) -> Gone | None:
+        said = (await self._door.ask("retire", {"input": {**self._input, "dryRun": dry_run}}))["retire"]
+        if said is None:
+            return None
+        counts = {count["key"]: int(count["value"]) for count in said["counts"]}
+        return Gone(
+            int(said["last"]), counts, int(said["recorded"] or 0), said["archive"] or "", said["events"] or 0,
+            said["kept"] or 0, said["bytes"] or 0,
+        )  # fmt: skip
+
+
+async def _retired_by(way: _Way, dry_run: bool) -> None:
+    count = 0
+    while (gone := await way.next(dry_run)) is not None:
+        count += 1
+        if dry_run:
+            typer.echo(
+                f"would go up to r{gone.last}: {gone.doomed} events ({gone.told or 'none'}), "
+                f"{_bytes(gone.bytes)} of objects; {gone.kept} stay, since something living stands on them"
+            )
             return
-        async for done in retainer.retire((rule,)):
-            count += 1
-            told = ", ".join(f"{number} {word.replace('_', ' ')}" for word, number in done.counts.items() if number)
-            typer.echo(f"up to r{done.last}: {told or 'nothing'}; recorded as r{done.event}")
-            if done.archive:
-                typer.echo(f"  {wanted.archives / done.archive}")
-        if not count:
-            typer.echo("nothing is that old, or nothing of it matches")
-
-
-async def _foretold(retainer: "Retainer", rule: "Rule") -> None:
-    found = await retainer.foretell((rule,))
-    if found is None:
+        typer.echo(f"up to r{gone.last}: {gone.told or 'nothing'}; recorded as r{gone.event}")
+        if gone.archive:
+            typer.echo(f"  {gone.archive}")
+    if not count:
         typer.echo("nothing is that old, or nothing of it matches")
-        return
-    told = ", ".join(f"{number} {word.replace('_', ' ')}" for word, number in found.counts.items() if number)
-    typer.echo(
-        f"would go up to r{found.last}: {len(found.doomed)} events ({told or 'none'}), "
-        f"{_bytes(found.payload_bytes)} of objects; {found.kept} stay, since something living stands on them"
-    )
 
 
 @asynccontextmanager

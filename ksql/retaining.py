@@ -1,8 +1,10 @@
 """Retention at work: rules to retirements, each recorded as an object that is written like any other.
 
-`Keeper` runs in a server (`ksql up --retention FILE`), `once` for a command on a stopped cluster.
+`Keeper` runs in a server (`ksql up --retention FILE`); a command does it on a stopped cluster's files, or asks the
+server that holds them.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -47,15 +49,30 @@ class Retainer:
 
     def __init__(self, log: SqlEventLog, pipeline: Pipeline, key: SigningKey, clock: Clock) -> None:
         self._log, self._pipeline, self._key, self._clock = log, pipeline, key, clock
+        # One range at a time, whoever asks.
+        self._gate = asyncio.Lock()
+
+    async def next(self, rules: Sequence[Rule]) -> Retirement | None:
+        """The next range that the rules come to now; None when there is none."""
+        async for done in self.retire(rules):
+            return done
+        return None
 
     async def retire(self, rules: Sequence[Rule]) -> AsyncIterator[Retirement]:
         """All that the rules come to now, range after range."""
         now = to_microseconds(self._clock.now())
         work = await self._log.inspect(lambda rows: list(retirement.due(rows.connection, rules, now)))
         for standing, end in work:
-            while (found := await self.plan(standing, end)) is not None:
-                folder = self._log.archives_folder
-                yield await retirement.carry_out(self._log, found, self._key, folder, self._record, self._clock)
+            while (done := await self._next(standing, end)) is not None:
+                yield done
+
+    async def _next(self, rules: Sequence[Rule], end: int) -> Retirement | None:
+        async with self._gate:
+            found = await self.plan(rules, end)
+            if found is None:
+                return None
+            folder = self._log.archives_folder
+            return await retirement.carry_out(self._log, found, self._key, folder, self._record, self._clock)
 
     async def foretell(self, rules: Sequence[Rule]) -> Plan | None:
         """The first range that would go, without doing anything."""

@@ -171,7 +171,9 @@ async def never_seen(door: Door, kind: str, namespace: str, name: str) -> Answer
     near = difflib.get_close_matches(name, [node["name"] for node in found["objects"]["nodes"]], 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     where = f" in namespace {namespace}" if found["objects"]["nodes"] and _namespaced(found) else ""
-    return AnswerError(f"there is no {kind}/{name}{where}, and the log has never seen one{hint}", "NOT_FOUND")
+    # What was retired is not there to be seen: then nobody knows.
+    cuts = f" ({'; '.join(found['cuts'])})" if found["cuts"] else ""
+    return AnswerError(f"there is no {kind}/{name}{where}, and the log has never seen one{cuts}{hint}", "NOT_FOUND")
 
 
 def _namespaced(found: Any) -> bool:

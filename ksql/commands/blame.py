@@ -21,6 +21,7 @@ from ksql.commands.asking import (
     never_seen,
     pair,
     run,
+    say_cuts,
 )
 from ksql.commands.door import AnswerError, Door
 
@@ -61,6 +62,7 @@ async def _blame(
         return
     for line in _aligned(found["lines"], face):
         typer.echo(line)
+    say_cuts(found)
     if not found["whole"]:
         typer.echo("the object's birth is out of reach: what its oldest event set may be older", err=True)
 

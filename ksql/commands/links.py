@@ -25,6 +25,7 @@ from ksql.commands.asking import (
     print_event,
     print_events,
     run,
+    say_cuts,
 )
 from ksql.commands.door import AnswerError, Door
 
@@ -99,7 +100,8 @@ async def _then(
             if not found["pageInfo"]["hasNextPage"] or (limit and len(edges) >= limit):
                 break
     if output in (Output.json, Output.yaml):
-        shown = {"event": answer["event"], "effects": edges, "totalCount": found["totalCount"], "cut": found["cut"]}
+        shown = {"event": answer["event"], "effects": edges, "totalCount": found["totalCount"], "cut": found["cut"],
+                 "cuts": found["cuts"]}  # fmt: skip
         typer.echo(printing.dump(shown, output))
         return
     rows = [(0, answer["event"], answer["event"]["sentence"])]
@@ -107,6 +109,7 @@ async def _then(
     _print_rows(rows, face)
     if not edges:
         typer.echo("nothing came of it", err=True)
+    say_cuts(found)
     if found["totalCount"] > len(edges):
         typer.echo(f"{found['totalCount'] - len(edges)} more: ask with --limit 0", err=True)
     if found["cut"]:
@@ -159,6 +162,7 @@ def _print_chain(chain: Any, output: Output, tree: bool, face: printing.Face) ->
         print_events(chain["events"], face)
     if chain["hidden"]:
         typer.echo(f"{chain['hidden']} links are hidden from you", err=True)
+    say_cuts(chain)
     if chain["events"]:
         name = chain["events"][-1]["actor"]["name"]
         typer.echo(printing.paint(_ROOTS[chain["root"]].format(name=name), "green"))

@@ -22,6 +22,7 @@ from ksql.commands.asking import (
     pair,
     print_event,
     run,
+    say_cuts,
 )
 from ksql.commands.door import AnswerError, Door
 
@@ -78,5 +79,6 @@ def _print(found: Any, target: str, face: printing.Face) -> None:
             typer.echo(f"      and {more} more")
     if not found["suspects"]:
         typer.echo("nothing that it depends on was changed before", err=True)
+    say_cuts(found)
     if found["cut"]:
         typer.echo("older changes were left out", err=True)

@@ -105,3 +105,22 @@ async def test_a_page_of_a_search_goes_on_where_it_stopped() -> None:
             page = (await door.ask(query % f', after: "{page["pageInfo"]["endCursor"]}"'))["search"]
             found += [hit["event"]["revision"] for hit in page["hits"]]
         assert found == [22, 15, 14, 13, 10, 9, 8, 7, 6, 5]
+
+
+RETIRE = 'mutation {retire(input: {action: DROP, olderThan: "%s"}) {last}}'
+
+
+async def test_old_events_go_only_for_whoever_may_delete_the_log() -> None:
+    async with limited("configmaps") as door:
+        error = await door.error(RETIRE % "1d")
+        assert error["extensions"]["code"] == "FORBIDDEN" and 'cannot delete path "/log"' in error["message"]
+
+
+async def test_a_wish_that_cannot_be_is_refused_before_any_event_goes() -> None:
+    async with opened() as door:
+        error = await door.error(RETIRE % "1d")
+        assert (error["extensions"]["code"], "nothing goes from this log" in error["message"]) == ("NOT_FOUND", True)
+        error = await door.error(RETIRE % "soon")
+        assert error["message"] == '"soon" is no age: write 30d, 12h or 1w2d'
+        error = await door.error('mutation {retire(input: {action: THIN, olderThan: "1d"}) {last}}')
+        assert "thin needs the fields" in error["message"]

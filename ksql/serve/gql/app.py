@@ -357,10 +357,10 @@ def _bounded(receive: Receive) -> Receive:
 
 def graphql_app(
     pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock,
-    journal: Journal | None = None, player: Player | None = None,
+    journal: Journal | None = None, player: Player | None = None, retirer: Any = None,
 ) -> ASGIApp:  # fmt: skip
     """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
-    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player))
+    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player, retirer))
 
 
 def sdl() -> str:

@@ -6,10 +6,11 @@ import strawberry
 
 from ksql.history import blame as blaming
 from ksql.history import manuscript, masks
+from ksql.log.protocol import EventFilter
 from ksql.serve.gql import reads
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.fields import about, resolved
-from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.nodes import EventNode, Info, as_event, cuts_after
 from ksql.serve.gql.roots import ObjectRef
 from ksql.serve.gql.scalars import Moment, Revision
 
@@ -31,6 +32,9 @@ class Blame:
         "be older."
     )
     lines: list[BlameLine] = strawberry.field(description="The manifest's lines.")
+    cuts: list[str] = strawberry.field(
+        description="What retention has taken out of the object's history: what it set is said of a later event."
+    )
 
 
 @strawberry.type
@@ -75,4 +79,5 @@ class Blaming:
                 )
                 for line in lines
             ],
+            cuts=cuts_after(ctx, 0, EventFilter(resources=(seen.stream.resource,), namespace=seen.stream.namespace)),
         )

@@ -50,6 +50,7 @@ class Rooms:
     images: Images
     journal: Journal | None = None  # what the log's events do not tell of requests
     player: Player | None = None  # of a server that plays a recording
+    retirer: Any = None  # lets old events go (`retiring.Retirer`), where that can be
     listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
 
     @cached_property

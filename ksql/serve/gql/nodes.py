@@ -16,7 +16,7 @@ from ksql.history import causes as links
 from ksql.history.actors import reason_of
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
-from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX
+from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX, EVERYTHING, EventFilter
 from ksql.serve.gql import reads
 from ksql.serve.gql.context import Context, Seen, Span, seen_then
 from ksql.serve.gql.errors import refusal
@@ -313,6 +313,9 @@ class CauseChain:
     )
     root: GqlRoot = strawberry.field(description="What kind of beginning that is.")
     hidden: int = strawberry.field(description="Links left out because you may not see their objects.")
+    cuts: list[str] = strawberry.field(
+        description="What retention has taken out of the log, where the chain ends in that; empty when it is whole."
+    )
 
     @resolved("The chain as sentences, in the same order.")
     async def sentences(self, info: Info) -> list[str]:
@@ -391,6 +394,9 @@ class EffectConnection:
         description=f"Whether there are more, further away or beyond the {links.EFFECTS_EVENTS_MAX} that "
         "one walk looks at. Ask for the effects of a later event to see them."
     )
+    cuts: list[str] = strawberry.field(
+        description="What retention has taken out of the log after the event; empty when nothing can be missing."
+    )
 
 
 def as_object(seen: Seen) -> Object:
@@ -440,7 +446,13 @@ async def cause_chain(ctx: Context, event: Event) -> CauseChain:
         events=[as_event(link) for link in shown],
         root=GqlRoot(chain.root),
         hidden=len(chain.events) - len(shown),
+        cuts=cuts_after(ctx, chain.events[-1].cause or 0) if chain.root is links.Root.HORIZON else [],
     )
+
+
+def cuts_after(ctx: Context, revision: int, where: EventFilter = EVERYTHING) -> list[str]:
+    """What retention has taken out of the events from a revision on that a filter asks for."""
+    return [str(cut) for cut in ctx.rooms.log.cuts(where) if cut.last >= revision]
 
 
 async def effect_connection(
@@ -467,6 +479,7 @@ async def effect_connection(
         page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
         total_count=len(shown),
         cut=found.cut,
+        cuts=cuts_after(ctx, revision),
     )
 
 

@@ -9,6 +9,7 @@ from ksql.serve.gql.changes import Comparing
 from ksql.serve.gql.nodecare import NodeCare
 from ksql.serve.gql.placing import Placing
 from ksql.serve.gql.playback import Playing, Watching
+from ksql.serve.gql.retiring import Retiring
 from ksql.serve.gql.rolling import Rolling
 from ksql.serve.gql.search import Searching
 from ksql.serve.gql.standing import Standings
@@ -35,5 +36,5 @@ class Query(
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(Writing, Rolling, NodeCare, Undoing, Playing):
+class Mutation(Writing, Rolling, NodeCare, Undoing, Playing, Retiring):
     """The same for changes: each is written through the pipeline, as by any other door."""

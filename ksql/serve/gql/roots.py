@@ -288,6 +288,10 @@ class Query:
     def horizon(self, info: Info) -> Revision:
         return Revision(info.context.rooms.log.horizon)
 
+    @resolved("What retention has taken out of the log, in words; empty when it is whole.")
+    def cuts(self, info: Info) -> list[str]:
+        return [str(cut) for cut in info.context.rooms.log.cuts()]
+
     @resolved("Anything by its id; an object that is gone as it last was.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, about("The id.")]) -> Node | None:
         kind, key = named(id)

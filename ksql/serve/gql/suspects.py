@@ -11,7 +11,7 @@ from ksql.serve.gql import reads
 from ksql.serve.gql.context import Context
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.fields import about, resolved
-from ksql.serve.gql.nodes import EventNode, Info, as_event
+from ksql.serve.gql.nodes import EventNode, Info, as_event, cuts_after
 from ksql.serve.gql.roots import ObjectRef
 from ksql.serve.gql.scalars import Moment, Revision
 from ksql.serve.gql.values import FieldChange, field_change
@@ -43,6 +43,7 @@ class Suspects:
     suspects: list[SuspectNode] = strawberry.field(description="The changes before that, the likeliest first.")
     looked_at: int = strawberry.field(description="How many changes were weighed.")
     cut: bool = strawberry.field(description="Whether older changes were left out.")
+    cuts: list[str] = strawberry.field(description="What retention has taken out of the log: it was not weighed.")
 
 
 @strawberry.type
@@ -84,6 +85,7 @@ class Suspecting:
             suspects=[_shown(ctx, suspect) for suspect in verdict.suspects[:first]],
             looked_at=verdict.looked_at,
             cut=verdict.cut,
+            cuts=cuts_after(ctx, 0),
         )
 
 
