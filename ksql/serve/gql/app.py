@@ -55,6 +55,7 @@ from ksql.serve.gql.roots import Subscription
 from ksql.serve.gql.scalars import SCALARS
 from ksql.serve.gql.sdl import printed
 from ksql.serve.gql.typed.assembly import Assembly
+from ksql.serve.gql.typed.direct import Direct
 from ksql.serve.trails import TRAIL
 from ksql.state.objects import Objects
 
@@ -146,6 +147,7 @@ def _schema() -> Schema:
         subscription=Subscription,
         types=[GenericObject, EventNode, *outcomes.ERRORS],
         config=StrawberryConfig(scalar_map=SCALARS),
+        execution_context_class=Direct,
         extensions=[
             Limits,
             Deadline,
@@ -260,7 +262,10 @@ class _View(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         zone = zone_called(request.headers.get(ZONE_HEADER, ""))
         scope = request.scope
-        return Context(self._rooms, scope["ksql.user"], zone, trail=scope.get(TRAIL), origin=_origin(request))
+        return Context(
+            self._rooms, scope["ksql.user"], zone, trail=scope.get(TRAIL), origin=_origin(request),
+            raw=scope["type"] == "http",
+        )
 
     def encode_json(self, data: object) -> str | bytes:
         # Text frames for sockets, bytes for bodies: strawberry takes either, the protocol wants text.

@@ -137,6 +137,7 @@ class Context:
     zone: tzinfo = UTC
     connection_params: dict[str, Any] | None = field(default=None)
     trail: Trail | None = None  # by which the audit follows the request
+    raw: bool = False  # whether the answer is encoded at once: it may hold objects as their bytes
     origin: Origin = Origin()
 
     def __post_init__(self) -> None:

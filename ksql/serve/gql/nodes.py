@@ -5,11 +5,12 @@ event leads to the object it left behind, to what it found, to its cause and its
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import strawberry
 
-from ksql.base.clock import parse_rfc3339
+from ksql.base.clock import parse_rfc3339, rfc3339_micro
 from ksql.base.documents import lookup
 from ksql.history import asof, diff, masks, paths, sentences, timeline
 from ksql.history import causes as links
@@ -481,6 +482,19 @@ async def effect_connection(
         cut=found.cut,
         cuts=cuts_after(ctx, revision),
     )
+
+
+def time_text(document: Any, key: str) -> str | None:
+    """An instant of the metadata as the scalar prints it: what `createdAt` and its like answer."""
+    found = lookup(document, "metadata", key)
+    return _printed(found) if isinstance(found, str) else None
+
+
+# Objects made together have one time, and lists are asked for again: a screen's worth of lists.
+@lru_cache(maxsize=10_000)
+def _printed(text: str) -> str | None:
+    found = _time(text)
+    return None if found is None else rfc3339_micro(found)
 
 
 def _time(text: Any) -> Timestamp | None:

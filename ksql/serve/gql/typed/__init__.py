@@ -5,9 +5,9 @@ the minor and for those that CustomResourceDefinitions bring while the server ru
 pass through a resolver per value. Decision: a kind's OpenAPI schema becomes a tree of *shapes* (`shapes.py`), shapes
 become plain graphql-core types (`types.py`) and filters (`wheres.py`), and `assembly.py` lays them over strawberry's
 schema whenever the catalogue changes; the built-in part is made once. What a selection of stored fields answers is
-read by code made for that selection (`direct.py`), whose answers a test compares with those of the ordinary way.
-Rejected: a strawberry class for each kind (ten thousand lines, or classes made at run time that nothing checks
-either), and one type with JSON for all (no tool can complete it).
+read by functions put together for that selection (`direct.py`), and a test compares their answers with those of the
+ordinary way. Rejected: a strawberry class for each kind (ten thousand lines, or classes made at run time that nothing
+checks either), and one type with JSON for all (no tool can complete it).
 
 Invariants
 1. A type's name, once given, stays: a custom kind never takes a name from an older one or from a built-in one.

@@ -22,6 +22,7 @@ from ksql.schema.resources import ResourceType
 from ksql.serve.gql.nodes import Object
 from ksql.serve.gql.typed import roots
 from ksql.serve.gql.typed.choosing import NAMES, choosing
+from ksql.serve.gql.typed.direct import PLANS, Plans
 from ksql.serve.gql.typed.names import (
     Kind,
     Taken,
@@ -110,7 +111,7 @@ class Assembly:
         return GraphQLSchema(
             query=query, mutation=base.mutation_type, subscription=base.subscription_type,
             types=[*others, *made.nodes.values()], directives=base.directives, description=base.description,
-            extensions={**base.extensions, KINDS: made.kinds}, assume_valid=True,
+            extensions={**base.extensions, KINDS: made.kinds, PLANS: Plans()}, assume_valid=True,
         )  # fmt: skip
 
 
