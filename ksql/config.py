@@ -229,8 +229,9 @@ async def _workers(
     doors = connect(pipeline)
     root_ca = custodian.keys.bundle(pki.SERVING).decode()
     controllers = Controllers(
-        doors, clock, catalogue=catalogue, root_ca=root_ca, scheduling=settings.scheduling, usages=fleet.usages
-    )
+        doors, clock, catalogue=catalogue, root_ca=root_ca, scheduling=settings.scheduling, usages=fleet.usages,
+        signers=custodian.signing, revoked=custodian.revoked,
+    )  # fmt: skip
     await controllers.start()
     stack.push_async_callback(controllers.aclose)
     custodian.listen(lambda keys: controllers.publish_root(keys.bundle(pki.SERVING).decode()))

@@ -39,6 +39,7 @@ def told_plainly() -> Iterator[None]:
     """Failures as one line."""
     import sqlalchemy as sa
 
+    from ksql.auth.pki import PkiError
     from ksql.hold import HeldError
     from ksql.log.migrate import SchemaError
     from ksql.log.proofs import NoProofError
@@ -48,7 +49,7 @@ def told_plainly() -> Iterator[None]:
 
     try:
         yield
-    except (SettingsError, KeyFileError, WitnessError, NoProofError) as error:
+    except (SettingsError, PkiError, KeyFileError, WitnessError, NoProofError) as error:
         raise fail(str(error), 2) from None
     except BrokenPipeError:
         raise  # whoever read the output has seen enough: typer ends without a word

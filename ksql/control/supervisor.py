@@ -16,6 +16,9 @@ from ksql.auth.identity import manager_user
 from ksql.base.clock import Clock
 from ksql.base.tasks import Tasks
 from ksql.client import Connect
+from ksql.control.certificates.approving import Approving
+from ksql.control.certificates.cleaning import Cleaning
+from ksql.control.certificates.signing import Revoked, Signers, Signing
 from ksql.control.controller import Controller, Kit
 from ksql.control.cronjob import CronJobs
 from ksql.control.daemonset import DaemonSets
@@ -97,6 +100,8 @@ class Controllers:
 
     `catalogue` says what garbage collection and namespace deletion look after: everything that is served;
     `root_ca` is the certificate (PEM) that every namespace is given, if there is one (a simulation has none);
+    `signers` has the authorities that answer signing requests, if this process has any, and `revoked` who of their
+    subjects was revoked when;
     `scheduling` holds the scheduler's profiles and extenders; `usages` tells
     what pods use, for autoscaling; `more` adds parts to the built-in ones.
     """
@@ -111,6 +116,8 @@ class Controllers:
         registry: CollectorRegistry | None = None,
         scheduling: Configuration | None = None,
         usages: Usages | None = None,
+        signers: Signers | None = None,
+        revoked: Revoked = lambda user: None,
         more: Sequence[tuple[str, Build]] = (),
     ) -> None:
         self.clock = clock
@@ -122,6 +129,7 @@ class Controllers:
         catalogue.listen(self._serve)
         built: list[tuple[str, Part]] = [
             *((each.name, each) for each in self._reconcilers(root_ca, usages or (lambda pod: {}))),
+            *((each.name, each) for each in self._certifying(signers, revoked)),
             ("garbage-collector", self._garbage),
             ("node-lifecycle-controller", NodeLifecycle(self.kit)),
             ("scheduler", Scheduler(self.kit, scheduling)),
@@ -165,6 +173,11 @@ class Controllers:
             KubeEvents(kit).controller,
             *self._storage(),
         ]
+
+    def _certifying(self, signers: Signers | None, revoked: Revoked) -> list[Controller]:
+        kit = self.kit
+        signing = [Signing(kit, signers, revoked).controller] if signers else []
+        return [Approving(kit).controller, *signing, Cleaning(kit).controller]
 
     def _storage(self) -> list[Controller]:
         kit, provisioner = self.kit, SimulatedProvisioner()

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from ksql.auth.pki import ADMIN_USER, Pki, PkiError, establish
+from ksql.auth.pki import ADMIN_USER, Pair, Pki, PkiError, establish
 from ksql.auth.pki.keeping import TOKEN, look, renew
 from ksql.auth.pki.record import ADMIN
 from ksql.auth.trust import Trust
@@ -60,6 +60,15 @@ class Custodian:
 
     def proxy_context(self) -> ssl.SSLContext:
         return self.keys.proxy_context()
+
+    def signing(self, authority: str) -> Pair | None:
+        """Who signs for an authority at this moment; None where its key is not here."""
+        found = self.keys.authorities[authority].signing(self._clock.now())
+        return None if found is None else found.pair
+
+    def revoked(self, user: str) -> datetime | None:
+        """Up to when what was issued to a user is revoked."""
+        return self.trust.revocations.users.get(user)
 
     def listen(self, listener: Listener) -> None:
         """Call with the keys of the moment, now and after each change."""

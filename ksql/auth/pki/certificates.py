@@ -135,17 +135,20 @@ def sign(
     alternative: x509.SubjectAlternativeName | None = None,
     life: timedelta = timedelta(days=CERTIFICATE_DAYS),
     after: datetime | None = None,
+    backdated: timedelta = BACKDATED,
 ) -> x509.Certificate:
     """A leaf under an authority, never outliving it."""
     issuer, issuer_key = authority.parsed()
     now = clock.now()
-    begins = now - BACKDATED
+    begins = now - backdated
     if after is not None and begins <= after:
         # Certificates count in whole seconds.
         begins = after.replace(microsecond=0) + timedelta(seconds=1)
     builder = _builder(subject, issuer.subject, key, begins, min(now + life, issuer.not_valid_after_utc), clock)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(key_usages), critical=True)
+    if key_usages:
+        # One that allowed nothing would make the certificate good for nothing.
+        builder = builder.add_extension(_key_usage(key_usages), critical=True)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     builder = builder.add_extension(_identifier(issuer), critical=False)
