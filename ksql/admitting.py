@@ -102,7 +102,7 @@ async def _signed(client: HttpClient, request: bytes, node: bool, days: int) -> 
             for condition in status.get("conditions") or ():
                 if condition["type"] in ("Denied", "Failed"):
                     raise fail(f"not signed: {condition.get('message') or condition.get('reason')}")
-            await asyncio.sleep(LOOK_SECONDS)
+            await SystemClock().sleep(LOOK_SECONDS)
 
 
 def write(path: Path, text: str) -> None:
