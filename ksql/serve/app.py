@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 # Where the app finds in the scope who asks, and under which id.
 USER, CORRELATION = "ksql.user", "ksql.correlation"
+# And whether he still is who he was, for what goes on for long.
+STILL = "ksql.still"
 _EXCHANGE = "ksql.exchange"
 
 # What a WebSocket is closed with when nobody proved to be anybody (RFC 6455: policy violation).
@@ -170,6 +172,7 @@ class Door(Starlette):
             await self.past.serve(exchange)
             return
         scope[_EXCHANGE], scope[USER], scope[CORRELATION] = exchange, exchange.user, exchange.correlation
+        scope[STILL] = partial(self._is_still, scope, exchange.headers)
         scope[trails.TRAIL] = exchange.trail
         trails.aim_path(exchange)
         self._allow_path(exchange.user, exchange.method, path)
@@ -293,6 +296,13 @@ class Door(Starlette):
             return ANONYMOUS
         return impersonated(user, scope["headers"], self._authorizer)
 
+    def _is_still(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        """Whether a caller still proves to be who he was: what goes on for long asks now and then."""
+        try:
+            return bool(self._user(scope, headers, scope["path"]) == scope[USER])
+        except ApiError:
+            return False
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         correlation = new_uid(self._clock)
@@ -310,6 +320,7 @@ class Door(Starlette):
                 await heard({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})
                 return
             scope[CORRELATION], scope[trails.TRAIL] = correlation, trail
+            scope[STILL] = partial(self._is_still, scope, headers)
             trails.conversation(trail, scope[USER], scope, self._catalogue)
             work = self.router(scope, receive, heard)
             await (self.login.attended(scope, work) if SESSION in scope and self.login else work)

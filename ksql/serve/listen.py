@@ -38,6 +38,8 @@ HEAD_BYTES_MAX = 128 * 1024
 STOP_SECONDS = 5
 # How long connections whose requests have ended may take to close.
 GOODBYE_SECONDS = 0.3
+# How long a client that was too slow may take to read what was sent to it, the reason for its end included.
+LAST_WORDS_SECONDS = 10.0
 # What a client may send in one WebSocket message: a GraphQL query, or a piece of a stream.
 WEBSOCKET_BYTES_MAX = 1024 * 1024
 
@@ -160,13 +162,37 @@ class WebSocketProtocol(Told, WebSocketsSansIOProtocol):
         app = self.app
 
         async def with_certificate(scope: Any, receive: Any, send: Any) -> None:
-            scope[CERTIFICATE] = certificate
+            scope[CERTIFICATE], scope[CONNECTION] = certificate, self
             await app(scope, receive, send)
             if self.initial_response is not None:
                 # Refused over HTTP: the machinery would take a handshake that was not completed for a fault.
                 self.handshake_complete = True
 
         self.app = cast(ASGI3Application, with_certificate)
+
+    async def write_frames(self, data: bytes) -> None:
+        """Write whole frames past the ASGI machinery, and wait while the client is behind with reading.
+
+        What a thousand subscribers are told at once costs each one call here instead of its way through `send`.
+        `ConnectionResetError` once the client has left.
+        """
+        if self.disconnected or self.close_sent:
+            raise ConnectionResetError
+        self.transport.write(data)
+        if not self.writable.is_set():
+            await self.writable.wait()
+            if self.disconnected:
+                raise ConnectionResetError
+
+    def end(self, code: int, reason: str) -> None:
+        """Say goodbye to a client that is behind, and break the connection off if it does not come to read that."""
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            return
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.close_timer = self.loop.call_later(LAST_WORDS_SECONDS, self.transport.abort)
 
 
 class Listener:

@@ -157,6 +157,11 @@ class Watcher:
             frames = self.take()
         return frames
 
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return once there are frames to take, or after `seconds`."""
+        if self._position >= self._ring.start and self._position == self._ring.end:
+            await self._ring.bell.wait(seconds)
+
     def close(self) -> None:
         self._release()
 

@@ -7,14 +7,14 @@ modules of those names. `python -m ksql.serve.gql.app` prints the SDL to `graphq
 
 import asyncio
 import copy
+import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from types import NoneType
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import strawberry
@@ -25,12 +25,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
-from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from strawberry.asgi import GraphQL
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
-from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.http import GraphQLRequestData
 from strawberry.schema.config import StrawberryConfig
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
@@ -45,15 +44,19 @@ from ksql.log.protocol import EventLog
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.serve.exchange import USER_AGENT_CHARACTERS_MAX
-from ksql.serve.gql import outcomes, timeline
+from ksql.serve.gql import eventstream, outcomes, timeline
+from ksql.serve.gql.choir import Choir
 from ksql.serve.gql.context import Context, Origin, Rooms
 from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
+from ksql.serve.gql.eventstream import EventStream
+from ksql.serve.gql.following import Subscription
 from ksql.serve.gql.limits import Limits
 from ksql.serve.gql.nodes import EventNode, GenericObject
+from ksql.serve.gql.performing import Asked, Performance
 from ksql.serve.gql.queries import Mutation, Query
-from ksql.serve.gql.roots import Subscription
 from ksql.serve.gql.scalars import SCALARS
 from ksql.serve.gql.sdl import printed
+from ksql.serve.gql.sockets import STILL, Protocol, Socket
 from ksql.serve.gql.typed.assembly import Assembly
 from ksql.serve.gql.typed.direct import Direct
 from ksql.serve.trails import TRAIL
@@ -71,12 +74,8 @@ OPERATION_SECONDS_MAX = 30.0
 CONNECTION_INIT_SECONDS_MAX = 10.0
 # Operations of one connection: a window of the UI keeps fewer than ten open.
 SUBSCRIPTIONS_MAX = 100
-# A subscriber that does not take one message in this time is told and closed; it resumes by revision.
-SEND_SECONDS_MAX = 10.0
-SLOW_CODE, SLOW_REASON = 1013, "too slow: resume after the last revision seen"
-
 # No revision has more.
-CAUSE_DIGITS_MAX = 19
+REVISION_DIGITS_MAX = 19
 # Where the timeline is had as plain JSON, of the same rooms.
 TIMELINE = "/timeline"
 # Prepared documents kept: more than the operations any set of tools sends.
@@ -178,59 +177,11 @@ def _refused(status: int, message: str, code: str = BAD_USER_INPUT) -> Response:
     return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status)
 
 
-class _Socket(ASGIWebSocketAdapter):
-    """A subscriber's socket. One that does not read is told and closed, so that nothing waits for it."""
-
-    slow = False
-
-    async def send_json(self, message: Mapping[str, object]) -> None:
-        if self.slow:
-            raise WebSocketDisconnected
-        try:
-            async with asyncio.timeout(SEND_SECONDS_MAX):
-                await super().send_json(message)
-        except TimeoutError:
-            self.slow = True
-            logger.warning("a subscriber was too slow and is closed")
-            with suppress(Exception):
-                await self.close(SLOW_CODE, SLOW_REASON)
-            raise WebSocketDisconnected from None
-
-
-class _Protocol(BaseGraphQLTransportWSHandler[Context, None]):
-    """graphql-transport-ws; a message of a wrong shape closes with 4400 like one that is no JSON."""
-
-    async def handle_message(self, message: Any) -> None:
-        view = cast(_View, self.view)
-        await view.renew()
-        # What begins now is asked of what is served now; what runs keeps the schema that it began with.
-        self.schema = view.schema
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            await self.handle_invalid_message("a message is an object with a type")
-        elif message["type"] == "subscribe" and (fault := _subscribe_fault(message)):
-            await self.handle_invalid_message(fault)
-        else:
-            await super().handle_message(cast(Any, message))
-
-
-def _subscribe_fault(message: Mapping[str, Any]) -> str | None:
-    payload = message.get("payload")
-    if not isinstance(message.get("id"), str) or not isinstance(payload, dict):
-        return "subscribe needs an id and a payload"
-    if not isinstance(payload.get("query"), str):
-        return "the payload needs a query"
-    if not isinstance(payload.get("variables"), (dict, NoneType)):
-        return "variables are an object"
-    if not isinstance(payload.get("operationName"), (str, NoneType)):
-        return "operationName is a text"
-    return None
-
-
 class _View(GraphQL[Context, None]):
     """Strawberry's view with our context, our limits, and errors as JSON."""
 
-    websocket_adapter_class = _Socket
-    graphql_transport_ws_handler_class = _Protocol
+    websocket_adapter_class = Socket
+    graphql_transport_ws_handler_class = Protocol
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__(
@@ -241,7 +192,7 @@ class _View(GraphQL[Context, None]):
             multipart_uploads_enabled=False,
             max_subscriptions_per_connection=SUBSCRIPTIONS_MAX,
         )
-        self._rooms = rooms
+        self._rooms, self.choir = rooms, Choir(rooms.clock)
         self._is_outdated = False
         self._renewing = asyncio.Lock()
         rooms.catalogue.listen(self._outdate)
@@ -287,8 +238,14 @@ class _View(GraphQL[Context, None]):
             await refused(scope, receive, send)
             return
         request = Request(scope, _bounded(receive))
+        response: ASGIApp
         try:
-            response = await (self._picture(request) if scope["path"] == TIMELINE else self.run(request))
+            if scope["path"] == TIMELINE:
+                response = await self._picture(request)
+            elif eventstream.wants(request.headers.get("accept", "")):
+                response = await self._stream(request)
+            else:
+                response = await self.run(request)
         except HTTPException as error:
             response = _refused(error.status_code, error.reason)
         await response(scope, receive, send)
@@ -296,6 +253,29 @@ class _View(GraphQL[Context, None]):
     async def _picture(self, request: Request) -> Response:
         response = Response()
         return await timeline.answer(await self.get_context(request, response), request)
+
+    async def _stream(self, request: Request) -> ASGIApp:
+        """The answers of one operation as server-sent events."""
+        asked = await self._asked(request)
+        context = await self.get_context(request, Response())
+        exchange = request.scope.get("ksql.exchange")
+        performance = Performance(self.schema, self.choir, context, asked)
+        begun = exchange.begun if exchange else lambda: None
+        return EventStream(performance, request.scope.get(STILL), begun, self._rooms.clock)
+
+    async def _asked(self, request: Request) -> Asked:
+        """The operation of a request for a stream."""
+        adapter = self.request_adapter_class(request)
+        try:
+            data = await self.parse_http_body(adapter)
+        except json.JSONDecodeError:
+            raise HTTPException(400, "Unable to parse request body as JSON") from None
+        if not isinstance(data, GraphQLRequestData) or not data.query:
+            raise HTTPException(400, "a stream carries one operation, and it needs a query")
+        # A browser's own EventSource comes back with the last id that it heard of.
+        last = request.headers.get("last-event-id", "")
+        resume = int(last) if last.isascii() and last.isdecimal() and len(last) <= REVISION_DIGITS_MAX else None
+        return Asked(data.query, data.variables, data.operation_name, resume, is_safe=request.method == "GET")
 
     async def _follow(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -332,7 +312,7 @@ def _cause(given: str | None, user: User) -> int | None:
     """The revision that provoked a write, believed from the cluster's own components alone."""
     if given is None or not is_component(user):
         return None
-    if not given.isascii() or not given.isdecimal() or len(given) > CAUSE_DIGITS_MAX:
+    if not given.isascii() or not given.isdecimal() or len(given) > REVISION_DIGITS_MAX:
         raise HTTPException(400, "Ksql-Cause is no revision")
     return int(given)
 

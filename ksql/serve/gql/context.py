@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from strawberry.dataloader import DataLoader
 
-from ksql.audit.auditor import Trail
 from ksql.audit.journal import Journal
 from ksql.auth.authorize import refusal as not_allowed
 from ksql.auth.identity import Question, User
@@ -30,12 +29,22 @@ from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
+from ksql.serve.gql.course import Course
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.states import Now, State, Then
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
 
 SUGGESTIONS_MAX = 3
+
+
+class Noting(Protocol):
+    """Who is told of each thing that a request reads or writes: its trail."""
+
+    def within(
+        self, user: User, verb: str, group: str, resource: str, namespace: str, name: str, *, code: int,
+        reason: str = "", message: str = "", subresource: str = "",
+    ) -> None: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,9 +145,10 @@ class Context:
     user: User
     zone: tzinfo = UTC
     connection_params: dict[str, Any] | None = field(default=None)
-    trail: Trail | None = None  # by which the audit follows the request
+    trail: Noting | None = None  # by which the audit follows the request
     raw: bool = False  # whether the answer is encoded at once: it may hold objects as their bytes
     origin: Origin = Origin()
+    course: Course = field(default_factory=Course)  # of a subscription
 
     def __post_init__(self) -> None:
         # Without a cache of their own: a connection may live for days, and `Images` keeps what is worth it.

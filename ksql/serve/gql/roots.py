@@ -1,19 +1,17 @@
 """GraphQL's roots: what can be asked, and what can be followed."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated
 
 import strawberry
 
-from ksql.history import diff, finding, timeline
+from ksql.history import diff, timeline
 from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
-from ksql.history.moments import BeforeHorizonError, MomentError
 from ksql.log.protocol import EventFilter
 from ksql.serve.gql import reads
 from ksql.serve.gql.context import Context, Span
 from ksql.serve.gql.errors import refusal
-from ksql.serve.gql.fields import about, followed, resolved
+from ksql.serve.gql.fields import about, resolved
 from ksql.serve.gql.nodes import (
     After,
     Before,
@@ -38,7 +36,6 @@ from ksql.serve.gql.nodes import (
 )  # fmt: skip
 from ksql.serve.gql.pages import asked, named
 from ksql.serve.gql.scalars import EventOrder, Moment, Revision, Timestamp, Verb
-from ksql.serve.gql.search import sought
 from ksql.serve.gql.values import Diff, ResourceKind, difference, resource_kind
 
 Word = Annotated[
@@ -300,51 +297,3 @@ class Query:
             return None if seen is None else as_object(seen)
         found = await info.context.events.load(int(key))
         return as_event(found) if found is not None and info.context.sees(found) else None
-
-
-@strawberry.type(description="Everything that can be followed.")
-class Subscription:
-    @followed("Every event after a revision, in order: first those that have happened, then each as it "
-        "is committed; none twice, none left out. After a lost connection go on with the last revision "
-        "seen. Without after: from now on."
-    )
-    async def events(
-        self,
-        info: Info,
-        after: Annotated[Revision | None, about("The last revision already seen; 0 for all.")] = None,
-        filter: Annotated[EventFilterInput | None, about("Which events; not since, not until.")] = None,
-        query: Annotated[
-            str | None, about("The same as people type it, as in search; instead of filter.")
-        ] = None,
-    ) -> AsyncIterator[EventNode]:
-        ctx = info.context
-        if filter is not None and (filter.since is not None or filter.until is not None):
-            raise refusal("a subscription starts with after and has no end: leave since and until out")
-        log = ctx.rooms.log
-        start = log.head if after is None else after
-        if start > log.head:
-            raise MomentError(f"r{start} is after the head: the newest revision is r{log.head}")
-        if start + 1 < log.horizon:
-            raise BeforeHorizonError(
-                f"r{start} is before the horizon: the log keeps history from r{log.horizon} on"
-            )
-        what = await _followed(ctx, filter, query)
-        async for batch in log.subscribe(start, what.where):
-            for event in await finding.passing(ctx.rooms.images, what, batch):
-                if ctx.sees(event):
-                    yield as_event(event)
-
-
-async def _followed(ctx: Context, filter: EventFilterInput | None, query: str | None) -> finding.Sought:
-    """What a subscription tells: no span, since it begins after a revision and never ends."""
-    if query is None:
-        return finding.Sought((await span(ctx, filter)).where)
-    if filter is not None:
-        raise refusal("give filter or query, not both")
-    what, _ = await sought(ctx, query)
-    if what.lowest > 1 or what.highest is not None:
-        raise refusal("a subscription starts with after and has no end: leave since and until out")
-    if "owner:" in query:
-        raise refusal("what an owner will own is not known yet: leave owner out")
-    return what
-
