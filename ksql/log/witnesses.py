@@ -9,10 +9,12 @@ is told the next seal.
 import asyncio
 import logging
 import os
+import ssl
 from pathlib import Path
 
 import orjson
 
+from ksql.base.tls import hardened
 from ksql.log.seals import Seal, SealError, statement_of
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ def read(source: str) -> Seal:
     import httpx
 
     try:
-        answer = httpx.get(source, timeout=ANSWER_SECONDS_MAX, trust_env=False)
+        answer = httpx.get(source, timeout=ANSWER_SECONDS_MAX, trust_env=False, verify=_trusted(source))
         answer.raise_for_status()
     except httpx.HTTPError as error:
         raise WitnessError(f"no witness at {source}: {error}") from None
@@ -91,9 +93,15 @@ def read(source: str) -> Seal:
 async def _put(url: str, data: bytes) -> None:
     import httpx
 
-    async with httpx.AsyncClient(timeout=ANSWER_SECONDS_MAX, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS_MAX, trust_env=False, verify=_trusted(url)) as http:
         answer = await http.put(url, content=data, headers={"content-type": "application/json"})
         answer.raise_for_status()
+
+
+def _trusted(url: str) -> ssl.SSLContext | bool:
+    """Whom a witness's server may be: whoever this machine trusts, so also an authority of its operator's own (in the
+    system's store, or by SSL_CERT_FILE)."""
+    return hardened(ssl.create_default_context()) if url.startswith("https://") else True
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -25,7 +25,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.custom.definitions import DEFINITIONS, Kinds
 from ksql.schema.errors import BadRequestError, GoneError, MethodNotAllowedError
 from ksql.schema.resources import Retention
-from ksql.serve import health, parameters, sockets, trails
+from ksql.serve import apiservices, health, parameters, sockets, trails
 from ksql.serve.discovery import Discovery
 from ksql.serve.exchange import NOT_FOUND, Compressor, Exchange, warnings_of
 from ksql.serve.paths import Target, parse
@@ -54,6 +54,7 @@ DEFINITIONS_PORTION = 500
 _REVIEWS = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
 
 _SPOKEN = "what containers say and do is not recorded: pods/{} is answered by the present alone, without /at/…"
+_ELSEWHERE = "what {} answers is measured or kept elsewhere, and not recorded: ask the present, without /at/…"
 _COMPUTED = "componentstatuses are computed when they are asked for and never recorded: ask the present"
 
 
@@ -137,6 +138,11 @@ def refused(when: When) -> MethodNotAllowedError:
 def _check_recorded(request: Request) -> None:
     if request.type.key == components.KEY:
         raise BadRequestError(_COMPUTED)
+
+
+async def _was_handed_on(past: Past, group: str) -> bool:
+    """Whether another server, or a meter of our own, answered for this group then."""
+    return any(entry.document["spec"].get("group") == group for entry in await past.listed(apiservices.KEY, ""))
 
 
 class Epochs:
@@ -239,8 +245,11 @@ class PastDoor:
             await exchange.answer(404, NOT_FOUND)
         elif target is None:
             steps = path.split("/")
-            if len(steps) > 2 and steps[2] in edition.catalogue.groups():
+            group = steps[2] if len(steps) > 2 else ""
+            if group in edition.catalogue.groups():
                 await exchange.answer(404, NOT_FOUND)
+            elif exchange.user is not None and await _was_handed_on(past, group):
+                raise BadRequestError(_ELSEWHERE.format(group))
             else:
                 await exchange.no_page()
         else:

@@ -3,12 +3,20 @@ not is named; proofs hold offline; keys change hands; witnesses see the end."""
 
 import asyncio
 import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import orjson
 import pytest
 import sqlalchemy as sa
 
+from ksql.auth.pki.certificates import issue_server, make_authority
+from ksql.base.clock import SystemClock
 from ksql.log import leaves, proofs, sealkeys, witnesses
 from ksql.log.event import Change
 from ksql.log.evidence import seals
@@ -284,6 +292,77 @@ async def test_a_witness_tells_that_the_end_was_cut_off(
         assert report.difference is not None and "was cut off" in report.difference.sentence
         newest = await made.log.inspect(lambda rows: newest_seal(rows.connection))
         assert newest is not None and report.difference.revision == newest.statement.last + 1
+
+
+class Kept(BaseHTTPRequestHandler):
+    """What is put under a path is got there again."""
+
+    kept: ClassVar[dict[str, bytes]] = {}
+
+    def do_PUT(self) -> None:
+        self.kept[self.path] = self.rfile.read(int(self.headers["content-length"]))
+        self._answer(204)
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path in self.kept else 404, self.kept.get(self.path, b""))
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def https(folder: Path) -> Iterator[tuple[str, Path]]:
+    """An HTTPS server on loopback that keeps things; its address, and the authority that vouches for it."""
+    clock = SystemClock()
+    authority = make_authority(clock, "the operator's own")
+    pair = issue_server(authority, ["127.0.0.1"], clock)
+    for name, data in (("ca.pem", authority.certificate), ("crt.pem", pair.certificate), ("key.pem", pair.key)):
+        (folder / name).write_bytes(data)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "crt.pem", folder / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kept)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}", folder / "ca.pem"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_a_witness_behind_https_is_told_and_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with https(tmp_path) as (address, authority):
+        source = f"{address}/seals/newest"
+        async with sealing(f"sqlite:///{tmp_path}/ksql.db", tmp_path, monkeypatch) as made:
+            witness = Witness(source)
+            made.sealer._witnesses = [witness]
+            await written(made.log)
+            # Nobody vouches for that server yet: the seals go on, and it is counted.
+            await sealed_fully(made)
+            assert witness.failures > 0
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+            before = witness.failures
+            await made.log.append(deciding(draft("late")))
+            await sealed_fully(made)
+            assert witness.failures == before
+            seen = await asyncio.to_thread(witnesses.read, source)
+            assert seen.statement.last == made.log.head
+            report = await made.log.inspect(lambda rows: check(rows, made.key.ring, [seen]))
+            assert report.difference is None
+            await made.log.transact(
+                lambda connection: connection.exec_driver_sql(f"DELETE FROM seals WHERE last = {made.log.head}")
+            )
+            report = await made.log.inspect(lambda rows: check(rows, made.key.ring, [seen]))
+            assert report.difference is not None and "was cut off" in report.difference.sentence
+        with pytest.raises(witnesses.WitnessError, match="404"):
+            await asyncio.to_thread(witnesses.read, f"{address}/nothing")
 
 
 async def test_a_witness_that_cannot_be_reached_stops_nothing(tmp_path: Path) -> None:

@@ -205,6 +205,27 @@ async def test_what_cannot_be_answered_says_exactly_why(http, path, code, messag
     assert message in (answer.json()["message"] if is_status else answer.text)
 
 
+async def test_what_other_servers_answered_is_not_recorded_and_says_so(world):
+    found, _, http = world
+    before = found.log.head
+    spec = {
+        "group": "metrics.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "insecureSkipTLSVerify": True, "service": {"namespace": "default", "name": "meter"},
+    }  # fmt: skip
+    body = {"metadata": {"name": "v1.metrics.example.com"}, "spec": spec}
+    assert (await http.post("/apis/apiregistration.k8s.io/v1/apiservices", json=body)).status_code == 201
+    for path in ("/apis/metrics.example.com", "/apis/metrics.example.com/v1/nodes"):
+        assert (await http.get(f"/at/r{before}{path}")).status_code == 404
+        answer = await http.get(f"/at/r{found.log.head}{path}")
+        assert (answer.status_code, answer.json()["message"]) == (
+            400,
+            "what metrics.example.com answers is measured or kept elsewhere, and not recorded: "
+            "ask the present, without /at/…",
+        )
+    async with in_process(found.door, None) as nobody:
+        assert (await nobody.get(f"/at/r{found.log.head}/apis/metrics.example.com/v1/nodes")).status_code in (401, 404)
+
+
 async def test_heartbeats_of_the_past_come_with_a_warning(world):
     found, _, http = world
     answer = await http.get(f"/at/r{found.log.head}/apis/coordination.k8s.io/v1/leases")
