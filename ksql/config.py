@@ -35,7 +35,7 @@ from ksql.node.fleet import Fleet
 from ksql.retaining import Keeper, Retainer, rules_of
 from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
-from ksql.serve import aggregationkeeping, flowkeeping, logfigures, nodemetrics
+from ksql.serve import aggregationkeeping, flowkeeping, keyfigures, logfigures, nodemetrics
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.custodian import Custodian
@@ -105,7 +105,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         assert isinstance(log, SqlEventLog)
         retainer = Retainer(log, pipeline, sealer.key, clock)
-        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal, retainer))
+        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal, retainer, custodian))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         webhooks.nodes = fleet
         aggregator = Aggregator(objects, clock, custodian.proxy_context)
@@ -140,6 +140,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         door.metrics.add(lambda: logfigures.seals(sealer))
         door.metrics.add(lambda: logfigures.audit(auditor))
         _retain(settings, retainer, clock, stack)
+        door.metrics.add(lambda: keyfigures.figures(custodian, clock))
         await guard(custodian, objects, listener, clock, stack)
         custodian.listen(lambda keys: extensions.wake())
         waiting = ""
@@ -168,11 +169,13 @@ def _retain(settings: Settings, retainer: Retainer, clock: Clock, stack: AsyncEx
 
 def _graphql(
     pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal,
-    retainer: Retainer,
+    retainer: Retainer, custodian: Custodian,
 ) -> ASGIApp:  # fmt: skip
     from ksql.serve.gql.app import graphql_app
 
-    return graphql_app(pipeline, objects, log, catalogue, clock, journal, retirer=retainer)
+    return graphql_app(
+        pipeline, objects, log, catalogue, clock, journal, retirer=retainer, keys=lambda: custodian.keys
+    )
 
 
 async def _believe_others(

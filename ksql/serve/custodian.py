@@ -39,7 +39,8 @@ class Custodian:
         self._directory, self._clock = directory, clock
         self.keys = establish(directory, host, clock)
         self.trust = Trust(clock, self.keys.believed())
-        self.failures = 0
+        # Looks that failed since the last that did not, and all of them.
+        self.failures, self.failures_total = 0, 0
         self._context = self.keys.server_context()
         self._listeners: list[Listener] = []
         self._seen = self._state()
@@ -123,6 +124,7 @@ class Custodian:
             self.failures = 0
         except (OSError, PkiError, ValueError) as error:
             self.failures += 1
+            self.failures_total += 1
             logger.error("the keys stay as they were: %s", error)
 
     def _looked(self) -> Pki:

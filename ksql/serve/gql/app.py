@@ -9,7 +9,7 @@ import asyncio
 import copy
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -36,6 +36,7 @@ from strawberry.types.graphql import OperationType
 from ksql.audit.journal import Journal
 from ksql.auth.authorize import is_component
 from ksql.auth.identity import User
+from ksql.auth.pki import Pki
 from ksql.base.clock import Clock
 from ksql.history.images import Images
 from ksql.history.moments import MomentError, zone_called
@@ -343,9 +344,10 @@ def _bounded(receive: Receive) -> Receive:
 def graphql_app(
     pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock,
     journal: Journal | None = None, player: Player | None = None, retirer: Any = None,
+    keys: Callable[[], Pki] | None = None,
 ) -> ASGIApp:  # fmt: skip
     """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
-    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player, retirer))
+    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player, keys, retirer))
 
 
 def sdl() -> str:

@@ -5,7 +5,7 @@ for a named thing, `sees` for a row among many) so that no field can forget it.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from functools import cached_property
@@ -16,6 +16,7 @@ from strawberry.dataloader import DataLoader
 from ksql.audit.journal import Journal
 from ksql.auth.authorize import refusal as not_allowed
 from ksql.auth.identity import Question, User
+from ksql.auth.pki import Pki
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.history import listkeys, masks, moments
@@ -59,6 +60,7 @@ class Rooms:
     images: Images
     journal: Journal | None = None  # what the log's events do not tell of requests
     player: Player | None = None  # of a server that plays a recording
+    keys: Callable[[], Pki] | None = None  # the cluster's own, of a server that looks after them
     retirer: Any = None  # lets old events go (`retiring.Retirer`), where that can be
     listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
 

@@ -5,6 +5,7 @@ import strawberry
 from ksql.serve.gql import roots as gql_roots
 from ksql.serve.gql.audit import Auditing
 from ksql.serve.gql.blame import Blaming
+from ksql.serve.gql.certificates import Certifying
 from ksql.serve.gql.changes import Comparing
 from ksql.serve.gql.nodecare import NodeCare
 from ksql.serve.gql.placing import Placing
@@ -30,6 +31,7 @@ class Query(
     Auditing,
     Watching,
     Picturing,
+    Certifying,
     Standings,
 ):
     """A group of questions is a plain strawberry type; naming it among the bases makes it askable."""
