@@ -6,8 +6,9 @@ A key that fails backs off alone; the others go on. Each write names as its caus
 
 Stale caches. A plan made before the cache shows the last plan's writes would repeat them. So a worker
 holds its key until the informers have come to the revisions it wrote (objects it deleted: until they are
-seen to be ending). Client-go counts expected events per key instead; revisions make that bookkeeping
-needless, a restart included, and the wait also gathers a burst's own echoes into one next round.
+seen to be ending); when the answer to a write was lost, the next attempt lists anew before it thinks.
+Client-go counts expected events per key instead; revisions make that bookkeeping needless, a restart
+included, and the wait also gathers a burst's own echoes into one next round.
 """
 
 import asyncio
@@ -35,6 +36,8 @@ WORKERS = 8
 BURST_MAX = 500
 # A watch that lags more than this is broken; the key is then tried again later, on whatever is known.
 SETTLE_SECONDS_MAX = 30.0
+# A refusal is certain; an answer of this code or above may belong to a write that was made all the same.
+UNCERTAIN_FROM = 500
 
 Think = Callable[[str], Awaitable[Plan]]
 
@@ -101,6 +104,8 @@ class Controller:
         self.queue = WorkQueue(kit.clock)
         # By key, until an attempt goes well: some reconcilers report it in their object's status.
         self.refusals: dict[str, Refusal] = {}
+        # By key: resources of which a write may or may not have been made.
+        self._doubts: dict[str, set[str]] = {}
         self._think, self._workers = think, workers
         self._meter = kit.metrics.meter(name, self.queue)
 
@@ -138,8 +143,9 @@ class Controller:
     async def reconcile(self, key: str) -> None:
         """One attempt at one key; whatever fails backs off this key alone."""
         try:
+            await self._certain(key)
             plan = await self._think(key)
-            await self.execute(plan, self.queue.trigger(key))
+            await self.execute(plan, self.queue.trigger(key), key)
         except EndingError:
             # Trying again would be refused until the namespace is gone, and with it the reason to try.
             self.queue.forget(key)
@@ -160,11 +166,20 @@ class Controller:
             if plan.again_seconds is not None:
                 self.queue.add_after(key, plan.again_seconds, self.queue.trigger(key))
 
+    async def _certain(self, key: str) -> None:
+        """After a write whose answer was lost, look whether it was made: its next attempt would repeat it."""
+        for resource in list(self._doubts.get(key, ())):
+            informer = self.informers.known(resource)
+            if informer is not None:
+                await informer.refresh()
+            self._doubts[key].discard(resource)
+        self._doubts.pop(key, None)
+
     def _put_back(self, key: str) -> float:
         self._meter.retried()
         return self.queue.retry(key)
 
-    async def execute(self, plan: Plan, trigger: Trigger | None) -> None:
+    async def execute(self, plan: Plan, trigger: Trigger | None, key: str = "") -> None:
         """Write the plan's changes in order, say what there is to say, and return once the caches show it."""
         cause = trigger.revision if trigger else None
         for remark in plan.remarks:
@@ -177,6 +192,8 @@ class Controller:
                 else:
                     await self._write(step, cause, written)
         finally:
+            if written.doubts:
+                self._doubts.setdefault(key, set()).update(written.doubts)
             # Also after a failure: what did get written must be seen before the next attempt.
             await self._settled(written)
 
@@ -203,6 +220,8 @@ class Controller:
                 return
             if isinstance(change, Create) and is_ending(error):
                 raise EndingError(error.message) from error
+            if error.code >= UNCERTAIN_FROM:
+                written.doubts.add(change.resource)
             if change.refused is None or isinstance(error, (ConflictError, AlreadyExistsError)):
                 raise
             self._say(change.refused, cause, error=error.message)
@@ -238,6 +257,7 @@ class _Written:
     def __init__(self) -> None:
         self.revisions: dict[str, int] = {}
         self.uids: dict[str, list[str]] = {}
+        self.doubts: set[str] = set()  # resources of writes whose outcome nobody told
 
     def note(self, change: Change, stored: Document | None) -> None:
         if isinstance(change, Remove):

@@ -17,7 +17,7 @@ from functools import cached_property
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
-from ksql.client import Client, Notice
+from ksql.client import Client, Listing, Notice
 from ksql.control.trigger import ADDED, DELETED, INTENT, MODIFIED, NOISE, Trigger, is_intent
 from ksql.schema.errors import GoneError
 
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS_MIN = 0.2
 RETRY_SECONDS_MAX = 30.0
 RETRY_JITTER = 0.5
+# A list that is older than the cache comes from a server that lags behind another; so many in a row mean that the
+# cluster itself has gone back (it was restored), and the list is the truth.
+OLD_LISTS_MAX = 5
 
 IndexFunction = Callable[[Document], Sequence[str]]
 
@@ -71,6 +74,10 @@ def label_pairs(document: Document) -> list[str]:
     return [f"{namespace}/{key}={value}" for key, value in (metadata.get("labels") or {}).items()]
 
 
+class LaggingError(Exception):
+    """A server answered with an older list than one seen before."""
+
+
 class Update:
     """One step of an informer as its handlers see it: `new` is None when deleted, `old` when added."""
 
@@ -107,6 +114,8 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[str, None]]] = {}
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
+        self._floor = 0  # where the newest list was: what the watch still tells of before that is old news
+        self._old_lists = 0
         self._order = itertools.count()
         self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []  # heap by revision
         self._ends: dict[str, list[asyncio.Future[None]]] = {}  # by uid
@@ -184,6 +193,12 @@ class Informer:
         self._ends.setdefault(uid, []).append(future)
         await future
 
+    async def refresh(self) -> None:
+        """List now and take it over: the cache then holds at least what the server held when this was called."""
+        listing = await self._client.list(self.resource)
+        if listing.revision > self.revision:
+            self._take_over(listing)
+
     # Following.
 
     async def run(self) -> None:
@@ -209,7 +224,16 @@ class Informer:
 
     async def _relist(self) -> None:
         listing = await self._client.list(self.resource)
+        if listing.revision < self.revision and self._old_lists < OLD_LISTS_MAX:
+            self._old_lists += 1
+            raise LaggingError(f"the list is of r{listing.revision}")
+        self._old_lists = 0
+        self._take_over(listing)
+        self._synced.set()
+
+    def _take_over(self, listing: Listing) -> None:
         self.lists += 1
+        self._floor = listing.revision
         fresh = {key_of(document): document for document in listing.items}
         for key, old in list(self._objects.items()):
             if key not in fresh:
@@ -218,7 +242,6 @@ class Informer:
         for document in fresh.values():
             self._step(MODIFIED, document, revision_of(document))
         self._reach(listing.revision)
-        self._synced.set()
 
     async def _follow(self) -> None:
         notices = self._client.watch(self.resource, self.revision)
@@ -232,6 +255,9 @@ class Informer:
             await _close(notices)
 
     def _take(self, notice: Notice) -> None:
+        if notice.revision <= self._floor:
+            # Older than a list taken meanwhile: it would bring back what has gone since, or end what was made anew.
+            return
         if notice.change in (ADDED, MODIFIED, DELETED):
             self._step(notice.change, notice.document, notice.revision)
 

@@ -97,9 +97,9 @@ class WorkQueue:
         seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(failures, 32))
         trigger = self._processing.get(key)
         if trigger is not None:
-            # Kept apart from the delay: the key may come again earlier, for a lesser reason.
+            # Kept beside the delay: the key may come again earlier, for a lesser reason.
             self._owed[key] = trigger
-        self.add_after(key, seconds)
+        self.add_after(key, seconds, trigger)
         return seconds
 
     def forget(self, key: str) -> None:

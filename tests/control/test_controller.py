@@ -10,7 +10,7 @@ from ksql.control.supervisor import Controllers, Standing
 from ksql.control.trigger import INTENT, Trigger
 from ksql.recorder import NORMAL, WARNING
 from ksql.schema import catalogue as catalogues
-from ksql.schema.errors import ConflictError, ForbiddenError
+from ksql.schema.errors import ConflictError, ForbiddenError, TimedOutError
 from tests.control.bench import Bench, benched
 
 
@@ -276,5 +276,36 @@ def test_the_queue_of_a_controller_that_died_in_the_middle_keeps_the_key() -> No
         bench.tasks.append(asyncio.create_task(controller.run()))
         await bench.clock.sleep(1)
         assert rounds == 2
+
+    benched(story)
+
+
+def test_a_write_whose_answer_was_lost_is_looked_for_before_it_is_made_again() -> None:
+    async def story(bench: Bench) -> None:
+        maps = bench.informers.of("configmaps")
+        create = bench.client.create
+        lost = [True]
+
+        async def answerless(*args: Any, **more: Any) -> Any:
+            stored = await create(*args, **more)
+            if lost.pop() if lost else False:
+                raise TimedOutError("the answer was lost")
+            return stored
+
+        async def think(key: str) -> Plan:
+            if any(each["metadata"]["name"].startswith("made-") for each in maps.list("default")):
+                return NOTHING
+            document = config("x")
+            document["metadata"] = {"generateName": "made-", "namespace": "default"}
+            return Plan([Create("configmaps", document)])
+
+        controller = bench.run(think)
+        controller.client.create = answerless  # type: ignore[method-assign]
+        # The watch tells nothing for a while.
+        bench.informers._running["configmaps"].cancel()
+        controller.queue.add("x", Trigger(INTENT, 3))
+        await bench.clock.sleep(5)
+        listing = await bench.client.list("configmaps", "default")
+        assert len([each for each in listing.items if each["metadata"]["name"].startswith("made-")]) == 1
 
     benched(story)

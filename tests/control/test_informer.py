@@ -149,6 +149,46 @@ def test_after_a_gap_it_lists_again_and_tells_the_net_change() -> None:
     followed(story)
 
 
+def test_a_refresh_shows_what_the_watch_has_not_told_yet_and_its_old_news_are_skipped() -> None:
+    async def story(store: Store, clock: VirtualClock) -> None:
+        store.write("a")
+        follower = Follower(store)
+        await follower.informer.synced()
+        await clock.sleep(1)
+        # Written within one instant: the watch comes to it only after the list.
+        store.remove("a")
+        store.write("a", uid="second life")
+        await follower.informer.refresh()
+        found = follower.informer.get("ns", "a")
+        assert found is not None and found["metadata"]["uid"] == "second life"
+        await clock.sleep(1)
+        assert follower.informer.get("ns", "a") is found
+        assert follower.told == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a")]
+        await follower.aclose()
+
+    followed(story)
+
+
+def test_a_list_older_than_the_cache_is_taken_only_when_the_cluster_went_back_for_good() -> None:
+    async def story(store: Store, clock: VirtualClock) -> None:
+        for name in ("a", "b", "c"):
+            store.write(name)
+        follower = Follower(store)
+        await follower.informer.synced()
+        await clock.sleep(1)
+        # Restored from long ago: every list is older than what was seen.
+        del store.history[1:], store.objects["b"], store.objects["c"]
+        await follower.informer.refresh()
+        assert len(follower.informer) == 3
+        store.horizon = 10
+        store.changed.set()
+        await clock.sleep(120)
+        assert [each["metadata"]["name"] for each in follower.informer.list()] == ["a"]
+        await follower.aclose()
+
+    followed(story)
+
+
 def test_refusals_are_met_with_growing_pauses_and_no_new_list() -> None:
     async def story(store: Store, clock: VirtualClock) -> None:
         store.write("a")
