@@ -18,7 +18,7 @@ from ksql.control import damping
 from ksql.control.controller import Kit
 from ksql.control.informer import Update, controller_ref, key_of
 from ksql.control.plan import NOTHING, Plan, Remark, Replace, soonest
-from ksql.control.pods import is_ready, is_terminal, is_terminating
+from ksql.control.pods import is_ready, is_terminal, is_terminating, seconds_left
 from ksql.recorder import WARNING
 from ksql.schema.selectors import from_document
 
@@ -137,7 +137,7 @@ def _still_disrupted(budget: Document, pods: Sequence[Document], now: datetime) 
         pod = there.get(name)
         if pod is None or is_terminating(pod):
             continue
-        left = DISRUPTED_SECONDS_MAX - (now - parse_rfc3339(since)).total_seconds()
+        left = seconds_left(DISRUPTED_SECONDS_MAX, parse_rfc3339(since), now)
         if left > 0:
             kept[name] = since
             again = soonest(again, left)

@@ -11,6 +11,7 @@ from datetime import datetime
 from ksql.base.clock import parse_rfc3339
 from ksql.base.documents import Document
 from ksql.control.job_indexes import parsed
+from ksql.control.pods import seconds_left
 
 # After the first failure, doubled with each one in a row, up to ten minutes: as kube-controller-manager.
 BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 10.0, 600.0
@@ -102,7 +103,7 @@ class Setback:
         if not self.failures or self.last is None:
             return 0.0
         pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * float(2 ** min(self.failures - 1, 16)))
-        return max(0.0, pause - (now - self.last).total_seconds())
+        return seconds_left(pause, self.last, now)
 
 
 def setback(before: Setback, failed: Sequence[Document], succeeded: Sequence[Document]) -> Setback:

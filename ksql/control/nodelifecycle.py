@@ -14,9 +14,9 @@ from ksql.auth.identity import controller_user
 from ksql.base.documents import Document
 from ksql.control.controller import Kit, write
 from ksql.control.informer import Update, revision_of
-from ksql.control.nodelifecycle_plan import GRACE_SECONDS, judge, orphaned, surplus
+from ksql.control.nodelifecycle_plan import GRACE_SECONDS, judge
 from ksql.control.plan import Change
-from ksql.control.pods import condition, is_terminal
+from ksql.control.pods import condition
 from ksql.control.queue import QueueClosedError, WorkQueue
 from ksql.recorder import Note, Recorder
 from ksql.schema.errors import ApiError, ConflictError, NotFoundError
@@ -30,14 +30,9 @@ WRITES_MAX = 32
 # The shortest wait before a second look. What is left of a grace can be less than the clock can count
 # (40 s minus 39.999999999999996): waiting for that would be no waiting at all, for ever.
 AGAIN_SECONDS_MIN = 0.001
-# A pod bound to a node that was never seen waits that long for it to register.
-ORPHAN_SECONDS = 40.0
-# Pods that have ended and are kept for people to look at, as kube-controller-manager's default.
-TERMINATED_PODS_MAX = 12_500
 
 LEASES = "leases.coordination.k8s.io"
 LEASE_NAMESPACE = "kube-node-lease"
-_TERMINATED = "\0terminated"  # the one key of the queue that is no node's name
 
 
 class NodeLifecycle:
@@ -49,8 +44,6 @@ class NodeLifecycle:
         self._client = kit.connect(controller_user(NAME), NAME)
         self._recorder = Recorder(self._client, NAME, kit.clock)
         self._spoke: dict[str, float] = {}  # when each node's sign of life was last seen to change
-        self._deleted: dict[str, int] = {}  # revision of the deletion, for nodes that were seen to go
-        self._terminated = 0
         self._nodes, self._leases = kit.informers.of("nodes"), kit.informers.of(LEASES)
         self._pods = kit.informers.of("pods")
         self._pods.add_index("node", lambda pod: [pod["spec"].get("nodeName") or ""])
@@ -74,12 +67,9 @@ class NodeLifecycle:
     def _on_node(self, update: Update) -> None:
         name = update.document["metadata"]["name"]
         if update.new is None:
-            self._deleted[name] = update.revision
             self._spoke.pop(name, None)
-        else:
-            self._deleted.pop(name, None)
-            if _heartbeat(update.old) != _heartbeat(update.new):
-                self._spoke[name] = self._clock.monotonic()
+        elif _heartbeat(update.old) != _heartbeat(update.new):
+            self._spoke[name] = self._clock.monotonic()
         self.queue.add(name)
 
     def _on_lease(self, update: Update) -> None:
@@ -88,17 +78,12 @@ class NodeLifecycle:
             self._spoke[metadata["name"]] = self._clock.monotonic()
 
     def _on_pod(self, update: Update) -> None:
-        self._terminated += _ended(update.new) - _ended(update.old)
-        if self._terminated > TERMINATED_PODS_MAX:
-            self.queue.add(_TERMINATED)
         if update.new is None:
             return
         node = update.new["spec"].get("nodeName")
         if not node or (update.old is not None and update.old["spec"].get("nodeName") == node):
             return
-        if self._nodes.get("", node) is None:
-            self.queue.add_after(node, 0.0 if node in self._deleted else ORPHAN_SECONDS)
-        elif self._is_ending(node):
+        if self._is_ending(node):
             self.queue.add(node)
 
     def _is_ending(self, name: str) -> bool:
@@ -129,16 +114,10 @@ class NodeLifecycle:
                 self.queue.done(key)
 
     async def _look(self, key: str) -> None:
-        if key == _TERMINATED:
-            oldest = surplus(self._pods.list(), TERMINATED_PODS_MAX)
-            await self._write(oldest, None)
-            return
         node = self._nodes.get("", key)
-        pods = self._pods.indexed("node", key)
         if node is None:
-            # Nothing is written of a vanished node's pods twice: each names its uid.
-            await self._write(orphaned(pods), self._deleted.get(key))
             return
+        pods = self._pods.indexed("node", key)
         silent = self._clock.monotonic() - self._spoke.setdefault(key, self._clock.monotonic())
         verdict = judge(node, pods, silent, self._clock.now())
         if verdict.again_seconds is not None:
@@ -167,7 +146,3 @@ def _heartbeat(node: Document | None) -> str:
     if ready is None or ready.get("status") == "Unknown":
         return ""
     return str(ready.get("lastHeartbeatTime"))
-
-
-def _ended(pod: Document | None) -> int:
-    return 1 if pod is not None and is_terminal(pod) else 0

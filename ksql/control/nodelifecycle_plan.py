@@ -11,8 +11,8 @@ from datetime import datetime
 
 from ksql.base.clock import parse_rfc3339, rfc3339
 from ksql.base.documents import Document
-from ksql.control.plan import Amend, Change, Remark, Remove, removal
-from ksql.control.pods import condition, is_ready, is_terminal, is_terminating
+from ksql.control.plan import Amend, Change, Remark, removal
+from ksql.control.pods import condition, is_ready, is_terminal, is_terminating, seconds_left
 from ksql.control.scheduling.terms import tolerates
 from ksql.recorder import NORMAL
 
@@ -174,18 +174,4 @@ def _stays(pod: Document, taint: Document, now: datetime) -> float:
     if not limits:
         return float("inf")
     since = parse_rfc3339(taint["timeAdded"]) if taint.get("timeAdded") else now
-    return float(max(0, min(limits)) - (now - since).total_seconds())
-
-
-def orphaned(pods: Iterable[Document]) -> list[Change]:
-    """The removal of pods whose node is no more: nobody is left to stop them, so at once."""
-    return [removal("pods", pod, grace_period_seconds=0) for pod in pods]
-
-
-def surplus(pods: Iterable[Document], terminated_max: int) -> list[Remove]:
-    """The oldest of the pods that have ended, beyond as many as are kept for people to look at."""
-    ended = [pod for pod in pods if is_terminal(pod) and not is_terminating(pod)]
-    if len(ended) <= terminated_max:
-        return []
-    ended.sort(key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["uid"]))
-    return [removal("pods", pod, grace_period_seconds=0) for pod in ended[: len(ended) - terminated_max]]
+    return seconds_left(max(0, min(limits)), since, now)

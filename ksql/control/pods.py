@@ -59,7 +59,17 @@ def available_in(pod: Document, min_ready_seconds: int, now: datetime) -> float 
     since = ready_since(pod)
     if since is None:
         return None
-    return max(0.0, min_ready_seconds - (now - since).total_seconds())
+    return seconds_left(min_ready_seconds, since, now)
+
+
+def seconds_left(pause: float, since: datetime, now: datetime) -> float:
+    """What is left of a pause that began at an instant.
+
+    One that seems to begin later than its own length from now was told by a clock that has been set back since:
+    nothing is left of it, or nobody would go on before that clock's time has come again.
+    """
+    left = pause - (now - since).total_seconds()
+    return 0.0 if left > 2 * pause else max(0.0, left)
 
 
 def node_name(pod: Document) -> str:

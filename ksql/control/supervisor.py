@@ -37,6 +37,7 @@ from ksql.control.metrics import Metrics
 from ksql.control.mirroring import EndpointsMirror
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
+from ksql.control.podgc import PodGarbage
 from ksql.control.quotas import Quotas
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.roleaggregation import AggregatedRoles
@@ -164,6 +165,7 @@ class Controllers:
             jobs.orphans,
             FinishedJobs(kit).controller,
             Quotas(kit).controller,
+            PodGarbage(kit).controller,
             CronJobs(kit).controller,
             HorizontalPodAutoscalers(kit, usages).controller,
             DisruptionBudgets(kit).controller,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ksql.control import nodelifecycle
-from ksql.control.nodelifecycle_plan import Verdict, evicted, judge, orphaned, surplus, tainted
+from ksql.control.nodelifecycle_plan import Verdict, evicted, judge, tainted
 from tests.node.small import told
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -83,19 +83,6 @@ def test_pods_go_when_their_toleration_is_over():
     changes, soonest = evicted(tainted_node, pods, NOW)
     assert [change.name for change in changes] == ["at-once", "over"]
     assert soonest == 30
-
-
-def test_orphans_go_at_once_and_only_they():
-    (removal,) = orphaned([pod()])
-    assert (removal.uid, removal.grace_period_seconds) == ("u-p", 0)
-
-
-def test_the_oldest_ended_pods_go_when_there_are_too_many():
-    pods = [pod(f"p{n}", phase="Failed") for n in range(5)] + [pod("running")]
-    for number, each in enumerate(reversed(pods)):
-        each["metadata"]["creationTimestamp"] = f"2030-01-01T00:00:0{number}Z"
-    assert [removal.name for removal in surplus(pods, 3)] == ["p4", "p3"]
-    assert surplus(pods, 5) == []
 
 
 def test_a_silent_node_is_tainted_its_pods_unready_then_evicted():

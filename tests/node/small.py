@@ -9,6 +9,7 @@ from ksql.base.tasks import Tasks
 from ksql.control.controller import Kit
 from ksql.control.informer import Informers
 from ksql.control.nodelifecycle import NodeLifecycle
+from ksql.control.podgc import PodGarbage
 from ksql.control.scheduling.scheduler import Scheduler
 from ksql.log.protocol import EventFilter
 from ksql.log.store import open_log
@@ -54,8 +55,8 @@ class Small:
         found.sort(key=lambda note: int(note["metadata"]["resourceVersion"]))
         return [note["reason"] for note in found if note["involvedObject"]["name"] == name]
 
-    async def create_pod(self, name="p", *, annotations=None, **spec):
-        metadata = {"name": name, "namespace": "default"}
+    async def create_pod(self, name="p", *, annotations=None, finalizers=(), **spec):
+        metadata = {"name": name, "namespace": "default", "finalizers": list(finalizers)}
         if annotations:
             metadata["annotations"] = {f"simulation.ksql.dev/{k}": v for k, v in annotations.items()}
         body = {"containers": [{"name": "c", "image": "nginx:1"}], **spec}
@@ -98,14 +99,17 @@ async def small(clock, nodes=1, profile=EXACT, controllers=True, **more):
         if controllers:
             kit = Kit(doors, clock, Informers(doors(controller_user("informers"), "ksql"), clock))
             cluster.scheduler, cluster.lifecycle = Scheduler(kit), NodeLifecycle(kit)
+            garbage = PodGarbage(kit).controller
             kit.informers.start()
             stack.push_async_callback(kit.informers.aclose)
             tasks = Tasks()
             tasks.start("scheduler", cluster.scheduler.run())
             tasks.start("lifecycle", cluster.lifecycle.run())
+            tasks.start("pod garbage", garbage.run())
             stack.push_async_callback(tasks.aclose)
             stack.push_async_callback(cluster.scheduler.aclose)
             stack.push_async_callback(cluster.lifecycle.aclose)
+            stack.push_async_callback(garbage.aclose)
         await cluster.start_fleet(nodes, profile, **more)
         try:
             yield cluster
