@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UP ?=
 TESTS ?= tests
+SEEDS ?= 5000
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up test check bench lock sdl clean system-test web window
+.PHONY: help setup setup-test up test check simulate bench lock sdl clean system-test web window
 
 help:  ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ check: setup-test  ## types, lint, layers
 
 test: setup-test system-test window  ## the whole default suite, checks included
 	@$(BIN)/pytest -q -n auto --dist worksteal $(TESTS)
+
+simulate: setup-test  ## thousands of simulated clusters under faults: make simulate SEEDS=5000
+	@KSQL_SEEDS=$(SEEDS) $(BIN)/pytest -q -n auto --dist worksteal tests/simulation/test_tempests.py
 
 bench: setup-test  ## measure; nothing here passes or fails
 	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/bench.txt

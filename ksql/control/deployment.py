@@ -24,7 +24,7 @@ from ksql.control.deployment_revision import (
     revision_note,
 )
 from ksql.control.deployment_rolling import roll_down, roll_up
-from ksql.control.deployment_scaling import Scene, is_resized, resized, scaled, size_of
+from ksql.control.deployment_scaling import Scene, counted_generation, is_resized, resized, scaled, size_of
 from ksql.control.deployment_status import status_of
 from ksql.control.informer import Update, controller_ref, key_of, label_pairs, split
 from ksql.control.plan import NOTHING, Amend, Burst, Change, Plan, with_status
@@ -92,7 +92,9 @@ def _recreate(scene: Scene, observed: Observed, now: datetime) -> Plan:
     down: list[Change] = [scaled(scene, each, 0) for each in scene.old if size_of(each) > 0]
     if down:
         return _reported(scene, [*_revised(scene), *down], now)
-    if any(each["metadata"]["uid"] in observed.living for each in scene.old):
+    # Who has not been heard of since it was scaled to nothing may just have made pods that no cache shows yet.
+    unheard = any(counted_generation(each) < each["metadata"].get("generation", 0) for each in scene.old)
+    if unheard or any(each["metadata"]["uid"] in observed.living for each in scene.old):
         return _reported(scene, _revised(scene), now)
     if scene.current is None:
         return _create(scene, observed, now)

@@ -1,12 +1,12 @@
 """RollingUpdate: up within the surge, down within the availability, one side at a time.
 
-The sum of all sizes never exceeds replicas + surge, and pods are only taken from old ReplicaSets while
-what is available stays at replicas - maxUnavailable or above. New pods that are not available yet count
-against what may be taken, so that a revision that never comes up stops the rollout by itself.
+The pods of all ReplicaSets, those asked to end aside, never exceed replicas + surge, and pods are only taken
+from old ReplicaSets while what is available stays at replicas - maxUnavailable or above. New pods that are not
+available yet count against what may be taken, so that a revision that never comes up stops the rollout by itself.
 """
 
 from ksql.base.documents import Document
-from ksql.control.deployment_scaling import Scene, counted, scaled, size_of, sizes
+from ksql.control.deployment_scaling import Scene, counted, counted_generation, scaled, size_of, sizes
 from ksql.control.plan import Change
 
 
@@ -24,15 +24,20 @@ def room(scene: Scene) -> int:
     missing = max(0, scene.replicas - size)
     if scene.strategy == "Recreate":
         return missing
-    return max(0, min(missing, scene.replicas + scene.surge - sizes(scene.all)))
+    return max(0, min(missing, scene.replicas + scene.surge - sum(held(each) for each in scene.all)))
+
+
+def held(replicaset: Document) -> int:
+    """The pods it has or may have: until its controller has seen the last scaling, those it was left before count."""
+    is_seen = counted_generation(replicaset) >= replicaset["metadata"].get("generation", 0)
+    return size_of(replicaset) if is_seen else max(size_of(replicaset), counted(replicaset, "replicas"))
 
 
 def available(replicaset: Document) -> int:
     """Its available pods, of which no more are counted than it shall keep: a status may be older than the
     last scaling, and pods that are about to go are not there to rely on. One older than two scalings says
     nothing: down and up again leaves the old size with none of the old pods."""
-    status = replicaset.get("status") or {}
-    unseen = replicaset["metadata"].get("generation", 0) - status.get("observedGeneration", 0)
+    unseen = replicaset["metadata"].get("generation", 0) - counted_generation(replicaset)
     return 0 if unseen > 1 else min(size_of(replicaset), counted(replicaset, "availableReplicas"))
 
 

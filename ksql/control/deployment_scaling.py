@@ -100,6 +100,11 @@ def counted(replicaset: Document, count: str) -> int:
     return int((replicaset.get("status") or {}).get(count) or 0)
 
 
+def counted_generation(replicaset: Document) -> int:
+    """The generation that its status speaks of."""
+    return int((replicaset.get("status") or {}).get("observedGeneration") or 0)
+
+
 def total(sets: Sequence[Document], count: str) -> int:
     return sum(counted(each, count) for each in sets)
 

@@ -33,6 +33,7 @@ from ksql.control.job_verdict import Facts, Verdict, concluded, is_finished, jud
 from ksql.control.plan import NOTHING, Burst, Change, Plan, Remark, soonest, with_status
 from ksql.control.pods import is_ready, is_terminating, phase
 from ksql.recorder import NORMAL, WARNING
+from ksql.schema.errors import NotFoundError
 from ksql.schema.selectors import LabelSelector, from_document
 
 NAME_OF_COMPONENT = "job-controller"
@@ -123,11 +124,11 @@ class _Scene:
     def _settled(
         self, release: Sequence[Change], victims: Sequence[Document], again: float | None, made: Sequence[Change] = ()
     ) -> Plan:
-        """Report, release, and what else there is to do. Pods that the Job itself gives up are no failures:
-        their finalizers go first."""
+        """Report, release, and what else there is to do. Pods that the Job itself gives up are no failures: their
+        finalizers go first, if they are as they were seen: one that has succeeded meanwhile is counted."""
         status, remarks = self._status(active=len(self.active) - len(victims))
         steps: list[Change | Burst] = [*with_status(RESOURCE, self.job, status)]
-        free = [released(pod) for pod in victims if is_tracked(pod)]
+        free = [released(pod, as_seen=True) for pod in victims if is_tracked(pod)]
         for changes in ([*release, *free], [deletion(self.job, pod) for pod in victims]):
             if changes:
                 steps.append(Burst(changes, slow_start=False))
@@ -144,7 +145,8 @@ class _Scene:
         if is_over:
             conditions = concluded(conditions, verdict, self.now)
             if verdict.succeeded:
-                status["completionTime"] = rfc3339(self.now)
+                # Times are of a second: compared as they are written. A clock may have been set back since the start.
+                status["completionTime"] = max(rfc3339(self.now), status.get("startTime") or "")
             kind, reason = (NORMAL, "Completed") if verdict.succeeded else (WARNING, verdict.reason)
             said = "Job completed" if verdict.succeeded else verdict.message
             remarks = [*remarks, Remark(self.job, kind, reason, said)]
@@ -259,7 +261,11 @@ class Jobs:
     def _job_changed(self, update: Update) -> None:
         self.controller.queue.add(key_of(update.document), update.trigger)
         if update.new is None:
-            for pod in self._pods.indexed("controller", update.document["metadata"]["uid"]):
+            metadata = update.document["metadata"]
+            owned = self._pods.indexed("controller", metadata["uid"])
+            # Also those that were let go of before: they waited for this Job to take them in again.
+            strays = strays_of(self._pods, metadata["namespace"], selector_of(update.document))
+            for pod in (*owned, *strays):
                 self.orphans.queue.add(key_of(pod), update.trigger)
 
     def _pod_changed(self, update: Update) -> None:
@@ -308,4 +314,14 @@ class Jobs:
             for job in self._jobs.list(pod["metadata"]["namespace"])
         ):
             return NOTHING
+        if reference is not None and await self._is_there(pod["metadata"]["namespace"], reference):
+            # The cache has not seen the Job yet; its own first look will come to this pod.
+            return NOTHING
         return Plan([released(pod)])
+
+    async def _is_there(self, namespace: str, reference: Document) -> bool:
+        try:
+            job = await self.controller.client.get(RESOURCE, namespace, reference["name"])
+        except NotFoundError:
+            return False
+        return bool(job["metadata"]["uid"] == reference.get("uid"))

@@ -90,7 +90,9 @@ def counted(job: Document, ledger: Ledger, pods: Sequence[Document]) -> tuple[Le
     )
     release: list[Document] = []
     succeeded, failed = list(settled.uncounted_succeeded), list(settled.uncounted_failed)
-    completed = set(settled.completed)
+    total = int(job["spec"].get("completions") or 0)
+    # An elastic Job that was made smaller has lost its highest indexes.
+    completed = {index for index in settled.completed if index < total}
     for pod in pods:
         uid = pod["metadata"]["uid"]
         if not is_tracked(pod):
@@ -105,7 +107,7 @@ def counted(job: Document, ledger: Ledger, pods: Sequence[Document]) -> tuple[Le
             release.append(pod)
             if index is None:
                 succeeded.append(uid)
-            elif index < int(job["spec"].get("completions") or 0):
+            elif index < total:
                 # The list of indexes is its own ledger: a second success of one is no second completion.
                 completed.add(index)
         elif has_failed(job, pod):

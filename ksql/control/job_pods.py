@@ -62,10 +62,12 @@ def _indexed(spec: Document, hostname: str) -> Document:
     return out
 
 
-def released(pod: Document) -> Amend:
-    """The finalizer taken off: it is counted, or need not be."""
+def released(pod: Document, *, as_seen: bool = False) -> Amend:
+    """The finalizer taken off: it is counted, or need not be; `as_seen`, if nothing has become of it since."""
     metadata = pod["metadata"]
     patch = {"metadata": {"uid": metadata["uid"], "$deleteFromPrimitiveList/finalizers": [FINALIZER]}}
+    if as_seen:
+        patch["metadata"]["resourceVersion"] = metadata["resourceVersion"]
     return Amend("pods", metadata["namespace"], metadata["name"], patch, kind="strategic")
 
 

@@ -18,7 +18,20 @@ from ksql.control import statefulset_identity as identity
 from ksql.control.claims import claim, index_strays, still_there, strays_of
 from ksql.control.controller import Kit
 from ksql.control.informer import Update, controller_ref, key_of
-from ksql.control.plan import ERROR, NOTHING, Amend, Burst, Change, Create, Plan, Remark, removal, soonest, with_status
+from ksql.control.plan import (
+    ERROR,
+    NOTHING,
+    Amend,
+    Burst,
+    Change,
+    Create,
+    Plan,
+    Remark,
+    Replace,
+    removal,
+    soonest,
+    with_status,
+)  # fmt: skip
 from ksql.control.pods import available_in, is_terminal, is_terminating, phase
 from ksql.control.revisions import name_of
 from ksql.recorder import NORMAL, WARNING
@@ -65,6 +78,9 @@ def plan(observed: Observed, now: datetime) -> Plan:
     status, again = scene.status()
     report = with_status(RESOURCE, statefulset, status)
     if steps:
+        # Nobody is told of claims: the pod that they were made for is made in a round right after.
+        if any(isinstance(step, Create) and step.resource == CLAIMS for step in steps):
+            again = 0.0
         return Plan([*report, Burst(steps)], again_seconds=again)
     living = {*(identity.revision_of(pod) for pod in claimed.own), name_of(scene.current), name_of(history.update)}
     return Plan([*report, *revisions.obsolete(statefulset, history, living)], again_seconds=again)
@@ -152,6 +168,9 @@ class _Scene:
                     steps.append(self._again(pod))
             elif (mended := self._mended(pod, ordinal)) is not None:
                 steps.append(mended)
+            elif phase(pod) == "Pending" and not is_terminating(pod) and (claims := self._missing_claims(ordinal)):
+                # It was made while a cache still showed a claim that had gone: it could never start.
+                steps += claims
             elif self.parallel or self._wait(pod) == 0:
                 continue
             if not self.parallel:
@@ -218,11 +237,13 @@ class _Scene:
         current = int((self.statefulset.get("status") or {}).get("currentReplicas") or 0)
         return ordinal < identity.start_of(self.statefulset) + current
 
-    def _creation(self, ordinal: int) -> list[Change]:
+    def _missing_claims(self, ordinal: int) -> list[Change]:
         claims = identity.new_claims(self.statefulset, ordinal)
-        steps: list[Change] = [Create(CLAIMS, made) for made in claims if made["metadata"]["name"] not in self.claims]
-        if steps:
-            return steps
+        return [Create(CLAIMS, made) for made in claims if made["metadata"]["name"] not in self.claims]
+
+    def _creation(self, ordinal: int) -> list[Change]:
+        if claims := self._missing_claims(ordinal):
+            return claims
         template, revision = self._template(ordinal)
         pod = identity.new_pod(self.statefulset, template, revision, ordinal)
         named = f"Pod {pod['metadata']['name']} in StatefulSet {self.statefulset['metadata']['name']}"
@@ -327,15 +348,11 @@ def _owned(statefulset: Document, claim: Document, wanted: Sequence[Document]) -
     references = [*others, *wanted]
     if references == list(given):
         return []
-    metadata = claim["metadata"]
-    patch = {
-        "metadata": {
-            "uid": metadata["uid"],
-            "resourceVersion": metadata.get("resourceVersion"),
-            "ownerReferences": references or None,
-        }
-    }
-    return [Amend(CLAIMS, metadata["namespace"], metadata["name"], patch)]
+    metadata = {key: value for key, value in claim["metadata"].items() if key != "ownerReferences"}
+    if references:
+        metadata["ownerReferences"] = references
+    # Replaced and not patched: that is what the role of this controller gives.
+    return [Replace(CLAIMS, {**claim, "metadata": metadata})]
 
 
 class StatefulSets:
@@ -352,6 +369,7 @@ class StatefulSets:
         self._sets.add_handler(self._set_changed)
         self._pods.add_handler(self._pod_changed)
         self._revisions.add_handler(self._owned_changed)
+        self._claims.add_handler(self._claim_changed)
 
     def _set_changed(self, update: Update) -> None:
         self.controller.queue.add(key_of(update.document), update.trigger)
@@ -372,6 +390,15 @@ class StatefulSets:
             for statefulset in self._sets.list(namespace):
                 if selector_of(statefulset).matches(labels):
                     self.controller.queue.add(key_of(statefulset), update.trigger)
+
+    def _claim_changed(self, update: Update) -> None:
+        """Only the end of a claim matters: whoever's pod was made for it makes it anew."""
+        if update.new is not None:
+            return
+        name = update.document["metadata"]["name"]
+        for statefulset in self._sets.list(update.document["metadata"]["namespace"]):
+            if f"-{statefulset['metadata']['name']}-" in name:
+                self.controller.queue.add(key_of(statefulset), update.trigger)
 
     async def think(self, key: str) -> Plan:
         statefulset = self._sets.by_key(key)

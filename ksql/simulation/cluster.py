@@ -15,11 +15,14 @@ nothing of its own. Use under `run_virtual`:
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from random import Random
 from typing import Any, Self
 
 from ksql.auth.identity import ADMIN_GROUP, AUTHENTICATED, User
-from ksql.base.clock import Clock
+from ksql.base.clock import Clock, VirtualClock
 from ksql.base.documents import Document
+from ksql.base.tasks import Tasks
 from ksql.client import Client
 from ksql.control.supervisor import Controllers
 from ksql.log.event import Event
@@ -32,6 +35,7 @@ from ksql.node.lifecycle import Profile
 from ksql.schema import catalogue as catalogues
 from ksql.schema.errors import NotFoundError
 from ksql.schema.resources import Retention
+from ksql.simulation.faults import NONE, Faults, Rates
 from ksql.state.objects import Objects
 from ksql.verbs import bootstrap, roles
 from ksql.verbs.local import connect
@@ -45,6 +49,8 @@ SETTLE_SECONDS_MAX = 3600.0
 # How often `until` looks: between two looks everything that can happen at one instant has.
 LOOK_SECONDS = 0.1
 READ_EVENTS = 1000  # events asked of the log at once
+# How long nobody controls after a crash, at most: longer than a lease of leadership lasts.
+DEAD_SECONDS_MAX = 20.0
 
 MINOR = "1.35"
 
@@ -68,6 +74,7 @@ class Simulation:
         url: str = "sqlite://",
         inline: bool = True,
         minor: str = MINOR,
+        rates: Rates = NONE,
     ) -> None:
         self.clock = clock
         self.catalogue = catalogues.load(minor)
@@ -75,9 +82,11 @@ class Simulation:
         self.objects = Objects(clock)
         self.pipeline = Pipeline(self.log, self.objects, self.catalogue, Permissions(self.objects), clock)
         self.connect = connect(self.pipeline)
-        self.controllers = Controllers(
-            self.connect, clock, catalogue=self.catalogue, usages=lambda pod: self.fleet.usages(pod)
-        )
+        # Drawn from only where faults are wanted: without them a seed's events stay what they were.
+        chance = Random(clock.random.getrandbits(64) if rates is not NONE else 0)
+        self.faults = Faults(clock, chance, rates)
+        self.crashes: list[str] = []  # the last words of every life of the controllers that has ended
+        self.controllers = self._controllers()
         self.fleet = Fleet(machine.machines(nodes, f"v{minor}.0"), self.connect, clock, profile)
         self._stack = AsyncExitStack()
 
@@ -89,10 +98,33 @@ class Simulation:
         await bootstrap.bootstrap(self.pipeline)
         await roles.reconcile(self.pipeline)
         await self.controllers.start()
-        self._stack.push_async_callback(self.controllers.aclose)
+        self._stack.push_async_callback(self._close_controllers)
+        tasks = Tasks()
+        tasks.start("lives of the controllers", self._revive())
+        self._stack.push_async_callback(tasks.aclose)
         await self.fleet.start()
         self._stack.push_async_callback(self.fleet.aclose)
         return self
+
+    def _controllers(self) -> Controllers:
+        return Controllers(
+            self.faults.connect(self.connect), self.clock, catalogue=self.catalogue,
+            usages=lambda pod: self.fleet.usages(pod),
+        )  # fmt: skip
+
+    async def _close_controllers(self) -> None:
+        await self.controllers.aclose()
+
+    async def _revive(self) -> None:
+        """Whenever the controllers have crashed, start others in their place, which know nothing."""
+        while True:
+            await self.faults.crashed.wait()
+            self.crashes.append(self.faults.last_words)
+            await self.controllers.aclose()
+            await self.clock.sleep(DEAD_SECONDS_MAX * self.faults.random.random())
+            self.faults = Faults(self.clock, self.faults.random, self.faults.rates)
+            self.controllers = self._controllers()
+            await self.controllers.start()
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
@@ -174,6 +206,15 @@ class Simulation:
 
     async def recover_node(self, name: str) -> None:
         await self.fleet.recover(name)
+
+    def step_clock(self, seconds: float) -> None:
+        """Somebody sets the clock, forwards or back; what is measured by `monotonic` goes on as it did."""
+        assert isinstance(self.clock, VirtualClock)
+        self.clock.epoch += timedelta(seconds=seconds)
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong between the controllers and the cluster."""
+        self.faults.rates = NONE
 
     # What was.
 

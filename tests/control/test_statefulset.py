@@ -7,7 +7,7 @@ import pytest
 from ksql.base.documents import Document
 from ksql.control import revisions
 from ksql.control import statefulset_identity as identity
-from ksql.control.plan import Amend, Create, Plan, Remove
+from ksql.control.plan import Amend, Create, Plan, Remove, Replace
 from ksql.control.statefulset import Observed, plan
 from tests.control.objects import NOW, metadata, pod, template
 
@@ -201,9 +201,9 @@ def test_claims_follow_the_retention_policy() -> None:
     pods = [member(owner, 0), member(owner, 1)]
     made = seen(owner, pods, claims=claims)
     owners = {
-        change.name: change.patch["metadata"]["ownerReferences"][0]["kind"]
+        change.document["metadata"]["name"]: change.document["metadata"]["ownerReferences"][0]["kind"]
         for change in made.changes()
-        if isinstance(change, Amend) and change.resource == "persistentvolumeclaims"
+        if isinstance(change, Replace) and change.resource == "persistentvolumeclaims"
     }
     assert owners == {"data-db-0": "StatefulSet", "data-db-1": "Pod"} and removed(made) == []
 
@@ -212,3 +212,12 @@ def test_only_pods_with_the_sets_names_are_taken_in() -> None:
     owner = statefulset(1)
     (change,) = seen(owner, [], strays=[pod("db-0"), pod("other")]).changes()
     assert isinstance(change, Amend) and change.name == "db-0"
+
+
+def test_a_claim_that_went_under_a_pod_that_waits_is_made_anew() -> None:
+    templates = [{"metadata": {"name": "data"}, "spec": {}}]
+    owner = statefulset(1, volumeClaimTemplates=templates)
+    waiting = member(owner, 0)
+    waiting["status"] = {"phase": "Pending"}
+    (change,) = (each for each in seen(owner, [waiting], claims={}).changes() if isinstance(each, Create))
+    assert (change.resource, change.document["metadata"]["name"]) == ("persistentvolumeclaims", "data-db-0")

@@ -18,7 +18,7 @@ from ksql.auth.identity import scheduler_user
 from ksql.base.clock import rfc3339
 from ksql.base.documents import Document
 from ksql.base.tasks import Tasks
-from ksql.control.controller import Kit
+from ksql.control.controller import UNCERTAIN_FROM, Kit
 from ksql.control.informer import Update
 from ksql.control.scheduling.cluster import Cluster
 from ksql.control.scheduling.demand import Demand, Shape, demand_of
@@ -47,6 +47,8 @@ WRITES_MAX = 64
 DECISIONS_PER_TURN = 32
 # A recorder writes its notes one after another; that many side by side keep up with the bindings.
 RECORDERS = 8
+# How often a server that does not answer is asked whether a pod was bound.
+UNKNOWN_SECONDS = 1.0
 
 
 class Scheduler:
@@ -284,7 +286,8 @@ class Scheduler:
             self._unbound(pending)
         except (ApiError, ExtenderError, UnboundError) as error:
             logger.warning("pod %s/%s not bound to %s: %s", demand.namespace, demand.name, node, error)
-            self._unbound(pending)
+            if not isinstance(error, ApiError) or error.code < UNCERTAIN_FROM or not await self._is_bound(demand):
+                self._unbound(pending)
         else:
             message = f"Successfully assigned {demand.namespace}/{demand.name} to {node}"
             self._say(pending, NORMAL, "Scheduled", message)
@@ -299,6 +302,18 @@ class Scheduler:
             await self._volumes.ready(pending.pod, needs, node, view.labels if view else {}, pending.cause)
         finally:
             await self._room.acquire()
+
+    async def _is_bound(self, demand: Demand) -> bool:
+        """Whether a binding whose answer was lost was made. Until that is known its room stays taken."""
+        while True:
+            try:
+                pod = await self._client.get("pods", demand.namespace, demand.name)
+            except NotFoundError:
+                return False
+            except ApiError:
+                await self._clock.sleep(UNKNOWN_SECONDS)
+                continue
+            return bool(pod["metadata"]["uid"] == demand.uid and pod["spec"].get("nodeName"))
 
     def _unbound(self, pending: Pending) -> None:
         self.cluster.forget(pending.demand.uid)

@@ -92,15 +92,19 @@ def check_job(document: Document, old: Document, out: list[Cause]) -> None:
     _check_uncounted(status.get("uncountedTerminatedPods") or {}, out)
     if status == before:
         return
-    conditions = status.get("conditions") or ()
-    told = {one.get("type"): one.get("status") == "True" for one in conditions}
+    told = _told(status)
     _check_conditions(told, spec, out)
     _check_times(status, before, spec, told, out)
     _check_finished(status, told, out)
     _check_indexes(status, spec, out)
     if (status.get("ready") or 0) > status.get("active", 0):
         out.append(wrong("status.ready", status.get("ready", 0), "cannot set more ready pods than active"))
-    _check_progress(status, before, told, out)
+    _check_progress(status, before, told, spec, out)
+
+
+def _told(status: Structure) -> dict[Any, bool]:
+    """Which conditions are true and which are not."""
+    return {one.get("type"): one.get("status") == "True" for one in status.get("conditions") or ()}
 
 
 def _fault(path: str, words: str) -> Cause:
@@ -158,7 +162,10 @@ def _check_times(
         out.append(wrong(path, done, "must be equal to or after `startTime`"))
     if done is not None and before.get("completionTime") not in (None, done):
         out.append(wrong(path, done, IMMUTABLE))
-    if before.get("startTime") not in (None, began) and not spec.get("suspend"):
+    # Whoever is resumed begins anew: the time it stood still counts for no deadline.
+    was = _told(before)
+    is_resuming = bool(was.get("Suspended")) and told.get("Suspended") is False
+    if before.get("startTime") not in (None, began) and not spec.get("suspend") and not is_resuming:
         words = "field is immutable for unsuspended job once set"
         out.append(wrong("status.startTime", began, words))
 
@@ -209,14 +216,16 @@ def _overlap(done: str, failed: str, total: int) -> int | None:
 
 
 def _check_progress(
-    status: Structure, before: Structure, told: Mapping[Any, bool], out: list[Cause]
+    status: Structure, before: Structure, told: Mapping[Any, bool], spec: Structure, out: list[Cause]
 ) -> None:
-    earlier = {one.get("type"): one.get("status") == "True" for one in before.get("conditions") or ()}
+    earlier = _told(before)
     path = "status.conditions"
     for kind in ("Failed", "Complete", "FailureTarget"):
         if earlier.get(kind) and not told.get(kind):
             out.append(_fault(path, f"cannot disable the terminal {kind}=True condition"))
-    for field in ("failed", "succeeded"):
+    # A Job whose indexes and pods grow and shrink together forgets what it shrank by.
+    is_elastic = spec.get("completionMode") == "Indexed" and spec.get("completions") == spec.get("parallelism")
+    for field in ("failed",) if is_elastic else ("failed", "succeeded"):
         if status.get(field, 0) < before.get(field, 0):
             words = f"cannot decrease the {field} counter"
             out.append(wrong(f"status.{field}", status.get(field, 0), words))
