@@ -103,10 +103,14 @@ def _of_volume(volume: Thing, document: Document) -> Iterator[tuple[Thing, Thing
 
 
 def _of_pod(pod: Document) -> Iterator[Thing]:
-    """What a pod names. A mirror pod gives its node nothing: the node made it."""
+    """What a pod gives its node. A mirror pod gives it nothing: the node made it."""
+    if _MIRROR not in (pod["metadata"].get("annotations") or {}):
+        yield from named_by(pod)
+
+
+def named_by(pod: Document) -> Iterator[Thing]:
+    """What a pod names: its account, its secrets and config maps, its claims."""
     metadata, spec = pod["metadata"], pod["spec"]
-    if _MIRROR in (metadata.get("annotations") or {}):
-        return
     home = metadata.get("namespace", "")
     if account := spec.get("serviceAccountName"):
         yield "serviceaccounts", home, account

@@ -33,6 +33,7 @@ from ksql.schema.resources import ResourceType
 from ksql.serve.gql.course import Course
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.states import Now, State, Then
+from ksql.serve.gql.typed.ways import Indexes
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
 
@@ -63,6 +64,7 @@ class Rooms:
     keys: Callable[[], Pki] | None = None  # the cluster's own, of a server that looks after them
     retirer: Any = None  # lets old events go (`retiring.Retirer`), where that can be
     listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
+    indexes: Indexes = field(default_factory=Indexes)  # what relations are found by
 
     @cached_property
     def panorama(self) -> Panorama:
@@ -157,6 +159,8 @@ class Context:
         self.before: DataLoader[Event, Event | None] = DataLoader(self._load_before, cache=False)
         self.events: DataLoader[int, Event | None] = DataLoader(self._load_events, cache=False)
 
+        # Of relations, by what they lead from and at which moment; a request's own.
+        self.loaders: dict[tuple[Any, ...], DataLoader[Entry, Sequence[Entry]]] = {}
         self.counts: DataLoader[Span, Count] = DataLoader(self._load_counts, cache=False)
 
     async def _load_before(self, events: list[Event]) -> Sequence[Event | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
+    GraphQLArgument,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLNamedType,
@@ -20,7 +21,7 @@ from graphql import (
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
 from ksql.serve.gql.nodes import Object
-from ksql.serve.gql.typed import roots
+from ksql.serve.gql.typed import relations, roots
 from ksql.serve.gql.typed.choosing import NAMES, choosing
 from ksql.serve.gql.typed.direct import PLANS, Plans
 from ksql.serve.gql.typed.names import (
@@ -48,6 +49,8 @@ class Made:
 
     kinds: dict[str, Kind] = field(default_factory=dict)
     nodes: dict[str, GraphQLObjectType] = field(default_factory=dict)
+    pages: dict[str, GraphQLObjectType] = field(default_factory=dict)
+    choices: dict[str, Mapping[str, GraphQLArgument]] = field(default_factory=dict)
     roots: dict[str, GraphQLField] = field(default_factory=dict)
 
 
@@ -74,7 +77,7 @@ class Assembly:
 
     def schema(self, catalogue: Catalogue) -> GraphQLSchema:
         """The whole schema: what strawberry has, built-in kinds, and the custom kinds served now."""
-        made = Made(dict(self._built.kinds), dict(self._built.nodes), dict(self._built.roots))
+        made = Made(dict(self._built.kinds), dict(self._built.nodes), roots=dict(self._built.roots))
         taken, types = self._taken.copy(), Types(_named(self._base, "JSON", GraphQLScalarType))
         wheres = Wheres(self._moment)
         types.share(self._types)
@@ -93,11 +96,18 @@ class Assembly:
         assert query is not None
         single, plural = root_names(name, type, {*query.fields, *made.roots})
         kind = Kind(type, name, single, plural, shape, own_fields(shape, self._common))
-        node = types.kind(kind, self._common, self._interfaces, lambda _: {})
+        choices = choosing(kind, wheres.kind(kind))
+        node = types.kind(kind, self._common, self._interfaces, self._related)
         pages = connection(kind, node, *self._shared)
         made.kinds[type.key], made.nodes[type.key] = kind, node
+        made.pages[type.key], made.choices[type.key] = pages, {**choices, **roots.PAGING}
         made.roots[single] = roots.single(kind, node, self._moment)
-        made.roots[plural] = roots.plural(kind, pages, self._moment, choosing(kind, wheres.kind(kind)))
+        made.roots[plural] = roots.plural(kind, pages, self._moment, choices)
+
+    def _related(self, kind: Kind) -> dict[str, GraphQLField]:
+        """The relations of a kind: built-in kinds lead to built-in ones."""
+        made = self._built
+        return relations.fields(kind, made.kinds, made.nodes, made.pages, lambda one: made.choices[one.type.key])
 
     def _laid(self, made: Made) -> GraphQLSchema:
         base = self._base
