@@ -32,6 +32,7 @@ def ip_name(text: str) -> names.Complaints:
 NAME_SYNTAX: Mapping[str, Callable[[str], names.Complaints]] = {
     "namespaces": names.label_name,
     "services": names.label_name_1035,
+    "statefulsets.apps": names.label_name,
     "roles.rbac.authorization.k8s.io": names.path_segment,
     "rolebindings.rbac.authorization.k8s.io": names.path_segment,
     "clusterroles.rbac.authorization.k8s.io": names.path_segment,
@@ -52,6 +53,9 @@ _GENERIC_GROUPS = frozenset(
         "apiregistration.k8s.io",
         "coordination.k8s.io",
     }
+)
+_GENERIC_KINDS = frozenset(
+    {"events", "events.events.k8s.io", "poddisruptionbudgets.policy", "runtimeclasses.node.k8s.io"}
 )
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
@@ -243,7 +247,7 @@ def _check_finalizers(
     for index, finalizer in enumerate(finalizers):
         out += [wrong(path, finalizer, text) for text in names.qualified(finalizer)]
         # kube-apiserver asks this of most of its own kinds, not of those of the servers it is joined with.
-        if type.custom is not None or type.group in _GENERIC_GROUPS:
+        if type.custom is not None or type.group in _GENERIC_GROUPS or type.key in _GENERIC_KINDS:
             continue
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             words = "name is neither a standard finalizer name nor is it fully qualified"

@@ -24,9 +24,8 @@ def quality(pod: Document) -> str:
 
 
 def _holders(pod: Document) -> Iterator[Document]:
-    """What is asked for the whole pod counts alone."""
-    whole = lookup(pod, "spec", "resources", default=None) or {}
-    if whole.get("requests") or whole.get("limits"):
+    """What is asked for the whole pod counts alone, be it nothing."""
+    if lookup(pod, "spec", "resources", default=None) is not None:
         yield pod["spec"]
         return
     for field in ("initContainers", "containers"):

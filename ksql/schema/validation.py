@@ -72,10 +72,9 @@ def _check_change(key: tuple[str, str], document: Document, old: Document, out: 
     if change is not None and key in CHANGE_FIRST:
         change(document, old, out)
     if rule is not None and key not in CHANGE_ALONE:
-        told = len(out)
         rule(document, out)
         if key in TOLD_TWICE:
-            out += out[told:]
+            TOLD_TWICE[key](document, out)
     if change is not None and key not in CHANGE_FIRST:
         change(document, old, out)
 

@@ -105,10 +105,16 @@ def admit(admission: Admission, document: Document) -> Document:
     return document
 
 
-def judge(type: ResourceType, document: Document, old: Document, view: View) -> None:
-    """What the cluster has against a change that is valid by itself."""
-    if type.key == "persistentvolumeclaims":
-        storage.check_growth(document, old, view)
+def judge(type: ResourceType, subresource: str, document: Document, old: Document | None, view: View) -> None:
+    """What the cluster has against an object that is valid by itself."""
+    if type.key == "pods" and (old is None or subresource == "resize"):
+        limits.bounded(document, view)
+        if old is None:
+            pods.check_overhead(document, view)
+    elif type.key == "persistentvolumeclaims" and not subresource:
+        limits.claim_bounded(document, view)
+        if old is not None:
+            storage.check_growth(document, old, view)
 
 
 def _initial_status(admission: Admission, document: Document) -> Document:
@@ -273,7 +279,7 @@ MUTATORS: Mapping[str, Sequence[Mutator]] = {
         )
     ),
     "persistentvolumeclaims": tuple(
-        _pod(mutate) for mutate in (storage.classed, storage.protected, limits.claim_limited)
+        _pod(mutate) for mutate in (storage.classed, storage.protected)
     ),
     "persistentvolumes": (_pod(storage.protected),),
     "volumeattributesclasses.storage.k8s.io": (_pod(storage.protected),),

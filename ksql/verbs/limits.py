@@ -31,25 +31,21 @@ def limited(pod: Document, old: Document | None, view: View) -> Document:
         return pod
     for each in ranges:
         pod = _completed(pod, each)
-    faults = [fault for each in ranges for fault in _pod_faults(pod, each)]
-    if faults:
-        raise refusals.forbidden(_PODS, pod["metadata"]["name"], _aggregate(faults))
     return pod
 
 
-def resized(pod: Document, view: View) -> None:
-    """Refuse a pod in whose place nothing is added and whose new amounts leave the bounds."""
+def bounded(pod: Document, view: View) -> None:
+    """Refuse a pod, new or resized, whose amounts leave the bounds."""
     faults = [fault for each in _ranges(pod, view) for fault in _pod_faults(pod, each)]
     if faults:
         raise refusals.forbidden(_PODS, pod["metadata"]["name"], _aggregate(faults))
 
 
-def claim_limited(claim: Document, old: Document | None, view: View) -> Document:
-    """A volume claim, unless it asks for less or more storage than the namespace lets pass."""
+def claim_bounded(claim: Document, view: View) -> None:
+    """Refuse a volume claim that asks for less or more storage than the namespace lets pass."""
     faults = [fault for each in _ranges(claim, view) for fault in _claim_faults(claim, each)]
     if faults:
         raise refusals.forbidden(_CLAIMS, claim["metadata"]["name"], _aggregate(faults))
-    return claim
 
 
 def _ranges(document: Document, view: View) -> list[Document]:

@@ -116,10 +116,7 @@ def runtime_class(pod: Document, old: Document | None, view: View) -> Document:
             raise refusals.forbidden(_PODS, name, f'pod rejected: RuntimeClass "{named}" not found')
         chosen = found
     fixed = lookup(chosen, "overhead", "podFixed", default=None)
-    if overhead and not fixed:
-        words = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
-        raise refusals.forbidden(_PODS, name, words)
-    if overhead and overhead != fixed:
+    if overhead and fixed and overhead != fixed:
         words = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
         raise refusals.forbidden(_PODS, name, words)
     if fixed:
@@ -131,6 +128,18 @@ def runtime_class(pod: Document, old: Document | None, view: View) -> Document:
     if added := [one for one in scheduling.get("tolerations") or () if one not in tolerated]:
         spec = {**spec, "tolerations": [*tolerated, *added]}
     return {**pod, "spec": spec}
+
+
+def check_overhead(pod: Document, view: View) -> None:
+    """Only a RuntimeClass says what pods cost beside their containers."""
+    spec = pod.get("spec") or {}
+    if not spec.get("overhead"):
+        return
+    name = spec.get("runtimeClassName")
+    found = view.look("runtimeclasses.node.k8s.io", "", name) if name else None
+    if not lookup(found or {}, "overhead", "podFixed", default=None):
+        words = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+        raise refusals.forbidden(_PODS, pod["metadata"]["name"], words)
 
 
 def _joined(pod: str, own: Document, wanted: Document) -> Document:

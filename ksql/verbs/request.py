@@ -54,6 +54,7 @@ class Request:
     warnings: list[str] = field(default_factory=list)  # what the pipeline wants the caller to be told
     annotations: dict[str, str] = field(default_factory=dict)  # what guards want in the audit trail
     repeats: Repeats | None = None  # what the text of the body says twice
+    wanted: list[Any] = field(default_factory=list)  # the object as its author last wanted it, for refusals
 
 
 @dataclass(frozen=True, slots=True)

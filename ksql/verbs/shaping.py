@@ -17,7 +17,7 @@ from ksql.schema.catalogue import Catalogue
 from ksql.schema.defaults import engine as defaults
 from ksql.schema.defaults import gated
 from ksql.schema.errors import ApiError, BadRequestError, Cause
-from ksql.schema.golang import printing
+from ksql.schema.golang import emptiness, printing
 from ksql.schema.metadata import generated_name
 from ksql.schema.resources import GroupVersionKind, ResourceType
 from ksql.verbs import refusals
@@ -60,6 +60,7 @@ def served(type: ResourceType, document: Document) -> Document:
 
 def accepted(catalogue: Catalogue, request: Request, body: Any, validation: str = "") -> Document:
     """The body as a complete document of the request's version; `BadRequestError` when it is none."""
+    request.wanted[:] = (body,)
     if request.type.key != "pods" or request.repeats or not _is_newborn(body):
         return _accepted(catalogue, request, body, validation)
     try:
@@ -205,7 +206,8 @@ def grown(request: Request, document: Document, current: Document) -> Document:
         raise refusals.update_uid_mismatch(
             request.type, name, metadata["uid"], before["uid"], request.namespace
         )
-    kept = {key: value for key, value in metadata.items() if key not in _OURS}
+    # A link to itself is nobody's any more: who sends one has it until the next write.
+    kept = {key: value for key, value in metadata.items() if key not in _OURS or key == "selfLink"}
     # In the order of the current one, so that the same content gives the same bytes.
     identity = {key: before[key] for key in before if key in _IDENTITY}
     # An end cannot be wished for; whoever names another than there is shall be told so.
@@ -215,9 +217,18 @@ def grown(request: Request, document: Document, current: Document) -> Document:
     return {**document, "metadata": {**identity, **rest, **kept}}
 
 
-def check(request: Request, type: ResourceType, document: Document, old: Document | None) -> None:
+def check(
+    catalogue: Catalogue, request: Request, type: ResourceType, document: Document, old: Document | None
+) -> None:
     """`InvalidError` naming every fault of the document of the stored `type`, as the request writes it."""
     subresource = request.subresource if old is not None else ""
-    causes: Sequence[Cause] = validation.validate(type, document, old, subresource, request.type.group)
+
+    def judge(one: Document) -> Sequence[Cause]:
+        return validation.validate(type, one, old, subresource, request.type.group)
+
+    causes = judge(document)
     if causes:
+        if request.wanted and is_storage(request.type):
+            sent, _ = structure.check(catalogue, request.type, request.wanted[0], "Ignore")
+            causes = emptiness.reworded(causes, document, sent, judge)
         raise faults.invalid(type, document["metadata"].get("name", ""), causes)

@@ -36,6 +36,17 @@ EVICTION = GroupVersionKind("policy", "v1", "Eviction")
 EVICTION_RETRY_SECONDS = 10
 
 
+# Kinds whose status brings no metadata along.
+_OWN_METADATA = frozenset(
+    {
+        "apiservices.apiregistration.k8s.io",
+        "flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+        "resourceclaims.resource.k8s.io", "servicecidrs.networking.k8s.io",
+        "validatingadmissionpolicies.admissionregistration.k8s.io", "volumeattachments.storage.k8s.io",
+    }
+)  # fmt: skip
+
+
 def blended(type: ResourceType, subresource: str, document: Document, current: Document) -> Document:
     """What remains of a wanted document when only a part of the object may be changed that way."""
     if subresource == "":
@@ -44,6 +55,9 @@ def blended(type: ResourceType, subresource: str, document: Document, current: D
     if subresource == "status":
         # Labels and annotations may change with a status (the kubelet does so for nodes), with the
         # exceptions that Kubernetes makes.
+        if type.key in _OWN_METADATA:
+            for field in ("labels", "annotations", "finalizers", "ownerReferences", "selfLink"):
+                metadata = _keeping(metadata, current["metadata"], field)
         if type.key == "deployments.apps":
             metadata = _keeping(metadata, current["metadata"], "labels")
         if type.key == "pods":

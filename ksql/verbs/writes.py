@@ -24,7 +24,6 @@ from ksql.verbs import (
     deletion,
     escalation,
     evictions,
-    limits,
     managing,
     noderestriction,
     podsecurity,
@@ -115,7 +114,8 @@ class Create:
         document = self._mutated(document, view) if name and self._review.concerns else document
         document = strategies.made(self._type, document, view.time)
         escalation.check(request, self._type, self._ground.authorizer, view, document, None)
-        shaping.check(request, self._type, document, None)
+        shaping.check(self._ground.catalogue, request, self._type, document, None)
+        judge(self._type, "", document, None, view)
         if self._review.concerns:
             self._review.validated(view, self._form(), document, None)
         noderestriction.review(request, self._type, document, None, view)
@@ -219,13 +219,10 @@ class Change:
         is_guarded = self._review.concerns and request.subresource != "scale"
         if is_guarded:
             document = self._mutated(document, view, current)
-        if request.subresource == "resize":
-            limits.resized(document, view)
         document = strategies.changed(type, request.subresource, document, current.document, view.time)
         escalation.check(request, type, self._ground.authorizer, view, document, current.document)
-        shaping.check(request, type, document, current.document)
-        if request.subresource == "":
-            judge(type, document, current.document, view)
+        shaping.check(self._ground.catalogue, request, type, document, current.document)
+        judge(type, request.subresource, document, current.document, view)
         if is_guarded:
             self._review.validated(view, self._form(current), document, current.document)
         noderestriction.review(request, type, document, current.document, view)

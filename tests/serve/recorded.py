@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -35,6 +36,8 @@ _NAMESPACES = ("default", "gold")
 _QUERY = "?dryRun=All&fieldValidation=Strict&fieldManager=m"
 _INSTANT = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z$")
 _UID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# As a line of a message in JSON has it.
+_ACCOUNT = '\\"ServiceAccountName\\": \\"{}\\"'
 # What the server fills in, of an object's metadata.
 _OWN = ("uid", "creationTimestamp", "managedFields", "resourceVersion")
 
@@ -103,9 +106,12 @@ def masked(answer: Any, sent: Document) -> Any:
         answer = json.loads(_UID.sub("a uid", json.dumps(answer)))
     if sent.get("kind") == "Job":
         # Its pods carry its uid, wherever they are shown.
-        # Inside, the reference is a minor newer than what it serves: one field has another name there.
-        text = _UID.sub("a uid", json.dumps(answer)).replace("SchedulingGroup", "WorkloadRef")
-        answer = json.loads(text)
+        answer = json.loads(_UID.sub("a uid", json.dumps(answer)))
+    if sent.get("kind") in ("Job", "Pod") and "details" in answer:
+        # Inside, the reference is a minor newer than what it serves: one field has another name there. And its pods
+        # have no account.
+        text = json.dumps(answer).replace("SchedulingGroup", "WorkloadRef")
+        answer = json.loads(text.replace(_ACCOUNT.format("default"), _ACCOUNT.format("")))
     if answer.get("kind") == "Status" and "status" in answer:
         return {key: value for key, value in answer.items() if key not in ("metadata", "apiVersion", "kind")}
     metadata = answer.get("metadata")
@@ -164,7 +170,7 @@ def _without_instants(value: Any, known: frozenset[str]) -> Any:
 
 def _mask_service(spec: Any, sent: Any) -> None:
     for key in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
-        if key in spec and key not in sent and spec[key] not in ("None", ["None"]):
+        if key in spec and sent.get(key) is None and spec[key] not in ("None", ["None"]):
             spec[key] = "given"
     ports = sent.get("ports")
     asked = {port.get("nodePort") for port in ports if isinstance(port, dict)} if isinstance(ports, list) else set()
@@ -200,11 +206,19 @@ def transplanted(recorded: Any, own: Document) -> Any:
         for key in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
             if key in spec and key in own["spec"]:
                 spec[key] = own["spec"][key]
-        for port, mine in zip(spec.get("ports") or (), own["spec"].get("ports") or (), strict=False):
-            if isinstance(port, dict) and "nodePort" in port and "nodePort" in mine:
-                port["nodePort"] = mine["nodePort"]
+        ports = [one for one in own["spec"].get("ports") or () if "nodePort" in one]
+        mine = {(one["port"], one["protocol"]): one["nodePort"] for one in ports}
+        for port in spec.get("ports") or ():
+            known = mine.get((port.get("port"), port.get("protocol"))) if isinstance(port, dict) else None
+            if known is not None and "nodePort" in port:
+                port["nodePort"] = known
     if result.get("kind") == "Job" and isinstance(spec, dict):
         _transplant_job(spec, own)
+    if result.get("kind") == "Pod" and "conditions" in (result.get("status") or {}) and "status" in own:
+        pairs = zip(result["status"]["conditions"], own["status"].get("conditions") or (), strict=False)
+        for condition, known in pairs:
+            if condition.get("type") == known.get("type") == "PodScheduled":
+                condition["lastTransitionTime"] = known["lastTransitionTime"]
     if result.get("kind") == "Pod" and isinstance(spec, dict):
         # The reference gives its pods no account.
         for key in ("serviceAccountName", "serviceAccount"):
@@ -315,15 +329,37 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
                 await _lift_quotas(http, kind)
                 response = await http.post(path_of(type, "gold") + "?fieldManager=m", json=document)
                 made[line["base"]] = response.json() if response.status_code == 201 else None
+                if kind == "CustomResourceDefinition":
+                    made[line["base"]] = await _establish(http, response.json(), server.clock.now())
             own = made[line["base"]]
             if own is None:
                 tally.add(Outcome(kind, "not made", line, "", ""))
                 continue
             path = path_of(type, "gold", document["metadata"]["name"], line.get("subresource", ""))
+            line = _readdressed(line, live, own)
             sent = edited(transplanted(live, own), line["edits"])
             response = await http.put(path + _QUERY, json=sent)
             tally.add(judged(line, kind, response, transplanted(line["answer"], own), sent))
     return tally
+
+
+def _readdressed(line: dict[str, Any], live: Document, own: Document) -> dict[str, Any]:
+    """A line about a Service's address, which both servers chose themselves, with the address that it has here."""
+    theirs, ours = ((one.get("spec") or {}).get("clusterIP") for one in (live, own))
+    if live["kind"] != "Service" or not theirs or not ours or theirs not in json.dumps(line):
+        return line
+    changed: dict[str, Any] = json.loads(json.dumps(line).replace(theirs, ours))
+    return changed
+
+
+async def _establish(http: httpx.AsyncClient, document: Document, now: datetime) -> Document:
+    """A definition as the controller of definitions leaves it."""
+    document = {**document, "status": status_of(document, (), now)}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    response = await http.put(f"{path}/{document['metadata']['name']}/status", json=document)
+    assert response.status_code == 200, response.text
+    found: Document = response.json()
+    return found
 
 
 async def _lift_quotas(http: httpx.AsyncClient, kind: str) -> None:
@@ -343,12 +379,7 @@ async def customs() -> Tally:
             path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
             response = await http.post(path, json=definition)
             assert response.status_code == 201, response.text
-            stored = response.json()
-            # What the controller of definitions would set.
-            stored["status"] = status_of(stored, (), server.clock.now())
-            path += f"/{definition['metadata']['name']}/status"
-            response = await http.put(path, json=stored)
-            assert response.status_code == 200, response.text
+            await _establish(http, response.json(), server.clock.now())
         for line in lines:
             spec = definitions[line["kind"]]["spec"]
             path = f"/apis/{spec['group']}/v1/namespaces/default/{spec['names']['plural']}"

@@ -1,7 +1,8 @@
 """Fields of GA kinds whose feature gate a default kube-apiserver keeps closed: taken, and dropped in silence.
 
 The published schema is printed with every gate open, so it knows them all. A path names nested fields, `[]` every
-item of a list and `*` every value of a map; beside it stands the first minor that opens the gate.
+item of a list and `*` every value of a map, and `?` after a field drops it too when nothing is left in it; beside it
+stands the first minor that opens the gate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,22 @@ def _claim(before: str = "") -> dict[str, str]:
 def _pod(before: str) -> dict[str, str]:
     """What a pod may not say yet, or the template of one."""
     sources = f"{before}volumes.[].projected.sources.[]"
-    return {f"{sources}.podCertificate": _NEVER, f"{sources}.clusterTrustBundle": _NEVER}
+    return {
+        f"{sources}.podCertificate": _NEVER,
+        f"{sources}.clusterTrustBundle": _NEVER,
+        # A lifecycle that said nothing else is none.
+        **{f"{before}{field}.[].lifecycle?.stopSignal": _NEVER for field in ("containers", "initContainers")},
+    }
 
 
 _PATHS: Mapping[str, Mapping[str, str]] = {
     "nodes": {"spec.configSource": _NEVER, "status.config": _NEVER, "status.declaredFeatures": "1.36"},
-    "pods": _pod("spec."),
+    "pods": {
+        **_pod("spec."),
+        **dict.fromkeys(
+            ("status.resources", "status.allocatedResources", "status.extendedResourceClaimStatus"), "1.36"
+        ),
+    },
     "podtemplates": _pod("template.spec."),
     "cronjobs.batch": _pod("spec.jobTemplate.spec.template.spec."),
     "statefulsets.apps": {
@@ -87,10 +98,13 @@ def _dropped(value: Any, path: Sequence[str]) -> Any:
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     if not isinstance(value, dict):
         return value
+    step, goes = step.removesuffix("?"), step.endswith("?")
     keys = list(value) if step == "*" else [step] if step in value else []
     for key in keys:
         if not rest:
             value = {name: item for name, item in value.items() if name != key}
         elif (inner := _dropped(value[key], rest)) is not value[key]:
             value = {**value, key: inner}
+            if goes and not inner:
+                del value[key]
     return value

@@ -99,12 +99,35 @@ def _rolling(**defaults: Any) -> Fill:
 
     def step(strategy: Structure) -> Structure:
         if strategy["type"] != "RollingUpdate":
-            return {}
+            return _unused(strategy)
         given = strategy.get("rollingUpdate") or {}
         missing = {key: value for key, value in defaults.items() if key not in given}
         return {"rollingUpdate": {**given, **missing}} if missing else {}
 
     return Fill(empty={"type": "RollingUpdate"}, steps=[step])
+
+
+def _unused(strategy: Structure) -> Structure:
+    """Bounds that a DaemonSet has and does not roll by: inside kube-apiserver they have no absence."""
+    given = strategy.get("rollingUpdate")
+    if strategy["type"] != "OnDelete" or given is None or "partition" in given:
+        return {}
+    return {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 0, **given}}
+
+
+def _partitioned(strategy: Structure) -> Structure:
+    """A StatefulSet's partition: where a type is named and no bounds, there are none."""
+    kind, given = strategy.get("type"), strategy.get("rollingUpdate")
+    out: Structure = {} if kind else {"type": "RollingUpdate"}
+    if kind in (None, "", "RollingUpdate") and (given is not None or not kind) and "partition" not in (given or {}):
+        out["rollingUpdate"] = {**(given or {}), "partition": 0}
+    return out
+
+
+def _as_claim(claim: Structure) -> Structure:
+    """What a StatefulSet's claims are is not theirs to say."""
+    kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return {key: value for key, value in kind.items() if claim.get(key) != value}
 
 
 def _job(spec: Structure) -> Structure:
@@ -305,7 +328,7 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
                     "persistentVolumeClaimRetentionPolicy": {},
                 },
                 parts={
-                    "updateStrategy": _rolling(partition=0),
+                    "updateStrategy": Fill(steps=[_partitioned]),
                     "persistentVolumeClaimRetentionPolicy": Fill(
                         empty={"whenDeleted": "Retain", "whenScaled": "Retain"}
                     ),
@@ -313,8 +336,8 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
                 },
                 every={
                     "volumeClaimTemplates": Fill(
-                        empty={"apiVersion": "v1", "kind": "PersistentVolumeClaim"},
                         absent={"status": {}},
+                        steps=[_as_claim],
                         parts={"spec": CLAIM_SPEC, "status": Fill(empty={"phase": "Pending"})},
                     )
                 },

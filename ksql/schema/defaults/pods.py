@@ -8,6 +8,8 @@ from ksql.schema.defaults.filling import Fill, Structure, combined
 
 # rw-r--r--: what files of config maps, secrets and projections get.
 FILE_MODE = 0o644
+# Longer names no registry takes.
+IMAGE_NAME_MAX = 255
 TOKEN_SECONDS = 3600
 
 
@@ -21,6 +23,9 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 
+# Names an image that is there, and no repository.
+_IDENTIFIER = re.compile("[0-9a-f]{64}")
+
 
 @lru_cache(maxsize=2048)
 def image_tag(image: str) -> str:
@@ -28,6 +33,8 @@ def image_tag(image: str) -> str:
     if not _IMAGE.fullmatch(image):
         return ""
     name, _, digest = image.partition("@")
+    if len(name) > IMAGE_NAME_MAX or _IDENTIFIER.fullmatch(image):
+        return ""
     _, colon, tag = name.rpartition("/")[2].partition(":")
     if colon:
         return tag

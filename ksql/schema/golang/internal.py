@@ -84,7 +84,8 @@ def _value(field: _Field, value: Any) -> Any:
     if "[" in flags or "{" in flags:
         # A list in a map, or a pointer to either, occurs nowhere that is shown.
         if not value:
-            return None
+            # Empty, where it was sent so.
+            return value
         if not code.startswith("<"):
             return dict(sorted(value.items())) if "{" in flags else value
         if "[" in flags:

@@ -21,6 +21,14 @@ Print = Callable[[Any], Any]
 _ZEROS: Mapping[str, Any] = {"s": "", "b": False, "i": 0, "l": 0, "d": 0, "y": None, "x": None}
 # Structures with a text form: never left out, since `omitempty` does not look into structures.
 _TEXTS: Mapping[str, Any] = {"t": None, "u": None, "q": "0", "o": 0}
+# Pointers that are printed when they point at nothing, and get no default.
+_NULLS = frozenset(
+    {
+        ("core.v1.TypedLocalObjectReference", "apiGroup"),
+        ("core.v1.TypedObjectReference", "apiGroup"),
+        ("resource.v1.DeviceRequestAllocationResult", "adminAccess"),
+    }
+)
 # Times marked `omitzero`, which does look.
 _OMITTED = frozenset({("meta.v1.ObjectMeta", "creationTimestamp")})
 
@@ -70,6 +78,8 @@ class _Printer:
             self.inner[name] = _each(apply) if field.listed else _values(apply) if field.mapped else apply
         if many or code in _ZEROS:
             if field.pointer and not many:
+                if (self.name, name) in _NULLS:
+                    self.always[name] = lambda: None
                 return
             if field.always:
                 zero = None if many else _ZEROS[code]
@@ -80,6 +90,9 @@ class _Printer:
                 self.dropped.add(name)
         elif not field.pointer and code in _TEXTS:
             self.always[name] = lambda: _TEXTS[code]
+        elif field.pointer and code in ("t", "u"):
+            # Behind a pointer an instant that is null is none.
+            self.dropped.add(name)
         elif not field.pointer and structure is not None:
             self.always[name] = structure.zero
 

@@ -18,6 +18,7 @@ from ksql.schema import addresses, names
 from ksql.schema.custom.value_formats import KNOWN_FORMATS
 from ksql.schema.faults import quoted
 from ksql.schema.resources import ResourceType
+from ksql.schema.rules import podcautions
 from ksql.schema.rules.checks import each
 
 Caution = Callable[[Document, Document | None], Iterator[str]]
@@ -133,6 +134,85 @@ def _slice(document: Document, old: Document | None) -> Iterator[str]:
         yield f"spec.driver: driver names should be lowercase; {quoted(driver)} contains uppercase characters"
 
 
+_BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+_BETA_OPTIONS = "volume.beta.kubernetes.io/mount-options"
+_USE_CLASS = 'deprecated since v1.8; use "storageClassName" attribute instead'
+_USE_OPTIONS = 'deprecated since v1.31; use "mountOptions" attribute instead'
+
+
+def _annotations(document: Document) -> Mapping[str, str]:
+    found: Mapping[str, str] = (document.get("metadata") or {}).get("annotations") or {}
+    return found
+
+
+def _volume(document: Document, old: Document | None) -> Iterator[str]:
+    spec = _spec(document)
+    for key, said in ((_BETA_CLASS, _USE_CLASS), (_BETA_OPTIONS, _USE_OPTIONS)):
+        if key in _annotations(document):
+            yield f"metadata.annotations[{key}]: {said}"
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        yield (
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
+            "approach is to use dynamic provisioning."
+        )
+    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
+    for term, path in each(terms, "spec.nodeAffinity.required.nodeSelectorTerms"):
+        yield from podcautions.of_term(term, path)
+    gone = ("cephfs", "photonPersistentDisk", "scaleIO", "storageos", "glusterfs", "rbd")
+    for field in gone:
+        if spec.get(field) is not None:
+            yield f"spec.{'storageOS' if field == 'storageos' else field}: {podcautions.GONE_VOLUMES[field]}"
+
+
+def _claim(document: Document, old: Document | None) -> Iterator[str]:
+    if _BETA_CLASS in _annotations(document):
+        yield f"metadata.annotations[{_BETA_CLASS}]: {_USE_CLASS}"
+    yield from podcautions.of_claim(_spec(document), "spec")
+
+
+def _class(document: Document, old: Document | None) -> Iterator[str]:
+    for topology, path in each(document.get("allowedTopologies"), "allowedTopologies"):
+        for one, place in each(topology.get("matchLabelExpressions"), f"{path}.matchLabelExpressions"):
+            if said := podcautions.label_caution(one.get("key", "")):
+                yield f"{place}.key: {said}"
+
+
+def _capacity(document: Document, old: Document | None) -> Iterator[str]:
+    topology = document.get("nodeTopology") or {}
+    yield from podcautions.of_term(topology, "nodeTopology")
+    for label in topology.get("matchLabels") or ():
+        if said := podcautions.label_caution(label):
+            yield f"nodeTopology.matchLabels.{label}: {said}"
+
+
+# --- nodes and accounts ----------------------------------------------------------------------------
+
+
+def _node(document: Document, old: Document | None) -> Iterator[str]:
+    spec = _spec(document)
+    if spec.get("externalID"):
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+    for text, path in each(spec.get("podCIDRs"), "spec.podCIDRs"):
+        yield from addresses.range_cautions(text, path)
+
+
+def _runtime_class(document: Document, old: Document | None) -> Iterator[str]:
+    for key in (document.get("scheduling") or {}).get("nodeSelector") or ():
+        if said := podcautions.label_caution(key):
+            yield f"scheduling.nodeSelector: {said}"
+
+
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+
+
+def _account(document: Document, old: Document | None) -> Iterator[str]:
+    if _MOUNTABLE in _annotations(document) and (old is None or _MOUNTABLE not in _annotations(old)):
+        yield (
+            f"metadata.annotations[{_MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access "
+            "to mounted secrets"
+        )
+
+
 # --- secrets ---------------------------------------------------------------------------------------
 
 
@@ -175,44 +255,64 @@ def _named(words: str) -> Caution:
     return caution
 
 
-def _pod(*steps: str) -> Caution:
-    """What is odd about the pod, or the template at this path."""
-    path = "".join(f"{step}." for step in steps)
+def _pod(*steps: str, tells_old: bool = False) -> Caution:
+    """What is odd about the pod, or the template at this path; `tells_old` of the one before the change."""
+    prefix = "".join(f"{step}." for step in steps)
 
     def caution(document: Document, old: Document | None) -> Iterator[str]:
-        pod: Any = document
+        # Pods are changed all the time, mostly by their nodes; what they were made with was told then. Of others a
+        # change of what is wished is told of.
+        if old is not None and (not steps or not _is_wished_anew(document, old)):
+            return
+        pod: Any = old if tells_old and old is not None else document
         for step in steps:
             pod = pod.get(step) or {}
-        # Pods are changed all the time, mostly by their nodes; what they were made with was told then.
-        if old is None or steps:
-            yield from _pod_cautions(pod.get("spec") or {}, f"{path}spec")
+        yield from podcautions.of_pod(pod, prefix, is_template=bool(steps))
 
     return caution
 
 
-def _pod_cautions(spec: Mapping[str, Any], path: str) -> Iterator[str]:
-    nothing = "a null labelSelector results in matching no pod"
-    for constraint, place in each(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints"):
-        if "labelSelector" not in constraint:
-            yield f"{place}.labelSelector: {nothing}"
-    affinity = spec.get("affinity") or {}
-    for kind in ("podAffinity", "podAntiAffinity"):
-        terms = affinity.get(kind) or {}
-        needed, wished = (f"{when}DuringSchedulingIgnoredDuringExecution" for when in ("required", "preferred"))
-        for term, place in each(terms.get(needed), f"{path}.affinity.{kind}.{needed}"):
-            if "labelSelector" not in term:
-                yield f"{place}.labelSelector: {nothing}"
-        for term, place in each(terms.get(wished), f"{path}.affinity.{kind}.{wished}"):
-            if "labelSelector" not in (term.get("podAffinityTerm") or {}):
-                yield f"{place}.podAffinityTerm.labelSelector: {nothing}"
-    for secret, place in each(spec.get("imagePullSecrets"), f"{path}.imagePullSecrets"):
-        if not secret.get("name"):
-            yield f'{place}.name: invalid empty name ""'
-    seconds = spec.get("terminationGracePeriodSeconds")
-    if seconds is not None and seconds < 0:
+def _is_wished_anew(document: Document, old: Document) -> bool:
+    return any(document.get(part) != old.get(part) for part in ("spec", "template"))
+
+
+def _indexed(*steps: str) -> Caution:
+    """Jobs of which too many indexes could fail to be kept account of."""
+    path = ".".join(steps)
+
+    def caution(document: Document, old: Document | None) -> Iterator[str]:
+        spec: Any = document
+        for step in steps:
+            spec = spec.get(step) or {}
+        is_large = (spec.get("completions") or 0) > _COMPLETIONS_MANY and (spec.get("parallelism") or 0) > _AT_ONCE_MANY
+        if spec.get("completionMode") == "Indexed" and is_large and (old is None or _is_wished_anew(document, old)):
+            yield (
+                f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+                "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+            )
+
+    return caution
+
+
+_COMPLETIONS_MANY, _AT_ONCE_MANY = 100_000, 10_000
+
+
+def _zoned(document: Document, old: Document | None) -> Iterator[str]:
+    if old is not None and "TZ" in _spec(document).get("schedule", ""):
         yield (
-            f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated "
-            "as 1"
+            "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/"
+            "concepts/workloads/controllers/cron-jobs/ for more details"
+        )
+
+
+def _stateful_set(document: Document, old: Document | None) -> Iterator[str]:
+    spec = _spec(document)
+    for claim, path in each(spec.get("volumeClaimTemplates"), "spec.volumeClaimTemplates"):
+        # The two say its place differently.
+        yield from podcautions.of_claim(claim.get("spec") or {}, path if old is None else f"{path}.Spec")
+    if (spec.get("revisionHistoryLimit") or 0) < 0:
+        yield (
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
         )
 
 
@@ -220,19 +320,29 @@ _HOSTNAMES = _named("Pod names and hostnames")
 
 CAUTIONS: Mapping[str, Sequence[Caution]] = {
     "customresourcedefinitions.apiextensions.k8s.io": (_definition,),
-    "cronjobs.batch": (_HOSTNAMES, _pod("spec", "jobTemplate", "spec", "template")),
+    "csistoragecapacities.storage.k8s.io": (_capacity,),
+    "cronjobs.batch": (
+        _HOSTNAMES, _indexed("spec", "jobTemplate", "spec"), _pod("spec", "jobTemplate", "spec", "template"), _zoned,
+    ),
     "csidrivers.storage.k8s.io": (_csi_driver,),
     "daemonsets.apps": (_pod("spec", "template"),),
     "deployments.apps": (_HOSTNAMES, _pod("spec", "template")),
     "ingresses.networking.k8s.io": (_ingress,),
-    "jobs.batch": (_HOSTNAMES, _pod("spec", "template")),
+    "jobs.batch": (_HOSTNAMES, _indexed("spec"), _pod("spec", "template")),
     "networkpolicies.networking.k8s.io": (_policy,),
+    "nodes": (_node,),
+    "persistentvolumeclaims": (_claim,),
+    "persistentvolumes": (_volume,),
     "pods": (_named("the Pod's hostname"), _pod()),
     "podtemplates": (_pod("template"),),
     "replicasets.apps": (_HOSTNAMES, _pod("spec", "template")),
-    "replicationcontrollers": (_HOSTNAMES, _pod("spec", "template")),
+    # Of a change kube-apiserver tells what was odd before it.
+    "replicationcontrollers": (_HOSTNAMES, _pod("spec", "template", tells_old=True)),
     "resourceslices.resource.k8s.io": (_slice,),
+    "runtimeclasses.node.k8s.io": (_runtime_class,),
     "secrets": (_secret,),
     "services": (_service,),
-    "statefulsets.apps": (_pod("spec", "template"),),
-}
+    "serviceaccounts": (_account,),
+    "statefulsets.apps": (_pod("spec", "template"), _stateful_set),
+    "storageclasses.storage.k8s.io": (_class,),
+}  # fmt: skip

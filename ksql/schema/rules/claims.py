@@ -33,6 +33,11 @@ def check_claim(document: Document, out: list[Cause]) -> None:
     check_claim_spec(document.get("spec") or {}, "spec", out)
 
 
+def check_claim_kept(document: Document, out: list[Cause]) -> None:
+    """A claim that changes: where its content came from was judged when it was made, and cannot change."""
+    check_claim_spec(document.get("spec") or {}, "spec", out, loose_groups=True)
+
+
 def check_claim_template(template: Structure, path: str, out: list[Cause]) -> None:
     """The claim that a pod's volume brings with it: labels and annotations, and a spec."""
     metadata = template.get("metadata") or {}

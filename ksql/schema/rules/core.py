@@ -110,7 +110,8 @@ def check_secret(document: Document, out: list[Cause]) -> None:
             out.append(required(f"data[{key}]"))
         elif kind in _DOCKER_TYPES and not _is_json(data[key]):
             words = "<secret contents redacted>"
-            out.append(wrong(f"data[{key}]", words, "invalid character or structure: must be a JSON object"))
+            said = "invalid character or structure: must be a JSON object"
+            out.append(wrong(f"data[{key}]", words, said if data[key] else "unexpected end of JSON input"))
     if kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
         out += [required("data[username]"), required("data[password]")]
     if kind == "kubernetes.io/service-account-token":
@@ -188,6 +189,13 @@ def check_node(document: Document, out: list[Cause]) -> None:
     ranges, path = spec.get("podCIDRs") or (), "spec.podCIDRs"
     found = [lax_cidr(text, f"{path}[{index}]", out) for index, text in enumerate(ranges)]
     if len(ranges) > 1:
+        bad = next((index for index, one in enumerate(found) if one is None), None)
+        if bad is not None:
+            said = (
+                "invalid PodCIDRs. failed to check with dual stack with error:"
+                f"invalid CIDR[{bad}]: <nil> (invalid CIDR address: {ranges[bad]})"
+            )
+            out.append(Cause("InternalError", f"Internal error: {said}", path))
         versions = {one.version for one in found if one is not None}
         if len(versions) != 2 or len(ranges) > 2:
             words = "may specify no more than one CIDR for each IP family"

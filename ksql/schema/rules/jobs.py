@@ -41,25 +41,34 @@ _HTTP_PATH = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"
 def check_job(document: Document, out: list[Cause]) -> None:
     spec, metadata = document.get("spec") or {}, document.get("metadata") or {}
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    chosen, path = spec.get("selector"), "spec.selector"
+    chosen = spec.get("selector")
     if not spec.get("manualSelector") and chosen is not None:
         _check_generated(metadata, chosen, labels, out)
-    check_job_spec(spec, "spec", out)
-    if chosen is None:
-        # No selector chooses nothing, and that is said as well.
-        out.append(required(path))
-        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
-    else:
-        before = len(out)
-        selector(chosen, path, out)
-        if len(out) == before and not selects(chosen, labels):
-            out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
+    check_job_again(document, out)
     completions = spec.get("completions") or 0
     if spec.get("completionMode") == "Indexed" and completions > 0:
         host = f"{metadata.get('name', '')}-{completions - 1}"
         if names.label_name(host):
             words = f"will not able to create pod with invalid DNS label: {host}"
             out.append(wrong("metadata.name", metadata.get("name", ""), words))
+
+
+def check_job_again(document: Document, out: list[Cause]) -> None:
+    """What a change of a Job is told of by both layers of kube-apiserver that look at it."""
+    spec, path = document.get("spec") or {}, "spec.selector"
+    chosen = spec.get("selector")
+    shown = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    labels = shown or {}
+    check_job_spec(spec, "spec", out)
+    if chosen is None:
+        # No selector chooses nothing, and that is said as well.
+        out.append(required(path))
+        out.append(wrong("spec.template.metadata.labels", shown, _UNMATCHED))
+    else:
+        before = len(out)
+        selector(chosen, path, out)
+        if len(out) == before and not selects(chosen, labels):
+            out.append(wrong("spec.template.metadata.labels", shown, _UNMATCHED))
 
 
 def _check_generated(
@@ -75,7 +84,7 @@ def _check_generated(
         path = f"spec.template.metadata.labels[{key}]"
         if key not in labels:
             out.append(required(path, f"must be '{text}'"))
-        if labels.get(key, "") != text:
+        elif labels[key] != text:
             out.append(wrong(path, labels or None, f"must be '{text}'"))
     faults: list[Cause] = []
     selector(chosen, "", faults)

@@ -52,7 +52,8 @@ def _check_capacity(spec: Structure, out: list[Cause]) -> None:
     if not capacity:
         out.append(required("spec.capacity"))
     if set(capacity) != {"storage"}:
-        out.append(unsupported("spec.capacity", spec.get("capacity"), ("storage",)))
+        given = spec.get("capacity")
+        out.append(unsupported("spec.capacity", given and dict(sorted(given.items())), ("storage",)))
     for name, amount in capacity.items():
         check_amount(amount, f"spec.capacity[{name}]", out)
         if quantities.milli(amount) <= 0:
@@ -66,13 +67,17 @@ def _check_source(spec: Structure, name: str, has_affinity: bool, out: list[Caus
         rest = {field: spec[field] for field in given if field != "flexVolume"}
         check_sources(rest, "spec", PERSISTENT_SOURCES, out)
         check_sources({"flexVolume": spec["flexVolume"]}, "spec", PERSISTENT_SOURCES, out)
+    elif given[:1] == ["local"] and not has_affinity:
+        # What a local volume lacks is told where it stands, before what else is one too many.
+        check_sources({"local": spec["local"]}, "spec", PERSISTENT_SOURCES, out)
+        out.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+        others = given[1:]
+        out += [forbidden(f"spec.{field}", "may not specify more than 1 volume type") for field in others]
     else:
         check_sources(spec, "spec", PERSISTENT_SOURCES, out)
     if given[:1] == ["iscsi"] and not iscsi_name_is_short(spec["iscsi"], name):
         portal = spec["iscsi"].get("targetPortal", "")
         out.append(wrong("spec.iscsi.targetportal", portal, _ISCSI_LONG))
-    if given[:1] == ["local"] and not has_affinity:
-        out.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
     where = (spec.get("hostPath") or {}).get("path") or ""
     recycled = spec.get("persistentVolumeReclaimPolicy") == "Recycle"
     if recycled and where and posixpath.normpath(where) in ("/", "//"):

@@ -279,10 +279,8 @@ def _check_hostname(spec: Structure, path: str, out: list[Cause]) -> None:
         return
     if spec.get("setHostnameAsFQDN"):
         out.append(forbidden(where, "may not be specified when setHostnameAsFQDN is true"))
-        return
     if spec.get("hostNetwork"):
         out.append(forbidden(where, "may not be specified when hostNetwork is true"))
-        return
     if len(name) > HOSTNAME_MAX:
         out.append(too_long(where, HOSTNAME_MAX))
     complain(where, name, names.subdomain(name), out)

@@ -6,7 +6,7 @@ from typing import Any
 from ksql.base.documents import Document
 from ksql.schema.errors import Cause
 from ksql.schema.faults import wrong
-from ksql.schema.rules.checks import amount_or_percent, one_of, selector
+from ksql.schema.rules.checks import amount_or_percent, choice, selector
 
 _POLICIES = ("AlwaysAllow", "IfHealthyBudget")
 
@@ -25,7 +25,7 @@ def check_disruption_budget(document: Document, out: list[Cause]) -> None:
         _check_share(spec.get(field), f"spec.{field}", out)
     if spec.get("selector"):
         selector(spec["selector"], "spec.selector", out)
-    one_of(spec, "spec", "unhealthyPodEvictionPolicy", _POLICIES, out)
+    choice(spec, "spec", "unhealthyPodEvictionPolicy", _POLICIES, out)
 
 
 def _check_share(value: Any, path: str, out: list[Cause]) -> None:

@@ -177,7 +177,7 @@ def check_pod_security(spec: Structure, path: str, out: list[Cause]) -> None:
         _check_windows_options(context["windowsOptions"], f"{where}.windowsOptions", out)
     _check_apparmor(context.get("appArmorProfile"), f"{where}.appArmorProfile", out)
     _check_choice(context, "supplementalGroupsPolicy", ("Merge", "Strict"), where, out)
-    _check_choice(context, "seLinuxChangePolicy", ("MountOption", "Recursive"), where, out)
+    _check_choice(context, "seLinuxChangePolicy", ("Recursive",), where, out)
 
 
 def _check_choice(context: Structure, field: str, choices: tuple[str, ...], path: str, out: list[Cause]) -> None:

@@ -46,7 +46,7 @@ def check_storage_class(document: Document, out: list[Cause]) -> None:
 def check_storage_class_change(document: Document, old: Document, out: list[Cause]) -> None:
     parameters = document.get("parameters")
     if parameters != old.get("parameters"):
-        shown = None if parameters is None else dict(sorted(parameters.items()))
+        shown = parameters and dict(sorted(parameters.items()))
         out.append(wrong("parameters", shown, IMMUTABLE))
     immutable(document, old, "", ("provisioner", "reclaimPolicy", "volumeBindingMode"), out)
 
@@ -86,8 +86,8 @@ def _size(texts: Mapping[str, str]) -> int:
 
 
 def _check_topologies(terms: Sequence[Structure], out: list[Cause]) -> None:
-    # A term that asks for nothing is refused as if there had been one before.
-    seen: list[dict[str, frozenset[str]]] = [{}]
+    # A term that asks for nothing is refused as if there had been as many before as there are terms.
+    seen: list[dict[str, frozenset[str]]] = [{} for _ in terms]
     for term, path in each(terms, "allowedTopologies"):
         wanted: dict[str, frozenset[str]] = {}
         for expression, place in each(term.get("matchLabelExpressions"), f"{path}.matchLabelExpressions"):
@@ -103,8 +103,7 @@ def _check_topologies(terms: Sequence[Structure], out: list[Cause]) -> None:
             if key in wanted:
                 out.append(duplicate(f"{place}.key", key))
             wanted[key] = frozenset(taken)
-        if wanted in seen:
-            out.append(duplicate(f"{path}.matchLabelExpressions", ""))
+        out += [duplicate(f"{path}.matchLabelExpressions", "") for one in seen if one == wanted]
         seen.append(wanted)
 
 

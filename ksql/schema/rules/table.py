@@ -155,8 +155,11 @@ CHANGE_ALONE = frozenset(
         ("scheduling.k8s.io", "PriorityClass"),
     }
 )
-# Kinds whose change is judged as a whole by two layers of kube-apiserver, and both tell what they find.
-TOLD_TWICE = frozenset({("", "PersistentVolume"), ("batch", "Job")})
+# Kinds whose change is judged as a whole by two layers of kube-apiserver, and what the second one tells.
+TOLD_TWICE: Mapping[tuple[str, str], Rule] = {
+    ("", "PersistentVolume"): persistent.check_volume,
+    ("batch", "Job"): jobs.check_job_again,
+}
 # Kinds that hear of what may not change before all else.
 CHANGE_FIRST = frozenset(
     {
@@ -172,6 +175,7 @@ ANNOTATED = frozenset({("", "PersistentVolumeClaim"), ("", "Pod"), ("", "Secret"
 # What of a kind is judged again when it changes, where that is not all.
 KEPT_RULES: Mapping[tuple[str, str], Rule] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.check_definition,
+    ("", "PersistentVolumeClaim"): claims.check_claim_kept,
     ("apps", "StatefulSet"): workloads.check_stateful_set_kept,
 }
 

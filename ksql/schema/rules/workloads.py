@@ -49,14 +49,20 @@ def _check_selector(spec: Structure, kind: str, out: list[Cause], *, fault: str 
     return valid
 
 
-def _check_selected(chosen: Any, labels: Mapping[str, str], out: list[Cause]) -> None:
+def _check_selected(chosen: Any, template: Structure, out: list[Cause]) -> None:
     """No selector chooses nothing; an empty one everything."""
-    if chosen is None or not selects(chosen, labels):
-        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
+    if chosen is None or not selects(chosen, _labels(template)):
+        out.append(wrong("spec.template.metadata.labels", _shown(template), _UNMATCHED))
 
 
 def _labels(template: Structure) -> Mapping[str, str]:
-    return (template.get("metadata") or {}).get("labels") or {}
+    return _shown(template) or {}
+
+
+def _shown(template: Structure) -> Mapping[str, str] | None:
+    """A template's labels as messages show them: none are null, empty ones are {}."""
+    labels: Mapping[str, str] | None = (template.get("metadata") or {}).get("labels")
+    return labels
 
 
 def _check_restarts(template: Structure, kind: str, out: list[Cause]) -> None:
@@ -72,7 +78,7 @@ def _check_restarts(template: Structure, kind: str, out: list[Cause]) -> None:
 
 def _check_replica_template(spec: Structure, out: list[Cause]) -> None:
     template = spec.get("template") or {}
-    _check_selected(spec.get("selector"), _labels(template), out)
+    _check_selected(spec.get("selector"), template, out)
     check_template(template, "spec.template", out)
     _check_restarts(template, "ReplicaSet", out)
 
@@ -149,7 +155,7 @@ def check_replication_controller(document: Document, out: list[Cause]) -> None:
         return
     labels = _labels(template)
     if chosen and not chosen.items() <= labels.items():
-        out.append(wrong("spec.template.metadata.labels", labels or None, _UNMATCHED))
+        out.append(wrong("spec.template.metadata.labels", _shown(template), _UNMATCHED))
     check_template(template, "spec.template", out)
     _check_restarts(template, "ReplicationController", out)
 
@@ -198,7 +204,7 @@ def _check_stateful_template(
     """The template as its pods will be: with the claims as volumes, and names of their own."""
     labels, metadata = _labels(template), template.get("metadata") or {}
     if not is_empty(spec.get("selector") or {"matchLabels": {"": ""}}):
-        _check_selected(spec.get("selector"), labels, out)
+        _check_selected(spec.get("selector"), template, out)
     pod = {key: part for key, part in (template.get("spec") or {}).items() if key not in ("subdomain", "hostname")}
     if claims:
         made = {name: None for claim in claims if (name := (claim.get("metadata") or {}).get("name") or "") is not None}
@@ -246,7 +252,7 @@ def check_daemon_set(document: Document, out: list[Cause]) -> None:
     before = len(out)
     selector(chosen or {}, "spec.selector", out)
     if len(out) == before and (chosen is None or (not is_empty(chosen) and not selects(chosen, _labels(template)))):
-        out.append(wrong("spec.template.metadata.labels", _labels(template) or None, _UNMATCHED))
+        out.append(wrong("spec.template.metadata.labels", _shown(template), _UNMATCHED))
     if chosen is not None and is_empty(chosen):
         out.append(wrong("spec.selector", shown_selector(chosen), "empty selector is invalid for daemonset"))
     check_template(template, "spec.template", out)
