@@ -108,6 +108,10 @@ def up(
     authentication_config: Annotated[
         Path | None, typer.Option(help="An AuthenticationConfiguration: other issuers whose tokens are believed.")
     ] = None,
+    encryption_config: Annotated[
+        Path | None,
+        typer.Option(help="An EncryptionConfiguration: what is encrypted at rest. Default: Secrets, by a key file."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -125,7 +129,7 @@ def up(
         wanted = checked(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
-                scheduler_config, pod_security_config, retention, authentication_config,
+                scheduler_config, pod_security_config, retention, authentication_config, encryption_config,
             )
         )
         clock = SystemClock()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
-from ksql import addons, auditing
+from ksql import addons, auditing, encryption
 from ksql.audit.journal import Journal
 from ksql.auth import pki, sessionfile
 from ksql.auth.authenticate import Authenticator, admin_tokens, administrator
@@ -196,13 +196,18 @@ async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tu
     settings.data.mkdir(parents=True, exist_ok=True)
     if settings.migrates:
         await asyncio.to_thread(migrate, settings.url)
-    log, objects = open_log(settings.url, clock, archives=settings.archives), Objects(clock)
+    vault = encryption.vault_of(settings, makes=True)
+    log, objects = open_log(settings.url, clock, archives=settings.archives, vault=vault), Objects(clock)
     log.fold_into(objects.fold)
     sealer = _sealer(log, settings, clock)
     await log.open()
     stack.push_async_callback(log.aclose)
     await sealer.start()
     stack.push_async_callback(sealer.aclose)
+    assert isinstance(log, SqlEventLog)
+    rotation = encryption.Rotation(log, settings, clock)
+    rotation.start()
+    stack.push_async_callback(rotation.aclose)
     started = clock.monotonic()
     await objects.load(log)
     seconds = round(clock.monotonic() - started, 3)

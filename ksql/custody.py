@@ -133,9 +133,10 @@ def _witnesses(wanted: Settings, sources: list[str]) -> "Sequence[Seal]":
 @asynccontextmanager
 async def opened(wanted: Settings) -> "AsyncIterator[SqlEventLog]":
     """The log of a cluster, for reading."""
+    from ksql.encryption import vault_of
     from ksql.log.store import SqlEventLog, open_log
 
-    log = open_log(wanted.url, SystemClock(), archives=wanted.archives)
+    log = open_log(wanted.url, SystemClock(), archives=wanted.archives, vault=vault_of(wanted))
     assert isinstance(log, SqlEventLog)
     await log.open()
     try:

@@ -187,6 +187,7 @@ async def _retainer(wanted: Settings) -> "AsyncIterator[Retainer]":
     """A stopped cluster's log with the pipeline before it; `HeldError` when it is not stopped."""
     from ksql.auth.authorize import AdminAuthorizer
     from ksql.config import holding
+    from ksql.encryption import vault_of
     from ksql.log import sealkeys
     from ksql.log.store import SqlEventLog, open_log
     from ksql.retaining import Retainer
@@ -200,7 +201,8 @@ async def _retainer(wanted: Settings) -> "AsyncIterator[Retainer]":
     with ExitStack() as stack:
         stack.enter_context(holding(wanted, clock))
         key = sealkeys.establish(wanted.seal_key_file, to_microseconds(clock.now()))
-        log, objects = open_log(wanted.url, clock, archives=wanted.archives), Objects(clock)
+        vault = vault_of(wanted)
+        log, objects = open_log(wanted.url, clock, archives=wanted.archives, vault=vault), Objects(clock)
         assert isinstance(log, SqlEventLog)
         log.fold_into(objects.fold)
         await log.open()

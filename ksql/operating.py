@@ -44,12 +44,13 @@ def told_plainly() -> Iterator[None]:
     from ksql.log.migrate import SchemaError
     from ksql.log.proofs import NoProofError
     from ksql.log.protocol import HorizonError, LogUnavailableError
+    from ksql.log.roots import RootError
     from ksql.log.sealkeys import KeyFileError
     from ksql.log.witnesses import WitnessError
 
     try:
         yield
-    except (SettingsError, PkiError, KeyFileError, WitnessError, NoProofError) as error:
+    except (SettingsError, PkiError, KeyFileError, RootError, WitnessError, NoProofError) as error:
         raise fail(str(error), 2) from None
     except BrokenPipeError:
         raise  # whoever read the output has seen enough: typer ends without a word

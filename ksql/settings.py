@@ -71,6 +71,7 @@ class Settings:
     pod_security_config: Path | None = None  # kube-apiserver's configuration of Pod Security
     retention: Path | None = None  # rules by which sealed ranges are retired
     authentication_config: Path | None = None  # kube-apiserver's configuration of other issuers
+    encryption_config: Path | None = None  # kube-apiserver's configuration of encryption at rest
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -176,6 +177,17 @@ class Settings:
     def seal_ring(self) -> Path:
         """The public keys, beside the key."""
         return self.seal_key_file.with_name("seal-keys.json")
+
+    @property
+    def encryption_keys(self) -> Path:
+        """The key file of a cluster that was not told how to encrypt."""
+        return self.data / "pki" / "encryption-keys.json"
+
+    @property
+    def encryption_file(self) -> Path | None:
+        """The configuration of encryption: the one given, or the one that lies with the keys."""
+        kept = self.data / "pki" / "encryption-config.yaml"
+        return self.encryption_config or (kept if kept.exists() else None)
 
     @property
     def seal_witness(self) -> Path:

@@ -30,7 +30,8 @@ class RootError(RuntimeError):
 class Root(Protocol):
     """Wraps and unwraps a key. `name` is how wrapping keys remember it."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def wrap(self, key: bytes) -> bytes: ...
 

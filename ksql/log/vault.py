@@ -85,8 +85,10 @@ class Keys:
 class Vault:
     """Encrypts what `choose` names a root for; decrypts whatever its roots can unwrap. Shared by all threads."""
 
-    def __init__(self, roots: Sequence[Root], choose: Choice) -> None:
+    def __init__(self, roots: Sequence[Root], choose: Choice, writing: Sequence[Root] | None = None) -> None:
+        """`writing` are the roots that `choose` may name: the first of all without other words."""
         self._roots, self._choose = tuple(roots), choose
+        self._writing = self._roots[:1] if writing is None else tuple(writing)
         self._chosen: dict[str, Root | None] = {}
         self._wrapping: dict[int, bytes] = {}
         self._wrappers: dict[int, AESGCM] = {}
@@ -113,18 +115,46 @@ class Vault:
 
     def open(self, connection: sa.Connection, time: int) -> None:
         """Find the wrapping keys in use, and make those that are missing. The caller commits."""
-        known = {row.root: row.id for row in connection.execute(sa.select(wrapping_keys).order_by(wrapping_keys.c.id))}
-        for label in known:
+        for label in connection.execute(sa.select(wrapping_keys.c.root)).scalars():
             # A log that cannot be read should say so at its start, not at somebody's question.
             self._root_of(label)
-        for root in self._roots:
-            label = root.current()
-            if label not in known:
-                self._make(connection, root, label, time)
-                known = {row.root: row.id for row in connection.execute(sa.select(wrapping_keys))}
-            self._current[root.name] = known[label]
+        self.use(connection, self.labels(), time)
 
-    def _make(self, connection: sa.Connection, root: Root, label: str, time: int) -> None:
+    def labels(self) -> Mapping[str, str]:
+        """What each root that encrypts names its key now, by the root's name. May ask across a wire."""
+        return {root.name: root.current() for root in self._writing}
+
+    def use(self, connection: sa.Connection, labels: Mapping[str, str], time: int) -> None:
+        """From now on wrap under these; the caller commits."""
+        known = {row.root: row.id for row in connection.execute(sa.select(wrapping_keys).order_by(wrapping_keys.c.id))}
+        current: dict[str, int] = {}
+        for root in self._writing:
+            label = labels.get(root.name)
+            if label is None:
+                continue
+            if label not in known:
+                known[label] = self._make(connection, root, label, time)
+            current[root.name] = known[label]
+        self._current = current
+
+    @property
+    def in_use(self) -> list[int]:
+        """The wrapping keys under which keys are wrapped now."""
+        return list(self._current.values())
+
+    def wrapping_for(self, resource: str) -> int | None:
+        """The wrapping key for an object of this resource."""
+        # Of kinds that are encrypted no more the past still is.
+        root = self.root_for(resource) or next(iter(self._writing), None)
+        return self._current.get(root.name) if root is not None else None
+
+    def replace(self, other: "Vault") -> None:
+        """Another configuration counts from now on."""
+        with self._lock:
+            self._roots, self._choose, self._writing = other._roots, other._choose, other._writing
+            self._chosen = {}
+
+    def _make(self, connection: sa.Connection, root: Root, label: str, time: int) -> int:
         key = secret_bytes(KEY_BYTES)
         newest = connection.execute(sa.select(sa.func.max(wrapping_keys.c.id))).scalar_one() or 0
         row = {"id": newest + 1, "time": time, "root": label, "wrapped": root.wrap(key)}
@@ -132,6 +162,7 @@ class Vault:
         connection.execute(
             sa.text("INSERT INTO wrapping_keys (id, time, root, wrapped) VALUES (:id, :time, :root, :wrapped)"), row
         )
+        return int(newest) + 1
 
     def _root_of(self, label: str) -> Root:
         for root in self._roots:
