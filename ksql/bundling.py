@@ -65,7 +65,9 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     begin: Annotated[str, typer.Option("--from", metavar="MOMENT", help="Default: the beginning of the log.")] = "",
     end: Annotated[str, typer.Option("--to", metavar="MOMENT", help="Default: now.")] = "now",
-    redact: Annotated[bool, typer.Option("--redact", help="Take out the values of Secrets.")] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact/--reveal", help="Take out the values of Secrets, or leave them in.")
+    ] = True,
     redact_field: Annotated[
         list[str] | None,
         typer.Option("--redact-field", metavar="KIND:PATH", help="Take out a field too: ConfigMap:data.password."),

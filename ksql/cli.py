@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ksql import __version__, bundling, certifying, custody, custody_retention, settings
+from ksql import __version__, bundling, certifying, custody, custody_encryption, custody_retention, settings
 from ksql.auth.sessions import CODE_SECONDS
 from ksql.base import logs
 from ksql.base.clock import SystemClock
@@ -193,3 +193,4 @@ bundling.register(app)
 custody.register(app)
 custody_retention.register(custody.log_app)
 certifying.register(app)
+custody_encryption.register(app)

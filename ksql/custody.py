@@ -198,10 +198,9 @@ def make_proof(
 
 async def _proof(wanted: Settings, revision: int, ring: "Ring", redact: bool | None) -> dict[str, Any]:
     from ksql.log import proofs
-    from ksql.log.retired import archives_of
 
     async with opened(wanted) as log:
-        archives = archives_of(log.retired, log.archives_folder)
+        archives = log.archives
         return await log.inspect(lambda rows: proofs.make(rows, revision, ring, redacted=redact, archives=archives))
 
 

@@ -38,8 +38,9 @@ Who may attack, and what stands against it
   account's roles give, from anywhere.
 - A node that was broken into: it reads and writes only what its own pods name (`nodes`, NodeRestriction); its
   certificate cannot be revoked before it runs out yet.
-- Somebody who reads the disk, the database or a backup: keys are 0600 and outside of the database, but Secrets lie
-  in the log as they are: they are not encrypted yet. Bundles can be redacted.
+- Somebody who reads the disk, the database or a backup: keys are 0600 and outside of the database, and what Secrets
+  say is encrypted (`ksql/log/vault`): he learns who changed which one and when. With the data directory of an ordinary
+  start he has the key file too; a KMS keeps it elsewhere. Bundles leave values of Secrets out.
 - Somebody who writes to the database: cannot do so unseen. Events are sealed under a key kept elsewhere, and a
   witness sees an end that was cut off. Until the next seal (at most half a minute) the newest events are his.
 - The administrator of the machine: can do everything, now; what was sealed before a witness stays provable.

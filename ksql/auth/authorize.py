@@ -41,7 +41,7 @@ _EVERYTHING = Rules(
     ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]})
 )
 # What is asked about oneself is told to everybody who is somebody, as the role system:basic-user has it.
-_TOLD_PATHS = ("/api", "/openapi", "/graphql", "/session", "/login", "/logout")
+_TOLD_PATHS = ("/api", "/openapi", "/graphql", "/erasures", "/session", "/login", "/logout")
 _ABOUT_ONESELF = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
 
 

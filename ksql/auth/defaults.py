@@ -74,7 +74,11 @@ def _own() -> Iterator[Document]:
     # The past is asked for at two paths; every field of an answer is judged by itself.
     yield {
         "kind": "ClusterRole", "name": "ksql:graphql",
-        "rules": [{"nonResourceURLs": ["/graphql", "/timeline"], "verbs": ["get", "post"]}],
+        "rules": [
+            {"nonResourceURLs": ["/graphql", "/timeline"], "verbs": ["get", "post"]},
+            # What may be erased is judged by a verb on the resource.
+            {"nonResourceURLs": ["/erasures"], "verbs": ["post"]},
+        ],
     }  # fmt: skip
     yield _bound("ksql:graphql", {"kind": "Group", "name": AUTHENTICATED})
     # Everybody may log in with a browser, and end what he began.

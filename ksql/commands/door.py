@@ -84,9 +84,9 @@ class Door:
         body = {"query": operation(name), "variables": _given(variables)}
         return _data(_parsed(await self._sent("POST", "/graphql", orjson.dumps(body))))
 
-    async def call(self, method: str, path: str) -> Any:
+    async def call(self, method: str, path: str, body: bytes | None = None) -> Any:
         """What the server answers at a path that is no GraphQL, as a document."""
-        answer = await self._sent(method, path)
+        answer = await self._sent(method, path, body)
         try:
             found = answer.json()
         except ValueError:

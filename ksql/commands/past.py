@@ -8,6 +8,7 @@ import typer
 from ksql.commands.audit import audit
 from ksql.commands.blame import blame
 from ksql.commands.difference import diff
+from ksql.commands.erase import erase
 from ksql.commands.history import events, history
 from ksql.commands.links import then, why
 from ksql.commands.placing import pending, why_node
@@ -30,6 +31,7 @@ COMMANDS = (
     undo,
     restore,
     audit,
+    erase,
 )
 
 

@@ -21,9 +21,14 @@ class Images:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._before: OrderedDict[int, Event | None] = OrderedDict()
+        self._erasures = log.erasures
 
     async def before(self, events: Sequence[Event]) -> Mapping[int, Event | None]:
         """By revision, the event of the same stream just before each; None for first ones."""
+        if self._log.erasures != self._erasures:
+            # What was erased since must not be told from memory.
+            self._erasures = self._log.erasures
+            self._before.clear()
         found: dict[int, Event | None] = {}
         missing: dict[int, Event] = {}
         for event in events:

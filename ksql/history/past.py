@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ksql.base.clock import Clock
 from ksql.history import moments
+from ksql.log.erasing import ANNOTATION
 from ksql.log.event import Change, Event
 from ksql.log.protocol import EventFilter, EventLog, HorizonError
 from ksql.schema.errors import GoneError
@@ -71,7 +72,7 @@ class Listings:
     """What was read of past states, by revision and place; the one not asked for for longest goes first."""
 
     def __init__(self, objects_max: int = OBJECTS_KEPT_MAX) -> None:
-        self._objects_max, self._objects = objects_max, 0
+        self._objects_max, self._objects, self._erasures = objects_max, 0, 0
         self._kept: OrderedDict[_Key, Sequence[Entry]] = OrderedDict()
         self._instants: OrderedDict[int, datetime] = OrderedDict()
         self._moments: OrderedDict[datetime, int] = OrderedDict()
@@ -87,6 +88,12 @@ class Listings:
             if len(self._moments) > INSTANTS_KEPT_MAX:
                 self._moments.popitem(last=False)
         return found
+
+    def keep_none_of(self, erasures: int) -> None:
+        """Let go of what was read before the newest of so many erasures."""
+        if erasures != self._erasures:
+            self._erasures, self._objects = erasures, 0
+            self._kept.clear()
 
     def get(self, key: _Key) -> Sequence[Entry] | None:
         found = self._kept.get(key)
@@ -123,8 +130,18 @@ class Past:
 
     def __init__(self, log: EventLog, revision: int, listings: Listings, present: Objects | None = None) -> None:
         self._log, self.revision, self._listings, self._present = log, revision, listings, present
+        listings.keep_none_of(log.erasures)
 
     async def get(self, resource: str, namespace: str, name: str) -> Entry | None:
+        """The object as it was; `GoneError` when what it said was erased since."""
+        found = await self._found(resource, namespace, name)
+        if found is not None and found.is_erased:
+            recorded = found.document["metadata"]["annotations"][ANNOTATION]
+            told = f"{recorded} tells by whom and why"
+            raise GoneError(f'{resource} "{name}" as it was at r{self.revision} was erased: {told}')
+        return found
+
+    async def _found(self, resource: str, namespace: str, name: str) -> Entry | None:
         if self._present is not None:
             entry = self._present.get(resource, namespace, name)
             if entry is not None and entry.revision <= self.revision:

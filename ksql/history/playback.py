@@ -72,6 +72,10 @@ class PlayedLog:
         return self._stored.horizon
 
     @property
+    def erasures(self) -> int:
+        return self._stored.erasures
+
+    @property
     def figures(self) -> Figures:
         return self._stored.figures
 

@@ -100,6 +100,9 @@ class Planner:
         document = None if present is None else present.document
         later = await self._later(events)
         for event in events:
+            if event.is_erased:
+                step.conflicts.append(Conflict("what it was then was erased: nothing is left to bring back"))
+                return step
             document = self._taken_back(step, event, document_before(before[event.revision]), document, later, force)
         return self._settled(step, document)
 
@@ -187,6 +190,9 @@ class Planner:
         key = _key(then)
         present = self._objects.get(*key)
         step = Step(key, Deed.NOTHING, (then.revision,), present=present)
+        if then.is_erased:
+            step.conflicts.append(Conflict("what it was then was erased: nothing is left to restore"))
+            return step
         if note := self._left(then.document if present is None else present.document):
             step.note = note
             return step

@@ -1,27 +1,36 @@
 """Archives: sealed ranges moved out of the database into files of Parquet, which the log goes on reading.
 
 A row is an event with all that its header holds, its payload and its leaf (`leaves.py`); one that was left
-out by a rule is only its revision and leaf, so that the seal's root can still be computed. Any reader of
-Parquet reads them (DuckDB: `SELECT * FROM 'archives/*.parquet' WHERE payload IS NOT NULL`). pyarrow is an
+out by a rule is only its revision and leaf, so that the seal's root can still be computed. What is
+encrypted in the log is encrypted here too, each payload under its object's key, so that erasing reaches it. Any reader
+of Parquet reads the others (DuckDB: `SELECT * FROM 'archives/*.parquet' WHERE payload IS NOT NULL`). pyarrow is an
 extra: without it archives are neither written nor read, and whoever asks is told so.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
+import zstandard
 
 from ksql.base.clock import from_microseconds, to_microseconds
 from ksql.log.event import Actor, Change, Event, Stream
 from ksql.log.protocol import EventFilter, HorizonError
+from ksql.log.vault import Keys, ObjectKey
 
 # Rows that a reader must look at to find one; small enough to unpack in a few milliseconds.
 GROUP_ROWS = 5_000
 LEVEL = 9
+EMPTY: Mapping[int, tuple[int, bytes]] = {}
+# What is authenticated along, beside stream and revision: bytes of a page cannot stand in an archive.
+_OPENING = b"archive"
+
+FindKeys = Callable[[Iterable[int]], Keys]
+
 _TEXTS = (
     "change", "verb", "subresource", "field_manager", "resource", "namespace", "name", "uid", "user", "groups",
     "impersonator", "user_agent", "source", "correlation",
@@ -52,8 +61,12 @@ def _parquet() -> tuple[Any, Any, Any]:
     return pyarrow, pyarrow.compute, pyarrow.parquet
 
 
-def write(path: Path, events: Sequence[tuple[int, Event | None, bytes]]) -> str:
-    """Write an archive and return its hash. Each entry: revision, the event (None: left out), its leaf."""
+def write(
+    path: Path, events: Sequence[tuple[int, Event | None, bytes]], hidden: Mapping[int, tuple[int, bytes]] = EMPTY
+) -> str:
+    """Write an archive and return its hash. Each entry: revision, the event (None: left out), its leaf.
+
+    `hidden`: by revision, streams and payloads of those that are encrypted (`hide`)."""
     arrow, _, parquet = _parquet()
     columns: dict[str, list[Any]] = {"revision": [revision for revision, _, _ in events]}
     columns["time"] = [None if e is None else to_microseconds(e.time) for _, e, _ in events]
@@ -61,10 +74,14 @@ def write(path: Path, events: Sequence[tuple[int, Event | None, bytes]]) -> str:
     rows = [_texts(event) for _, event, _ in events]
     for index, name in enumerate(_TEXTS):
         columns[name] = [None if row is None else row[index] for row in rows]
-    columns["payload"] = [None if e is None else e.payload.decode() for _, e, _ in events]
+    columns["payload"] = [
+        None if e is None else "" if revision in hidden else e.payload.decode() for revision, e, _ in events
+    ]
+    columns["stream"] = [hidden[revision][0] if revision in hidden else None for revision, _, _ in events]
+    columns["encrypted"] = [hidden[revision][1] if revision in hidden else None for revision, _, _ in events]
     columns["leaf"] = [leaf for _, _, leaf in events]
     types = {"time": arrow.timestamp("us", "UTC"), "revision": arrow.int64(), "cause": arrow.int64(),
-             "leaf": arrow.binary(32)}  # fmt: skip
+             "leaf": arrow.binary(32), "stream": arrow.int64(), "encrypted": arrow.binary()}  # fmt: skip
     table = arrow.table(
         {name: arrow.array(values, types.get(name, arrow.string())) for name, values in columns.items()}
     )
@@ -118,11 +135,18 @@ def _table(archive: Archive, columns: list[str] | None = None, filters: Any = No
         raise ArchiveError(f"the archive {archive.path} cannot be read: {error}") from error
 
 
-class Archives:
-    """All archives of a log, oldest first. Blocking; read in the log's own reader threads."""
+def hide(key: ObjectKey, stream: int, revision: int, payload: bytes) -> bytes:
+    """A payload as an archive keeps it that may not be read without its object's key."""
+    return key.hide(stream, revision, _OPENING, zstandard.compress(payload))
 
-    def __init__(self, archives: Sequence[Archive]) -> None:
-        self.archives = tuple(archives)
+
+class Archives:
+    """All archives of a log, oldest first. Blocking; read in the log's own reader threads.
+
+    `keys` finds the keys of streams; without it encrypted payloads are not read."""
+
+    def __init__(self, archives: Sequence[Archive], keys: FindKeys | None = None) -> None:
+        self.archives, self._keys = tuple(archives), keys
 
     @property
     def through(self) -> int:
@@ -153,7 +177,29 @@ class Archives:
         if not revisions:
             return []
         table = _table(archive, None, compute.field("revision").isin(revisions))
-        return sorted(_rows(table), key=lambda event: event.revision, reverse=newest_first)
+        return sorted(self._rows(table), key=lambda event: event.revision, reverse=newest_first)
+
+    def _rows(self, table: Any) -> Iterable[Event]:
+        """Rows as events, decrypted where they have to be."""
+        rows = table.to_pylist()
+        streams = {row["stream"] for row in rows if row.get("encrypted") is not None}
+        if not streams:
+            return list(_events_of(rows))
+        if self._keys is None:
+            raise ArchiveError("archived payloads are encrypted, and no encryption keys are at hand")
+        keys = self._keys(streams)
+        found = []
+        for row, event in zip(rows, _events_of(rows), strict=True):
+            if row.get("encrypted") is not None:
+                key = keys.of(row["stream"], event.revision)
+                if key is None:
+                    erased = keys.erased[row["stream"]]
+                    event.payload, event.committed = erased.placeholder, erased.commitments[event.revision]
+                else:
+                    data = key.reveal(row["stream"], event.revision, _OPENING, row["encrypted"])
+                    event.payload, event.salt = zstandard.decompress(data), key.salt(event.revision)
+            found.append(event)
+        return found
 
     def events(self, revisions: Iterable[int]) -> dict[int, Event]:
         """Those of these events that are archived."""
@@ -227,9 +273,9 @@ def _filter(where: EventFilter, low: int, high: int | None) -> Any:
     return condition
 
 
-def _rows(table: Any) -> Iterable[Event]:
+def _events_of(rows: Iterable[Any]) -> Iterable[Event]:
     actors: dict[tuple[str, ...], Actor] = {}
-    for row in table.to_pylist():
+    for row in rows:
         told = (row["user"], row["groups"], row["impersonator"], row["user_agent"], row["source"])
         actor = actors.get(told)
         if actor is None:

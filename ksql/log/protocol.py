@@ -159,6 +159,10 @@ class EventLog(Protocol):
         """Oldest revision whose state can still be read."""
 
     @property
+    def erasures(self) -> int:
+        """How often something was erased: whoever keeps what he read lets it go when this has grown."""
+
+    @property
     def figures(self) -> Figures:
         """What this process has appended, counted."""
 

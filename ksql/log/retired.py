@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ksql.log.archives import Archive, Archives, digest_of
+from ksql.log.archives import Archive, Archives, FindKeys, digest_of
 from ksql.log.evidence import retirements, seals
 from ksql.log.protocol import EventFilter, HorizonError
 from ksql.log.retiring import Action, Rule, rule_of
@@ -83,9 +83,9 @@ def through(connection: sa.Connection) -> int:
     return connection.execute(sa.select(sa.func.max(retirements.c.last))).scalar_one() or 0
 
 
-def archives_of(found: Iterable[Retirement], folder: Path) -> Archives:
+def archives_of(found: Iterable[Retirement], folder: Path, keys: FindKeys | None = None) -> Archives:
     """The files that hold what was archived."""
-    return Archives([Archive(folder / one.archive, 1, one.last, one.digest) for one in found if one.archive])
+    return Archives([Archive(folder / one.archive, 1, one.last, one.digest) for one in found if one.archive], keys)
 
 
 

@@ -23,6 +23,7 @@ from ksql.log import archives, leaves
 from ksql.log.blocks import pack_numbers
 from ksql.log.event import Event
 from ksql.log.evidence import retirements, seals
+from ksql.log.images import portions
 from ksql.log.pages import Fragment
 from ksql.log.protocol import EventFilter
 from ksql.log.queries import Rows, living_at
@@ -273,7 +274,8 @@ async def carry_out(
     time, archive, digest = to_microseconds(clock.now()), "", ""
     if found.archived:
         archive = f"r{found.archived[0][0]}-r{found.last}.{len(found.before) + 1}.parquet"
-        digest = await asyncio.to_thread(archives.write, folder / archive, found.archived)
+        hidden = await log.inspect(partial(_hidden, found=found))
+        digest = await asyncio.to_thread(archives.write, folder / archive, found.archived, hidden)
     told = {
         "last": found.last, "rules": [rule.document() for rule in found.rules], "counts": found.counts,
         "archive": archive, "digest": digest, "number": len(found.before) + 1,
@@ -281,6 +283,32 @@ async def carry_out(
     said = _statement(found, archive, digest, await record(told), time, key.id)
     await log.retire(partial(_let_go, found=found, said=said, key=key))
     return said
+
+
+def _hidden(rows: Rows, found: Plan) -> dict[int, tuple[int, bytes]]:
+    """What of a plan's events is encrypted, as it goes into the archive; by revision, with its stream."""
+    meant = {
+        revision: event for revision, event, _ in found.archived
+        if event is not None and (event.salt is not None or event.is_erased)
+    }  # fmt: skip
+    streams = _streams_of(rows, list(meant))
+    if not streams:
+        return {}
+    keys = rows.images.keys(rows.connection, set(streams.values()))
+    out: dict[int, tuple[int, bytes]] = {}
+    for revision, event in meant.items():
+        stream = streams[revision]
+        key = keys.of(stream, revision)
+        out[revision] = stream, b"" if key is None else archives.hide(key, stream, revision, event.payload)
+    return out
+
+
+def _streams_of(rows: Rows, revisions: Sequence[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for portion in portions(revisions):
+        query = sa.select(events.c.revision, events.c.stream).where(events.c.revision.in_(portion))
+        found.update((revision, stream) for revision, stream in rows.connection.execute(query))
+    return found
 
 
 def _let_go(connection: sa.Connection, found: Plan, said: Retirement, key: SigningKey) -> int:

@@ -21,7 +21,7 @@ from ksql.base.tasks import InlineWorker, Tasks, ThreadWorker, Worker
 from ksql.log import erasing, migrate, queries, training
 from ksql.log import evidence as evidence  # its tables belong to the schema
 from ksql.log.appender import Appender
-from ksql.log.archives import Archives
+from ksql.log.archives import ArchiveError, Archives
 from ksql.log.codec import Codec
 from ksql.log.database import Dialect, dialect_of, is_memory, is_outage, sentence
 from ksql.log.erasing import Life
@@ -50,7 +50,7 @@ from ksql.log.session import OutageError, Probe, Session
 from ksql.log.tail import Tail
 from ksql.log.transaction import Head
 from ksql.log.upkeep import Upkeep
-from ksql.log.vault import Vault
+from ksql.log.vault import Keys, Vault
 from ksql.log.whole import Whole
 
 T = TypeVar("T")
@@ -87,8 +87,7 @@ class SqlEventLog:
         # Where retired ranges lie that were archived.
         self.archives_folder = archives or Path(url.database or ".").parent / "archives"
         self.retired: tuple[Retirement, ...] = ()
-        # How often something was erased: whoever keeps what he read lets it go when this has grown.
-        self.erasures = 0
+        self._erasures = 0
         self._archives = Archives(())
         self.url, self.clock, self.inline, self.vault = url, clock, inline, vault
         self.dialect: Dialect = dialect_of(url)
@@ -114,6 +113,10 @@ class SqlEventLog:
     @property
     def figures(self) -> Figures:
         return self._session.figures
+
+    @property
+    def erasures(self) -> int:
+        return self._erasures
 
     @property
     def horizon(self) -> int:
@@ -154,7 +157,19 @@ class SqlEventLog:
 
     def _learn_retired(self, connection: sa.Connection) -> None:
         self.retired = tuple(stored(connection))
-        self._archives = archives_of(self.retired, self.archives_folder)
+        self._archives = archives_of(self.retired, self.archives_folder, self._keys)
+
+    @property
+    def archives(self) -> Archives:
+        """What was archived."""
+        return self._archives
+
+    def _keys(self, streams: Iterable[int]) -> Keys:
+        """The keys of streams of which something is archived; in a reader's thread."""
+        if self.vault is None:
+            raise ArchiveError("archived payloads are encrypted, and no encryption keys are at hand")
+        with self.engine.connect() as connection:
+            return self.vault.keys(connection, streams)
 
     async def index(self) -> None:
         """Index what is finished now rather than within a moment."""
@@ -382,7 +397,7 @@ class SqlEventLog:
                 raise LogUnavailableError(f"the log cannot be written: {error}") from error
             for life in lives:
                 self.vault.forget(life.stream)
-            self.erasures += 1
+            self._erasures += 1
             # Nothing that was decrypted before is told after.
             self._local = threading.local()
             self.tail.start(self.head)

@@ -32,6 +32,8 @@ from ksql.schema.resources import group_resource
 from ksql.serve import flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
 from ksql.serve.discovery import Discovery
+from ksql.serve.erasing import PATH as ERASURES
+from ksql.serve.erasing import Eraser
 from ksql.serve.exchange import (
     NOT_ALLOWED,
     NOT_FOUND,
@@ -41,7 +43,7 @@ from ksql.serve.exchange import (
     Exchange,
 )
 from ksql.serve.listen import CERTIFICATE, CONNECTION
-from ksql.serve.login import SESSION, Login
+from ksql.serve.login import SESSION, Answered, Login
 from ksql.serve.metrics import CONTENT_TYPE, Metrics, gauge
 from ksql.serve.past import PREFIX, PastDoor, Silence
 from ksql.serve.paths import Page, Target, parse
@@ -441,6 +443,8 @@ def create_app(
     door.metrics.add(lambda: logfigures.figures(log.figures))
     door.metrics.add(lambda: flowfigures.figures(admission))
     door.router.routes.extend(_routes(door, catalogue.minor, graphql))
+    eraser = Eraser(pipeline, log, objects)
+    door.router.routes.append(Route(ERASURES, Answered({"POST": eraser.answer}, "erasures")))
     if sessions is not None:
         door.login = Login(sessions, pipeline.authorizer)
         door.router.routes.extend(door.login.routes())

@@ -77,14 +77,14 @@ class Login:
     def routes(self) -> list[BaseRoute]:
         """Where all this is."""
         return [
-            Route("/login", _Answered({"GET": self._page, "POST": self._log_in}, "login")),
-            Route("/login/page.js", _Answered({"GET": _script}, "login")),
-            Route("/login/page.css", _Answered({"GET": _style}, "login")),
-            Route("/login/links", _Answered({"POST": self._link}, "login")),
-            Route("/logout", _Answered({"POST": self._log_out}, "logout")),
-            Route("/session", _Answered({"GET": self._own}, "session")),
-            Route("/sessions", _Answered({"GET": self._list}, "session")),
-            Route("/sessions/{id}", _Answered({"DELETE": self._revoke}, "session")),
+            Route("/login", Answered({"GET": self._page, "POST": self._log_in}, "login")),
+            Route("/login/page.js", Answered({"GET": _script}, "login")),
+            Route("/login/page.css", Answered({"GET": _style}, "login")),
+            Route("/login/links", Answered({"POST": self._link}, "login")),
+            Route("/logout", Answered({"POST": self._log_out}, "logout")),
+            Route("/session", Answered({"GET": self._own}, "session")),
+            Route("/sessions", Answered({"GET": self._list}, "session")),
+            Route("/sessions/{id}", Answered({"DELETE": self._revoke}, "session")),
         ]
 
     async def _page(self, exchange: Exchange) -> None:
@@ -252,7 +252,7 @@ async def _style(exchange: Exchange) -> None:
     await exchange.answer(200, loginpage.STYLE, b"text/css; charset=utf-8", _PAGE_HEADERS)
 
 
-class _Answered:
+class Answered:
     """A path that an exchange answers, by method."""
 
     def __init__(self, answers: dict[str, Answer], label: str) -> None:

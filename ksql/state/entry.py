@@ -16,11 +16,13 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 class Entry:
     """An object at one revision. Immutable; a change makes another."""
 
-    __slots__ = ("_body", "_document", "_payload", "_stored", "revision", "shown", "stream")
+    __slots__ = ("_body", "_document", "_payload", "_stored", "is_erased", "revision", "shown", "stream")
 
     def __init__(self, event: Event) -> None:
         self.revision = event.revision
         self.stream: Stream = event.stream
+        # What it said is gone for good: this is a placeholder with its names.
+        self.is_erased = event.committed is not None
         # What the log stored: bytes always, parsed only when the writer was in this process.
         self._payload: bytes | None = event.payload
         self._stored: Document | None = event._document
@@ -36,7 +38,7 @@ class Entry:
         entry = cls.__new__(cls)
         entry.revision, entry.stream = revision, stream
         entry._payload, entry._stored, entry._body, entry.shown = None, None, None, None
-        entry._document = document
+        entry._document, entry.is_erased = document, False
         return entry
 
     def at(self, revision: int) -> "Entry":

@@ -5,12 +5,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 import sqlalchemy as sa
 
 from ksql.base.clock import SystemClock
 from ksql.base.documents import decode
-from ksql.log import leaves, migrate, proofs, roots, survey
+from ksql.log import leaves, migrate, proofs, roots, rotating, survey
 from ksql.log.codec import PayloadError
 from ksql.log.erasing import ErasureError
 from ksql.log.event import Change, Event, Stream
@@ -18,7 +19,9 @@ from ksql.log.evidence import seals
 from ksql.log.hashing import Sealed
 from ksql.log.objectkeys import erasures, object_keys, wrapping_keys
 from ksql.log.protocol import EventFilter
+from ksql.log.retiring import Action, Rule
 from ksql.log.roots import Local, RootError
+from ksql.log.rotating import rotate
 from ksql.log.sealer import seal_of
 from ksql.log.store import SqlEventLog, open_log
 from ksql.log.vault import Vault
@@ -26,6 +29,7 @@ from ksql.log.verify import first_difference
 from tests.log.drafts import deciding, draft, stream
 from tests.log.sealed import Sealed as SealedLog
 from tests.log.sealed import keyed, sealed_fully, sealing
+from tests.log.test_retirement import retired
 
 MARKER = "pa55word-that-nobody-may-find"
 LONG = "so that a difference is worth it " * 8
@@ -340,3 +344,81 @@ async def test_a_walk_by_several_processes_reads_what_is_encrypted(
 async def told_again(made: SealedLog) -> None:
     for round in range(3):
         await made.log.append(deciding(draft(secret("one"), Change.MODIFIED, f"{LONG}{MARKER}{round}")))
+
+
+async def test_archives_are_encrypted_too_and_erasing_reaches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/ksql.db"
+    async with sealing(url, tmp_path, monkeypatch, vault(tmp_path)) as made:
+        made.log.archives_folder = tmp_path / "archives"
+        await told(made.log)
+        await made.log.append(deciding(draft(secret("one"), Change.DELETED, MARKER)))
+        await sealed_fully(made)
+        before = await everything(made.log)
+        (done,) = await retired(made, Rule(Action.ARCHIVE, 0))
+        assert done.counts["archived"] == len(before)
+        [file] = made.log.archives_folder.glob("*.parquet")
+        rows = parquet.read_table(file).to_pylist()
+        assert MARKER not in str(rows) and MARKER.encode() not in file.read_bytes()
+        again = (await everything(made.log))[: len(before)]
+        assert [(e.payload, e.salt) for e in again] == [(e.payload, e.salt) for e in before]
+        proof = await made.log.inspect(
+            lambda rows: proofs.make(rows, 2, made.key.ring, redacted=False, archives=made.log.archives)
+        )
+        assert proofs.check(proofs.orjson.dumps(proof), made.key.ring).payload == before[1].payload
+        await erased(made, "one")
+        gone = (await everything(made.log))[: len(before)]
+        assert [event.is_erased for event in gone] == [event.stream.name == "one" for event in before]
+        proof = await made.log.inspect(
+            lambda rows: proofs.make(rows, 2, made.key.ring, redacted=False, archives=made.log.archives)
+        )
+        assert proofs.check(proofs.orjson.dumps(proof), made.key.ring).payload is None
+
+
+async def test_rotation_wraps_every_key_anew_and_then_the_old_root_opens_nothing(url: str, tmp_path: Path) -> None:
+    migrate.migrate(url)
+    path = tmp_path / "encryption.json"
+    async with opened(url, vault(tmp_path)) as log:
+        await told(log)
+        before = [event.payload for event in await everything(log)]
+        stale = {row.stream: bytes(row.wrapped) for row in await rows_of(log, object_keys)}
+        newest, old = roots.rotate(path)
+        assert log.vault is not None
+        log.vault.replace(vault(tmp_path))
+        assert await rotate(log, SystemClock()) == 2
+        assert await rotate(log, SystemClock()) == 0
+        [wrapping] = await rows_of(log, wrapping_keys)
+        assert wrapping.root == newest.name
+        assert all(bytes(row.wrapped) != stale[row.stream] for row in await rows_of(log, object_keys))
+        # Writes and reads go on, under the keys that the objects have.
+        await log.append(deciding(draft(secret("one"), Change.MODIFIED, MARKER + "later")))
+        await log.append(deciding(draft(secret("new"), value=MARKER)))
+    roots.forget(path, {old.name})
+    async with opened(url, vault(tmp_path)) as log:
+        found = await everything(log)
+        assert [event.payload for event in found[: len(before)]] == before
+        assert values(found)[-2:] == [MARKER + "later", MARKER]
+    with pytest.raises(RootError, match="no key of that name"):
+        async with opened(url, Vault([old], lambda _: None)):
+            pass
+
+
+async def test_a_rotation_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/ksql.db"
+    migrate.migrate(url)
+    monkeypatch.setattr(rotating, "ROTATED_KEYS", 1)
+    async with opened(url, vault(tmp_path)) as log:
+        await told(log)
+        before = [event.payload for event in await everything(log)]
+        roots.rotate(tmp_path / "encryption.json")
+        assert log.vault is not None
+        log.vault.replace(vault(tmp_path))
+        await log.transact(lambda connection: log.vault.use(connection, log.vault.labels(), 1))  # type: ignore[union-attr]
+        await log.transact(lambda connection: rotating._rewrap(log.vault, connection))  # type: ignore[arg-type]
+    async with opened(url, vault(tmp_path)) as log:
+        assert len({row.wrapping for row in await rows_of(log, object_keys)}) == 2
+        assert [event.payload for event in await everything(log)] == before
+        assert await rotate(log, SystemClock()) == 1
+        assert len(await rows_of(log, wrapping_keys)) == 1
+        assert [event.payload for event in await everything(log)] == before

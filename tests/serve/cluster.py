@@ -70,7 +70,7 @@ async def rooms(
 ) -> AsyncIterator[Rooms]:
     clock = clock or SystemClock(seed=1)
     catalogue = catalogues.load(minor)
-    log = open_log(url, clock)
+    log = open_log(url, clock, vault=options.pop("vault", None))
     objects = Objects(clock)
     log.fold_into(objects.fold)
     await log.open()

@@ -20,7 +20,7 @@ from tests.serve.cluster import BOB, Rooms, in_process, rooms
 # name: a list of sessions is that of his own.
 OPEN = (
     "/api", "/apis", "/openapi", "/graphql", "/version", "/healthz", "/livez", "/readyz", "/session", "/login",
-    "/logout", "/timeline",
+    "/logout", "/timeline", "/erasures",
 )  # fmt: skip
 # Questions about oneself, by the role system:basic-user.
 ABOUT_ONESELF = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
