@@ -130,4 +130,8 @@ def _dropped(value: Any, path: tuple[str, ...]) -> Any:
         return value
     if len(path) == 1:
         return {key: inner for key, inner in value.items() if key != path[0]}
-    return {**value, path[0]: _dropped(value[path[0]], path[1:])}
+    left = _dropped(value[path[0]], path[1:])
+    # What held nothing else says nothing any more, and nobody set it.
+    if not left and value[path[0]]:
+        return _dropped(value, path[:1])
+    return {**value, path[0]: left}

@@ -4,7 +4,7 @@
 
 import pytest
 
-from tests.history.story import SECRET_VALUE
+from tests.history.story import BOB, SECRET_VALUE
 from tests.serve.gql_door import opened
 from tests.serve.test_gql_authorization import limited
 
@@ -124,3 +124,15 @@ async def test_a_wish_that_cannot_be_is_refused_before_any_event_goes() -> None:
         assert error["message"] == '"soon" is no age: write 30d, 12h or 1w2d'
         error = await door.error('mutation {retire(input: {action: THIN, olderThan: "1d"}) {last}}')
         assert "thin needs the fields" in error["message"]
+
+
+async def test_blame_of_what_was_only_ever_applied_leaves_no_empty_annotations() -> None:
+    """kubectl's copy of what was applied is its only annotation, and is not told."""
+    async with opened() as door:
+        copy = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+        made = await door.story.create("configmaps", "v1", "ConfigMap", "applied", BOB, data={"a": "1"})
+        await door.story.patch(made.stream, BOB, {"metadata": {"annotations": copy}})
+        ref = '{kind: "ConfigMap", namespace: "default", name: "applied"}'
+        for managers, count in (("false", 0), ("true", 1)):
+            lines = (await door.ask("{blame(ref: %s, managedFields: %s){lines{text}}}" % (ref, managers)))["blame"]
+            assert str(lines).count("annotations") == count, lines
