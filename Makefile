@@ -9,7 +9,7 @@ UP ?=
 TESTS ?= tests
 SEEDS ?= 5000
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up test check simulate bench lock sdl clean system-test web window
+.PHONY: help setup setup-test up test check simulate bench lock sdl audit clean system-test web window
 
 help:  ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ lock: $(UV)  ## resolve pyproject.toml anew into .lock/
 	@$(UV) pip compile -q --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --extra test -c .lock/run.txt pyproject.toml -o .lock/test.txt
 	@$(UV) pip compile -q --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --extra bench -c .lock/run.txt pyproject.toml -o .lock/bench.txt
 	@rm .lock/build.in
+
+audit: $(UV)  ## look the locked packages up among known vulnerabilities (asks the advisory service of PyPI)
+	@$(UV) tool run --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r .lock/run.txt
 
 clean:  ## remove what was built (never data in .ksql)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build ksql/_web web/node_modules

@@ -16,7 +16,7 @@ Invariants
 1. No key or token leaves its 0600 file except into the administrator's kubeconfig, which is 0600 too.
 2. An authorizer never waits and reads nothing but memory.
 3. A cause header is believed from the cluster's own components alone, never from one impersonated.
-4. A certificate that ran out authenticates nobody, however long its connection has been open.
+4. A certificate that ran out or was revoked authenticates nobody, however long its connection has been open.
 5. Nobody without a proved name gets further than the health checks, the version and the page to log in on.
 6. A permission that was taken away is gone when the writer is answered.
 7. Nobody gives what he has not, unless he may `escalate` or `bind`; members of `system:masters` alone are
@@ -28,16 +28,19 @@ Invariants
 
 Who may attack, and what stands against it
 - Somebody on the network without a name: TLS of 1.2 and later, and nothing but health, version and the public keys
-  of token issuers is answered. Not yet: limits of connections and of slow headers, so a flood can starve others.
+  of token issuers is answered. Slow heads, bodies, handshakes and readers are let go, connections are counted, and no
+  address may have more than half of them; who has many addresses can still keep others out.
 - A user who wants more than he was given: every door asks the pipeline, the pipeline asks the authorizer, roles
   cannot be given by who lacks them, and the past is under the same roles as the present. Priority and fairness
   keep one user from starving the rest. He learns names only where he may list.
+- A user who left, or whose key was stolen: he is revoked by name or certificate, at once, with his open connections;
+  an administrator's stolen kubeconfig is replaced in the same moment.
 - A page that a user of the web looks at: cookies are sent from our own pages alone, each write names what only they
   can read, and no page of others (proxied, or of another API server) is shown under our name to a session.
 - A pod that was broken into: its token is bound to it, runs out, and dies with it; it can do what its service
   account's roles give, from anywhere.
-- A node that was broken into: it reads and writes only what its own pods name (`nodes`, NodeRestriction); its
-  certificate cannot be revoked before it runs out yet.
+- A node that was broken into: it reads and writes only what its own pods name (`nodes`, NodeRestriction), until it is
+  revoked. Whoever steals the key that signs nodes can be any node, and nobody else: each purpose has its own authority.
 - Somebody who reads the disk, the database or a backup: keys are 0600 and outside of the database, and what Secrets
   say is encrypted (`ksql/log/vault`): he learns who changed which one and when. With the data directory of an ordinary
   start he has the key file too; a KMS keeps it elsewhere. Bundles leave values of Secrets out.

@@ -8,17 +8,19 @@ bounded here since the parser has no bound of its own.
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import uvicorn
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
 from ksql.base.tasks import Tasks
+from ksql.serve.patience import HEADERS_MAX, Patient
 from ksql.serve.ports import BindError, bound
 from ksql.serve.raw import Raw, Told, tell
 
@@ -30,8 +32,10 @@ CERTIFICATE, CONNECTION = "ksql.certificate", "ksql.connection"
 
 # Go's clients keep an idle connection for 90 s; a server that hangs up first makes their next write fail.
 KEEP_ALIVE_SECONDS = 120
-# A connection that sends no request at all, or never finishes its head, is let go after this.
-FIRST_REQUEST_SECONDS = 30.0
+# A client that opens a connection and does not go on with TLS is let go after this.
+HANDSHAKE_SECONDS = 10.0
+# Connections that wait to be accepted: a burst of a thousand controllers that start at once.
+BACKLOG = 2048
 # Path, query and headers of one request: generous beside Go's practice, far below its 1 MiB default.
 HEAD_BYTES_MAX = 128 * 1024
 # How long requests in flight may take to finish once the server stops; watches are ended at once.
@@ -54,7 +58,7 @@ def _certificate(transport: asyncio.BaseTransport) -> bytes | None:
     return None if tls is None else cast(bytes | None, tls.getpeercert(True))
 
 
-class HttpProtocol(Told, HttpToolsProtocol):
+class HttpProtocol(Told, Patient):
     """One HTTP/1.1 connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,26 +66,10 @@ class HttpProtocol(Told, HttpToolsProtocol):
         self.lost = self.loop.create_future()
         self.certificate = _certificate(transport)
         self.head_bytes = 0
-        self.timeout_keep_alive_task = self.loop.call_later(
-            FIRST_REQUEST_SECONDS, self.timeout_keep_alive_handler
-        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         tell(self.lost)
-
-    def data_received(self, data: bytes) -> None:
-        # The base class calls off the timer at the first byte; a head that trickles in keeps it.
-        timer = self.timeout_keep_alive_task
-        if timer is not None and self.scope is None:
-            self.timeout_keep_alive_task = None
-            super().data_received(data)
-            if self.cycle is None and not self.transport.is_closing():
-                self.timeout_keep_alive_task = timer
-            else:
-                timer.cancel()
-            return
-        super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -131,7 +119,7 @@ class HttpProtocol(Told, HttpToolsProtocol):
             raise ValueError("the head of the request is too large")
 
     def send_400_response(self, msg: str) -> None:
-        if self.head_bytes > HEAD_BYTES_MAX:
+        if self.head_bytes > HEAD_BYTES_MAX or self.lines > HEADERS_MAX:
             head = STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(head)
             self.transport.close()
@@ -231,9 +219,22 @@ class Listener:
         config.load()
         self._server.lifespan = config.lifespan_class(config)
         self._sockets = [listening]
-        await self._server.startup(sockets=self._sockets)
+        self._server.servers = [await self._listen(listening)]
+        self._server.started = True
         self._loop_task = self._tasks.start("listener", self._server.main_loop())
         logger.info("listening", extra={"address": self.url})
+
+    async def _listen(self, listening: socket.socket) -> asyncio.Server:
+        """What uvicorn's own start does, with a bound on handshakes."""
+        server = self._server
+
+        def protocol() -> HttpProtocol:
+            return HttpProtocol(server.config, server.server_state, server.lifespan.state)
+
+        return await asyncio.get_running_loop().create_server(
+            protocol, sock=listening, ssl=self._tls, backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls is not None else None,
+        )  # fmt: skip
 
     def drop(self, is_refused: Callable[[bytes], bool]) -> int:
         """Break the connections whose certificate (DER) is refused from now on; how many there were."""

@@ -14,6 +14,7 @@ from ksql.conversations import Wire
 from ksql.schema.errors import UnreachableError
 from ksql.serve.exchange import DisconnectedError, Exchange, Header
 from ksql.serve.links import address, led
+from ksql.serve.listen import CONNECTION
 
 # What belongs to one connection and is not handed on (RFC 9110, 7.6.1), and what proves who asks, which is
 # between the client and this server alone.
@@ -76,6 +77,10 @@ async def forward(
 
     With `base` links of pages and redirections are led through the proxy at that path.
     """
+    connection = exchange.scope.get(CONNECTION)
+    if connection is not None:
+        # How fast it goes on is the other side's matter.
+        connection.is_streamed = True
     loop = asyncio.get_running_loop()
     asking = loop.create_task(_ask(exchange, wire, path, host, added), name="proxied request")
     answering = loop.create_task(_answer(exchange, wire, asking, base), name="proxied answer")
