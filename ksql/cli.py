@@ -133,7 +133,7 @@ def up(
             )
         )
         clock = SystemClock()
-        with holding(wanted, clock), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with holding(wanted, clock, serves=True), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(wanted, clock))
 
 

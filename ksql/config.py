@@ -8,6 +8,7 @@ that the last writes of the worker wing still find a log.
 import asyncio
 import gc
 import logging
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -20,10 +21,10 @@ from ksql.audit.journal import Journal
 from ksql.auth import pki, sessionfile
 from ksql.auth.authenticate import Authenticator, admin_tokens, administrator
 from ksql.auth.tokens import Tokens
-from ksql.base.clock import Clock, rfc3339, to_microseconds
+from ksql.base.clock import Clock, new_uid, rfc3339, to_microseconds
 from ksql.base.tasks import Tasks
 from ksql.control.supervisor import Controllers
-from ksql.hold import FileHold, Holder, PostgreSQLHold
+from ksql.hold import NODES_LOCK, FileHold, Holder, PostgreSQLHold
 from ksql.log import sealkeys
 from ksql.log.migrate import migrate
 from ksql.log.protocol import EventLog
@@ -61,13 +62,19 @@ COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 
 
 @contextmanager
-def holding(settings: Settings, clock: Clock) -> Iterator[None]:
-    """Hold the data directory and the database against a second server; `HeldError` says who has them."""
+def holding(settings: Settings, clock: Clock, *, serves: bool = False) -> Iterator[None]:
+    """Hold the data directory and the database; `HeldError` says who has them.
+
+    Who `serves` shares a PostgreSQL database with other servers, and has its simulated nodes for itself.
+    """
     holder = Holder.of_this_process(settings.listen, rfc3339(clock.now()))
     with ExitStack() as stack:
         stack.enter_context(FileHold(settings.data / "lock", holder))
         if settings.file is None:
-            stack.enter_context(PostgreSQLHold(settings.url, holder))
+            stack.enter_context(PostgreSQLHold(settings.url, holder, shares=serves))
+            if serves and settings.nodes:
+                what = "with --nodes 0 this server can join; the database's simulated nodes are"
+                stack.enter_context(PostgreSQLHold(settings.url, holder, lock=NODES_LOCK, what=what))
         elif settings.database:
             stack.enter_context(FileHold(settings.file.with_name(settings.file.name + ".lock"), holder))
         yield
@@ -224,6 +231,14 @@ def _sealer(log: EventLog, settings: Settings, clock: Clock) -> Sealer:
     return sealer
 
 
+def _identity(settings: Settings, clock: Clock) -> str:
+    """The name under which this server leads controllers: its data directory's, so that a restart finds its leases."""
+    path = settings.data / "identity"
+    if not path.exists():
+        path.write_text(f"{socket.gethostname()[:40].lower()}-{new_uid(clock)[:8]}\n")
+    return path.read_text().strip()
+
+
 async def _workers(
     settings: Settings,
     clock: Clock,
@@ -239,6 +254,7 @@ async def _workers(
     controllers = Controllers(
         doors, clock, catalogue=catalogue, root_ca=root_ca, scheduling=settings.scheduling, usages=fleet.usages,
         signers=custodian.signing, revoked=custodian.revoked,
+        identity=_identity(settings, clock) if settings.file is None else "",
     )  # fmt: skip
     await controllers.start()
     stack.push_async_callback(controllers.aclose)

@@ -1,9 +1,9 @@
-"""Who holds a cluster's data: one `ksql up` at a time, and the second is told who the first is.
+"""Who holds a cluster's data, so that no two act where one alone may; whoever comes second is told who the first is.
 
-Controllers and simulated nodes act for the whole cluster, so two processes of them on one log would
-fight. A data directory (and a SQLite file elsewhere) is held by a file lock that dies with its process,
-a PostgreSQL database by a session's advisory lock that dies with its connection; neither can be left
-behind by a crash.
+A data directory (and a SQLite file elsewhere) is held by a file lock that dies with its process, a PostgreSQL
+database by a session's advisory lock that dies with its connection; neither can be left behind by a crash. Servers
+share a PostgreSQL database with each other, since leases say who does what (`control/leadership.py`), but not with
+a command that rewrites it; and simulated nodes, which would all have the same names, live in one of them.
 """
 
 import fcntl
@@ -20,6 +20,7 @@ from ksql.base.documents import DocumentError, decode, encode
 
 # Any number will do; it only has to be ksql's own among the advisory locks of one database.
 ADVISORY_LOCK = 0x6B73716C
+NODES_LOCK = ADVISORY_LOCK + 1
 
 
 class HeldError(Exception):
@@ -83,9 +84,17 @@ def _holder(said: bytes) -> str:
 
 
 class PostgreSQLHold:
-    """A session that keeps the database's advisory lock and is named after its holder."""
+    """A session that keeps one of the database's advisory locks and is named after its holder.
 
-    def __init__(self, url: str, holder: Holder) -> None:
+    Many `share` a lock with each other, or one has it alone; `what` is said to be held when it cannot be had.
+    """
+
+    def __init__(
+        self, url: str, holder: Holder, *, shares: bool = False, lock: int = ADVISORY_LOCK,
+        what: str = "the database is",
+    ) -> None:  # fmt: skip
+        self._lock, self._what = lock, what
+        self._try = sa.func.pg_try_advisory_lock_shared if shares else sa.func.pg_try_advisory_lock
         # PostgreSQL cuts an application name after 63 bytes.
         self._name = f"ksql up {holder.host} {holder.pid} {holder.listen}"[:63]
         self._engine = sa.create_engine(
@@ -96,7 +105,7 @@ class PostgreSQLHold:
 
     def __enter__(self) -> Self:
         connection = self._engine.connect()
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar():
+        if not connection.execute(sa.select(self._try(self._lock))).scalar():
             said = connection.execute(
                 sa.text(
                     "SELECT a.application_name, a.client_addr::text, a.backend_start::text FROM pg_locks l"
@@ -104,12 +113,12 @@ class PostgreSQLHold:
                     " AND l.objid = :lock AND l.database ="
                     " (SELECT oid FROM pg_database WHERE datname = current_database())"
                 ),
-                {"lock": ADVISORY_LOCK},
+                {"lock": self._lock},
             ).first()
             connection.close()
             where = (said[1] or "a local socket") if said else ""
             who = f"{said[0]!r} from {where} since {said[2]}" if said else "another process"
-            raise HeldError(f"the database is held by {who}")
+            raise HeldError(f"{self._what} held by {who}")
         self._connection = connection
         return self
 

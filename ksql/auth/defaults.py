@@ -29,7 +29,7 @@ def _rule(verbs: str, group: str, resources: str) -> Document:
 
 
 # What our controllers do beyond their namesakes of kube-controller-manager: a status is patched, since its author
-# is alone and need not replace it whole. The last four have no namesake there: what becomes of definitions and of
+# is alone and need not replace it whole. The last five have no namesake there: what becomes of definitions and of
 # old Events is the API server's own business, and volumes and nodes are simulated here.
 _CONTROLLERS: dict[str, Sequence[Document]] = {
     "cronjob-controller": [_rule("patch", "batch", "cronjobs/status")],
@@ -48,6 +48,7 @@ _CONTROLLERS: dict[str, Sequence[Document]] = {
         _rule("patch", "apiextensions.k8s.io", "customresourcedefinitions customresourcedefinitions/status"),
         _rule("list delete", "*", "*"),
     ],
+    "leadership": [_rule("create delete get list update watch", "coordination.k8s.io", "leases")],
     "event-ttl-controller": [_rule("delete", "", "events")],
     "volume-provisioner": [
         _rule("create delete patch update", "", "persistentvolumes"),

@@ -27,5 +27,5 @@ Reconcilers that write while they think: nobody could state their laws.
 **Words.** informer, work queue, trigger, plan, burst, remark (what is to be said with a change), reconciler.
 
 **Order of reading.** trigger, informer, queue, plan, controller; then any reconciler: replicaset, deployment,
-endpointslice, garbage, namespace; at last supervisor, which starts them all.
+endpointslice, garbage, namespace; at last leadership (which server does what) and supervisor, which starts them all.
 """

@@ -359,6 +359,10 @@ class Informers:
         if (task := self._running.pop(resource, None)) is not None:
             task.cancel()
 
+    def all(self) -> Sequence[Informer]:
+        """Every informer asked for so far."""
+        return list(self._informers.values())
+
     def known(self, resource: str) -> Informer | None:
         """The informer of a resource if anybody follows it."""
         return self._informers.get(resource)

@@ -17,6 +17,10 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._depth = Gauge("workqueue_depth", "Keys ready to be worked on", ["name"], registry=self.registry)
+        self._ages = Gauge(
+            "workqueue_oldest_key_seconds", "Seconds that the key which is next has been ready", ["name"],
+            registry=self.registry,
+        )  # fmt: skip
         self._adds = Gauge("workqueue_adds_total", "Keys marked so far", ["name"], registry=self.registry)
         self._retries = Counter("workqueue_retries", "Keys put back", ["name"], registry=self.registry)
         self._waits = Histogram(
@@ -27,12 +31,16 @@ class Metrics:
             "workqueue_work_duration_seconds", "Seconds one attempt took", ["name"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
+        self.leads = Gauge(
+            "leader_election_master_status", "Whether this server leads a controller", ["name"], registry=self.registry
+        )
         self.restarts = Counter(
             "controller_restarts", "Controllers started anew", ["name"], registry=self.registry
         )
 
     def meter(self, name: str, queue: WorkQueue) -> "Meter":
         self._depth.labels(name).set_function(lambda: len(queue))
+        self._ages.labels(name).set_function(lambda: queue.oldest_seconds)
         self._adds.labels(name).set_function(lambda: queue.adds)
         return Meter(self._waits.labels(name), self._work.labels(name), self._retries.labels(name))
 

@@ -50,6 +50,11 @@ class WorkQueue:
         return len(self._ready)
 
     @property
+    def oldest_seconds(self) -> float:
+        """How long the key that comes out next has been ready."""
+        return self._clock.monotonic() - self._ready[0][1] if self._ready else 0.0
+
+    @property
     def delayed(self) -> int:
         """How many keys wait for their time."""
         return len(self._due)

@@ -5,6 +5,7 @@ the log tells who did what. A controller that crashes takes nobody with it: it i
 growing pause, and its queue, which it finds as it left it, loses no key.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from ksql.control.horizontalpodautoscaler import HorizontalPodAutoscalers, Usage
 from ksql.control.informer import Informers, retry_seconds
 from ksql.control.job import Jobs
 from ksql.control.jobttl import FinishedJobs
+from ksql.control.leadership import Leadership, Seat
 from ksql.control.metrics import Metrics
 from ksql.control.mirroring import EndpointsMirror
 from ksql.control.namespace import Namespaces
@@ -82,6 +84,7 @@ class Standing:
     name: str
     part: Part
     is_running: bool = False
+    is_elsewhere: bool = False  # another server leads it
     deaths: int = 0
     last_error: str = ""
 
@@ -104,7 +107,8 @@ class Controllers:
     `signers` has the authorities that answer signing requests, if this process has any, and `revoked` who of their
     subjects was revoked when;
     `scheduling` holds the scheduler's profiles and extenders; `usages` tells
-    what pods use, for autoscaling; `more` adds parts to the built-in ones.
+    what pods use, for autoscaling; `more` adds parts to the built-in ones; with an `identity` this server shares
+    the work with others that keep the same cluster (`leadership.py`).
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class Controllers:
         signers: Signers | None = None,
         revoked: Revoked = lambda user: None,
         more: Sequence[tuple[str, Build]] = (),
+        identity: str = "",
     ) -> None:
         self.clock = clock
         self.informers = Informers(connect(manager_user(), READER_COMPONENT), clock)
@@ -137,6 +142,8 @@ class Controllers:
             *((name, build(self.kit)) for name, build in more),
         ]
         self.standings = [Standing(name, part) for name, part in built]
+        # One server alone needs no leases: nobody could take its work.
+        self.leadership = Leadership(connect, clock, self.informers, identity) if identity else None
         self._tasks = Tasks()
 
     def _serve(self) -> None:
@@ -206,12 +213,21 @@ class Controllers:
         """Let all run; returns at once, each begins as soon as its informers have listed."""
         self.informers.start()
         for standing in self.standings:
-            self._tasks.start(standing.name, self._keep_running(standing))
+            if self.leadership is None:
+                self._tasks.start(standing.name, self._keep_running(standing))
+            else:
+                seat = self.leadership.seat(standing.name)
+                standing.is_elsewhere = True
+                self._tasks.start(standing.name, self._lead(standing, seat))
+        if self.leadership is not None:
+            self._tasks.start("leadership", self._elect(self.leadership))
 
     async def aclose(self) -> None:
         """Stop all. What they had not written yet they find to do again at the next start."""
         self._is_closed = True
         await self._tasks.aclose()
+        if self.leadership is not None:
+            await self.leadership.aclose()
         for standing in self.standings:
             await standing.part.aclose()
         await self.informers.aclose()
@@ -227,7 +243,7 @@ class Controllers:
             down = [
                 standing.name
                 for standing in self.standings
-                if not standing.is_running and (standing.name == "scheduler") == is_scheduler
+                if not (standing.is_running or standing.is_elsewhere) and (standing.name == "scheduler") == is_scheduler
             ]
             return f"not running: {', '.join(down)}" if down else ""
 
@@ -236,7 +252,32 @@ class Controllers:
     @property
     def is_healthy(self) -> bool:
         """Whether every controller is running."""
-        return all(standing.is_running for standing in self.standings)
+        return all(standing.is_running or standing.is_elsewhere for standing in self.standings)
+
+    async def _elect(self, leadership: Leadership) -> None:
+        while True:
+            try:
+                await leadership.run()
+            except Exception:
+                logger.exception("the election of leaders failed; it is taken up again")
+            await self.clock.sleep(retry_seconds(0, self.clock))
+
+    async def _lead(self, standing: Standing, seat: Seat) -> None:
+        """Run a controller whenever, and only while, this server leads it."""
+        while True:
+            await seat.won.wait()
+            standing.is_elsewhere = False
+            seat.stopped.clear()
+            self.kit.metrics.leads.labels(standing.name).set(1)
+            running = asyncio.ensure_future(self._keep_running(standing))
+            try:
+                await seat.lost.wait()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                standing.is_elsewhere = True
+                self.kit.metrics.leads.labels(standing.name).set(0)
+                seat.stopped.set()
 
     async def _keep_running(self, standing: Standing) -> None:
         failures = 0
