@@ -37,7 +37,6 @@ def limited(*resources: str, namespace: str = "default"):  # type: ignore[no-unt
         '{objects(resource: "secrets", namespace: "default"){totalCount}}',
         '{objects(resource: "secrets"){totalCount}}',
         '{objects(resource: "configmaps", namespace: "kube-system"){totalCount}}',
-        '{objects(resource: "configmaps"){totalCount}}',
         '{objects(resource: "pods", namespace: "default", at: "r10"){totalCount}}',
         '{history(resource: "secrets", namespace: "default", name: "login"){nodes{id}}}',
         '{diff(ref: {resource: "secrets", namespace: "default", name: "login"}, from: 17){text}}',

@@ -208,3 +208,60 @@ async def test_names_that_lead_nowhere_lead_to_nothing(door: Door) -> None:
     found = (await door.ask(one("pod", "lost", POD)))["pod"]
     assert (found["node"], found["serviceAccount"]) == (None, None)
     assert names(found["services"]) == []
+
+
+# --- what every object has
+
+
+async def test_any_object_tells_its_owner_its_tree_and_what_was_reported_of_it(door: Door) -> None:
+    told = door.story
+    rs = told.objects.get("replicasets.apps", "default", "web-abc")
+    assert rs is not None
+    about = {"involvedObject": {"uid": rs.stream.uid, "kind": "ReplicaSet"}, "reason": "Scaled"}
+    await told.create("events", "v1", "Event", "web-abc.1", ALICE, **about)
+    query = """{ object(resource: "deployments", namespace: "default", name: "web") {
+      owner { name } owned { nodes { name owner { __typename name }
+        kubeEvents { nodes { name ... on KubeEvent { reason } } totalCount } } }
+      descendants { nodes { kind name } totalCount } pods: descendants(resource: "pods", first: 1) {
+        nodes { name } pageInfo { hasNextPage } }
+      causes { root events { revision } } blame { lines { text } } } }"""
+    web = (await door.ask(query))["object"]
+    assert web["owner"] is None
+    (owned,) = web["owned"]["nodes"]
+    assert (owned["name"], owned["owner"]) == ("web-abc", {"__typename": "Deployment", "name": "web"})
+    assert owned["kubeEvents"] == {"nodes": [{"name": "web-abc.1", "reason": "Scaled"}], "totalCount": 1}
+    assert [node["name"] for node in web["descendants"]["nodes"]] == ["web-abc-2", "web-abc-3", "web-abc"]
+    assert web["pods"] == {"nodes": [{"name": "web-abc-2"}], "pageInfo": {"hasNextPage": True}}
+    assert web["causes"]["events"][0]["revision"] == told.marks["updated"]
+    assert "    image: nginx:1.28" in "".join(line["text"] for line in web["blame"]["lines"])
+
+
+async def test_the_tree_of_the_past_costs_a_read_a_namespace(door: Door) -> None:
+    told = door.story
+    up = told.marks["up"]
+    reads = counted(told)
+    query = """{ objects(resource: "pods", namespace: "default", at: %d) { nodes {
+      name owner { name owner { name } } owned { totalCount } } } }"""
+    found = (await door.ask(query % up))["objects"]["nodes"]
+    assert [(n["name"], n["owner"]["owner"]["name"]) for n in found] == [("web-abc-1", "web"), ("web-abc-2", "web")]
+    assert reads() <= 4, "pods, sets, deployments, and what is owned"
+
+
+async def test_a_list_of_any_resource_hides_and_counts_as_a_typed_one_does() -> None:
+    async with opened(CAROL, Only(("configmaps",), "default")) as door:
+        await shop(door.story)
+        query = '{ objects(resource: "configmaps") { nodes { name } totalCount hiddenCount } }'
+        found = (await door.ask(query))["objects"]
+        assert (names(found), found["totalCount"], found["hiddenCount"]) == (["settings"], 1, 3)
+
+
+async def test_nodes_are_found_by_their_ids_in_that_order(door: Door) -> None:
+    found = await door.ask('{ pods(namespace: "shop") { nodes { id } } event(revision: 3) { id } }')
+    ids = [*(node["id"] for node in found["pods"]["nodes"]), found["event"]["id"]]
+    query = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id ... on Pod { name spec { nodeName } } } }"
+    nodes = (await door.ask(query, ids=[ids[2], ids[0], ids[1]]))["nodes"]
+    assert [node["id"] for node in nodes] == [ids[2], ids[0], ids[1]]
+    assert [node["__typename"] for node in nodes] == ["Event", "Pod", "Pod"]
+    assert nodes[2]["spec"] == {"nodeName": "node-1"}
+    error = await door.error(query, ids=[ids[0]] * 101)
+    assert error["extensions"]["code"] == "LIMIT_EXCEEDED"

@@ -8,6 +8,7 @@ from ksql.history import blame as blaming
 from ksql.history import manuscript, masks
 from ksql.log.protocol import EventFilter
 from ksql.serve.gql import reads
+from ksql.serve.gql.context import Context, Seen
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.fields import about, resolved
 from ksql.serve.gql.nodes import EventNode, Info, as_event, cuts_after
@@ -57,27 +58,30 @@ class Blaming:
         ctx = info.context
         wanted = reads.which(ctx, ref.uid, ref.resource or ref.kind, ref.api_version, ref.namespace, ref.name)
         seen = await reads.one(ctx, wanted, await ctx.instant(at))
-        if seen is None:
-            return None
-        found = await blaming.blame(ctx.rooms.log, seen.stream.uid, seen.revision, ctx.keys(seen.document))
-        if found is None:
-            raise refusal(f"the log no longer has what made {seen.stream.name} as it was then", "HORIZON")
-        # kubectl's copy of what was applied is bookkeeping of the same kind, and as long.
-        copies = [("metadata", "managedFields"), ("metadata", "annotations", masks.LAST_APPLIED)]
-        hidden = [("status",)] * (not status) + copies * (not managers)
-        document, shadow = blaming.without(found.event.document, found.shadow, *hidden)
-        lines = manuscript.lines(masks.shown(seen.stream.resource, document), shadow)
-        nodes = {line.event.revision: as_event(line.event) for line in lines if line.event is not None}
-        return Blame(
-            revision=Revision(found.event.revision),
-            whole=found.whole,
-            lines=[
-                BlameLine(
-                    text=line.text,
-                    path=[str(step) for step in line.path],
-                    event=None if line.event is None else nodes[line.event.revision],
-                )
-                for line in lines
-            ],
-            cuts=cuts_after(ctx, 0, EventFilter(resources=(seen.stream.resource,), namespace=seen.stream.namespace)),
-        )
+        return None if seen is None else await blame_of(ctx, seen, status=status, managers=managers)
+
+
+async def blame_of(ctx: Context, seen: Seen, *, status: bool, managers: bool) -> Blame:
+    """Who set each field of an object as it is seen."""
+    found = await blaming.blame(ctx.rooms.log, seen.stream.uid, seen.revision, ctx.keys(seen.document))
+    if found is None:
+        raise refusal(f"the log no longer has what made {seen.stream.name} as it was then", "HORIZON")
+    # kubectl's copy of what was applied is bookkeeping of the same kind, and as long.
+    copies = [("metadata", "managedFields"), ("metadata", "annotations", masks.LAST_APPLIED)]
+    hidden = [("status",)] * (not status) + copies * (not managers)
+    document, shadow = blaming.without(found.event.document, found.shadow, *hidden)
+    lines = manuscript.lines(masks.shown(seen.stream.resource, document), shadow)
+    nodes = {line.event.revision: as_event(line.event) for line in lines if line.event is not None}
+    return Blame(
+        revision=Revision(found.event.revision),
+        whole=found.whole,
+        lines=[
+            BlameLine(
+                text=line.text,
+                path=[str(step) for step in line.path],
+                event=None if line.event is None else nodes[line.event.revision],
+            )
+            for line in lines
+        ],
+        cuts=cuts_after(ctx, 0, EventFilter(resources=(seen.stream.resource,), namespace=seen.stream.namespace)),
+    )

@@ -6,7 +6,7 @@ event leads to the object it left behind, to what it found, to its cause and its
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -18,11 +18,11 @@ from ksql.history.actors import reason_of
 from ksql.history.images import document_before
 from ksql.log.event import Change, Event
 from ksql.log.protocol import COUNT_MAX, COUNT_SCANNED_MAX, EVERYTHING, EventFilter
-from ksql.serve.gql import reads
+from ksql.serve.gql import kin, reads
 from ksql.serve.gql.context import Context, Seen, Span, seen_then
 from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.fields import about, resolved
-from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX, Slice, asked, cursor, sliced
+from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX, Ask, Slice, asked, cursor, sliced
 from ksql.serve.gql.scalars import (
     EventOrder,
     GqlChange,
@@ -35,6 +35,10 @@ from ksql.serve.gql.scalars import (
     verb_of,
 )  # fmt: skip
 from ksql.serve.gql.values import Actor, Diff, Entry, PageInfo, actor, difference, page_info
+from ksql.state import entry as entries
+
+if TYPE_CHECKING:
+    from ksql.serve.gql.blame import Blame
 
 Info = strawberry.Info[Context, None]
 First = Annotated[
@@ -56,6 +60,7 @@ FieldPath = Annotated[
     ),
 ]
 
+OnlyResource = Annotated[str | None, about("Only this kind or resource.")]
 Depth = Annotated[
     int,
     about(f"How many links forward to go, at most {links.EFFECTS_DEPTH_MAX}."
@@ -147,25 +152,60 @@ class Object(Node):
 
     @resolved("The objects that own this one and existed at the same moment.")
     async def owners(self, info: Info) -> list["Object"]:
-        return [as_object(seen) for seen in await reads.owners(info.context, self.seen)]
+        return [as_object(seen) for seen in await kin.owners(info.context, self.seen)]
+
+    @resolved("The object that controls this one, or the first that owns it; null where none did.")
+    async def owner(self, info: Info) -> "Object | None":
+        found = await kin.owners(info.context, self.seen)
+        return as_object(found[0]) if found else None
 
     @resolved("The objects that this one owned at the same moment.")
     async def owned(
-        self,
-        info: Info,
-        resource: Annotated[
-            str | None, about("Only this kind or resource.")
-        ] = None,
+        self, info: Info, resource: OnlyResource = None,
         first: First = None, after: After = None, last: Last = None, before: Before = None,
     ) -> "ObjectConnection":  # fmt: skip
         ask = asked(first, after, last, before)
-        page, total = await reads.owned(info.context, self.seen, ask, resource)
-        return object_connection(page, total, self.seen.moment or info.context.rooms.log.head)
+        return self._kin(info, *await kin.owned(info.context, self.seen, resource, deep=False), ask)
+
+    @resolved(f"What it owned at the same moment by way of others too, {kin.DESCENDANTS_MAX:,} objects at most.")
+    async def descendants(
+        self, info: Info, resource: OnlyResource = None,
+        first: First = None, after: After = None, last: Last = None, before: Before = None,
+    ) -> "ObjectConnection":  # fmt: skip
+        ask = asked(first, after, last, before)
+        return self._kin(info, *await kin.owned(info.context, self.seen, resource, deep=True), ask)
+
+    @resolved("The Kubernetes events about it that were there at the same moment.")
+    async def kube_events(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> "ObjectConnection":
+        ask = asked(first, after, last, before)
+        return self._kin(info, *await kin.reported(info.context, self.seen), ask)
+
+    def _kin(self, info: Info, found: list[entries.Entry], hidden: int, ask: Ask) -> "ObjectConnection":
+        moment = self.seen.moment
+        revision = moment or info.context.rooms.log.head
+        return object_connection(kin.page(found, moment, ask), len(found), revision, hidden)
 
     @resolved("The event that made it what it is here.")
     async def last_change(self, info: Info) -> "EventNode | None":
         found = await info.context.events.load(self.seen.revision)
         return as_event(found) if found is not None and info.context.sees(found) else None
+
+    @resolved("The chain of causes that made it what it is here.")
+    async def causes(self, info: Info) -> "CauseChain | None":
+        found = await info.context.events.load(self.seen.revision)
+        return await cause_chain(info.context, found) if found is not None and info.context.sees(found) else None
+
+    @resolved("Which event set each field that it has here. Secrets are masked.")
+    async def blame(
+        self, info: Info,
+        status: Annotated[bool, about("Whether to tell of the status too.")] = False,
+    ) -> Annotated["Blame", strawberry.lazy("ksql.serve.gql.blame")]:
+        # Its module is made of these types.
+        from ksql.serve.gql.blame import blame_of
+
+        return await blame_of(info.context, self.seen, status=status, managers=False)
 
     @resolved("Every event of this life of the object, up to the moment it is seen from. "
         "The history of its name, across lives, is the query's history."
@@ -340,6 +380,7 @@ class ObjectConnection:
     nodes: list[Object] = strawberry.field(description="The page, without.")
     page_info: PageInfo = strawberry.field(description="Whether there is more, and how to go on.")
     total_count: int = strawberry.field(description="How many objects match, over all pages.")
+    hidden_count: int = strawberry.field(description="How many you may not see; counted before any filter.")
     revision: Revision = strawberry.field(
         description="The revision that the page shows; give it as at for further pages of the same state."
     )
@@ -412,7 +453,7 @@ def object_id(uid: str) -> strawberry.ID:
     return strawberry.ID(cursor("object", uid))
 
 
-def object_connection(page: Slice[Seen], total: int, revision: int) -> ObjectConnection:
+def object_connection(page: Slice[Seen], total: int, revision: int, hidden: int = 0) -> ObjectConnection:
     edges = [
         ObjectEdge(cursor=cursor("o", *reads.place_key(seen)), node=as_object(seen)) for seen in page.items
     ]
@@ -421,6 +462,7 @@ def object_connection(page: Slice[Seen], total: int, revision: int) -> ObjectCon
         nodes=[edge.node for edge in edges],
         page_info=page_info([edge.cursor for edge in edges], page.has_previous, page.has_next),
         total_count=total,
+        hidden_count=hidden,
         revision=Revision(revision),
     )
 

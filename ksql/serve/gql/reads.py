@@ -150,15 +150,35 @@ async def every(ctx: Context, key: str, namespace: str, instant: Instant) -> lis
 
 async def many(
     ctx: Context, type: ResourceType, namespace: str, chosen: Sieve, instant: Instant, ask: Ask
-) -> tuple[Slice[Seen], int]:
-    """A page of a resource's objects at a moment, and how many match in all."""
-    ctx.require("list", type.key, namespace)
-    if instant.live:
-        entries = ctx.rooms.objects.list(type.key, namespace)
-        return _page(entries, chosen, ask, seen_now)
-    _refuse_heartbeats(type)
-    events = await asof.list_all(ctx.rooms.log, type.key, instant.revision, namespace)
-    return _page(events, chosen, ask, lambda event: seen_then(event, instant.revision))
+) -> tuple[Slice[Seen], int, int]:
+    """A page of a resource's objects at a moment, how many match in all, and how many are hidden."""
+    state = ctx.state(None if instant.live else instant.revision)
+    entries, hidden = visible(ctx, type, namespace, await state.listed(type, namespace))
+    page, total = _page(entries, chosen, ask, lambda entry: Seen(entry, state.moment))
+    return page, total, hidden
+
+
+def visible(
+    ctx: Context, type: ResourceType, namespace: str, entries: Sequence[Entry]
+) -> tuple[Sequence[Entry], int]:
+    """The rows that the user may list, and how many there are that he may not."""
+    if namespace or not type.namespaced:
+        ctx.require("list", type.key, namespace)
+        return entries, 0
+    if ctx.may("list", type.key):
+        ctx.require("list", type.key)
+        return entries, 0
+    allowed: dict[str, bool] = {}
+    for entry in entries:
+        place = entry.stream.namespace
+        if place not in allowed:
+            allowed[place] = ctx.may("list", type.key, place)
+    if not any(allowed.values()):
+        ctx.require("list", type.key)
+    kept = [entry for entry in entries if allowed[entry.stream.namespace]]
+    for place in (place for place, may in allowed.items() if may):
+        ctx.require("list", type.key, place)
+    return kept, len(entries) - len(kept)
 
 
 def _page(
@@ -168,51 +188,6 @@ def _page(
         items = [item for item in items if chosen.matches(item)]
     page: Slice[Any] = sliced(items, place_key, ask, object_place)
     return Slice([see(item) for item in page.items], page.has_previous, page.has_next), len(items)
-
-
-async def owned(ctx: Context, seen: Seen, ask: Ask, resource: str | None) -> tuple[Slice[Seen], int]:
-    """What an object owns at the moment it is seen from; rows the user may not list are left out."""
-    uid = seen.stream.uid
-    items: Sequence[Entry | Event]
-    if seen.moment is None:
-        items = ctx.rooms.objects.dependents(uid)
-    else:
-        items = await _dependents_then(ctx, seen, uid)
-    key = None if resource is None else ctx.type(resource).key
-    items = [
-        item
-        for item in items
-        if (key is None or item.stream.resource == key)
-        and ctx.may("list", item.stream.resource, item.stream.namespace)
-    ]
-    moment = seen.moment
-    page: Slice[Any] = sliced(items, place_key, ask, object_place)
-    shown = [seen_now(i) if moment is None else seen_then(i, moment) for i in page.items]
-    return Slice(shown, page.has_previous, page.has_next), len(items)
-
-
-async def _dependents_then(ctx: Context, seen: Seen, uid: str) -> list[Event]:
-    # An object owns only within its namespace, unless it has none. The bytes say quickly who cannot name it.
-    where = EventFilter(namespace=seen.stream.namespace or None)
-    assert seen.moment is not None
-    needle = uid.encode()
-    found = [event for event in await ctx.rooms.log.at(seen.moment, where) if needle in event.payload]
-    return [event for event in found if uid in _owner_uids(event.document)]
-
-
-def _owner_uids(document: dict[str, Any]) -> list[str]:
-    return [str(owner.get("uid")) for owner in lookup(document, "metadata", "ownerReferences") or ()]
-
-
-async def owners(ctx: Context, seen: Seen) -> list[Seen]:
-    """The objects that own this one and existed at the same moment."""
-    found: list[Seen] = []
-    for uid in _owner_uids(seen.document):
-        instant = Instant(seen.moment or ctx.rooms.log.head, None, seen.moment is None)
-        owner = await _one(ctx, Which(uid=uid), instant)
-        if owner is not None and ctx.may("get", owner.stream.resource, owner.stream.namespace):
-            found.append(owner)
-    return found
 
 
 def event_place(text: str) -> int:

@@ -10,7 +10,7 @@ from ksql.history.causes import EFFECTS_DEPTH_DEFAULT
 from ksql.log.protocol import EventFilter
 from ksql.serve.gql import reads
 from ksql.serve.gql.context import Context, Span
-from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.errors import LIMIT, refusal
 from ksql.serve.gql.fields import about, resolved
 from ksql.serve.gql.nodes import (
     After,
@@ -50,6 +50,7 @@ At = Annotated[Moment | None, about("The moment to answer from; now when absent.
 RevisionArgument = Annotated[Revision, about("The event's revision.")]
 
 TEXT_CHARACTERS_MAX = 1_000  # of one filter value; longer than any name, user or correlation
+IDS_MAX = 100  # of one question; each may be of a life that has to be looked up
 RESOURCES_MAX = 100  # of one filter; the catalogue has fewer kinds that write
 
 
@@ -130,6 +131,16 @@ async def _between(ctx: Context, found: Span, given: EventFilterInput) -> Span:
     return replace(found, lowest=low, highest=high)
 
 
+async def by_id(ctx: Context, id: str) -> Node | None:
+    """What a node's id names, for whoever may see it."""
+    kind, key = named(id)
+    if kind == "object":
+        seen = await reads.last_seen(ctx, key)
+        return None if seen is None else as_object(seen)
+    found = await ctx.events.load(int(key))
+    return as_event(found) if found is not None and ctx.sees(found) else None
+
+
 @strawberry.type(description="Everything that can be asked.")
 class Query:
     @resolved("One object, now or at a moment; null when it did not exist then.")
@@ -159,8 +170,9 @@ class Query:
         chosen = reads.sieve(found, label_selector, field_selector, name_pattern)
         instant = await ctx.instant(at)
         scope = (namespace or "") if found.namespaced else ""
-        page, total = await reads.many(ctx, found, scope, chosen, instant, asked(first, after, last, before))
-        return object_connection(page, total, instant.revision)
+        ask = asked(first, after, last, before)
+        page, total, hidden = await reads.many(ctx, found, scope, chosen, instant, ask)
+        return object_connection(page, total, instant.revision, hidden)
 
     @resolved("Every event that a name ever had, across all lives of it, deleted ones too; or, by uid, "
         "of one life."
@@ -291,9 +303,12 @@ class Query:
 
     @resolved("Anything by its id; an object that is gone as it last was.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, about("The id.")]) -> Node | None:
-        kind, key = named(id)
-        if kind == "object":
-            seen = await reads.last_seen(info.context, key)
-            return None if seen is None else as_object(seen)
-        found = await info.context.events.load(int(key))
-        return as_event(found) if found is not None and info.context.sees(found) else None
+        return await by_id(info.context, id)
+
+    @resolved("Things by their ids, in that order; null for what there is not or you may not see.")
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], about(f"The ids, {IDS_MAX} at most.")]
+    ) -> list[Node | None]:
+        if len(ids) > IDS_MAX:
+            raise refusal(f"nodes takes at most {IDS_MAX} ids", LIMIT, limit=IDS_MAX)
+        return [await by_id(info.context, id) for id in ids]

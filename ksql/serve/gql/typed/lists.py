@@ -40,7 +40,7 @@ async def page(ctx: Context, kind: Kind, state: State, namespace: str, choice: C
     """A page of a kind's objects in one namespace, or in all."""
     type = kind.type
     entries = await state.listed(type, namespace)
-    seen, hidden = visible(ctx, type, namespace, entries)
+    seen, hidden = reads.visible(ctx, type, namespace, entries)
     seen = await shown(ctx, type, seen)
     return cut(choice, choice.of(seen), hidden, state, ask)
 
@@ -70,29 +70,6 @@ def document_of(entry: Entry) -> Document:
 
 def _first(row: tuple[Any, ...]) -> Any:
     return row[0]
-
-
-def visible(
-    ctx: Context, type: ResourceType, namespace: str, entries: Sequence[Entry]
-) -> tuple[Sequence[Entry], int]:
-    """The rows that the user may list, and how many there are that he may not."""
-    if namespace or not type.namespaced:
-        ctx.require("list", type.key, namespace)
-        return entries, 0
-    if ctx.may("list", type.key):
-        ctx.require("list", type.key)
-        return entries, 0
-    allowed: dict[str, bool] = {}
-    for entry in entries:
-        place = entry.stream.namespace
-        if place not in allowed:
-            allowed[place] = ctx.may("list", type.key, place)
-    if not any(allowed.values()):
-        ctx.require("list", type.key)
-    kept = [entry for entry in entries if allowed[entry.stream.namespace]]
-    for place in (place for place, may in allowed.items() if may):
-        ctx.require("list", type.key, place)
-    return kept, len(entries) - len(kept)
 
 
 async def shown(ctx: Context, type: ResourceType, entries: Sequence[Entry]) -> Sequence[Entry]:

@@ -36,11 +36,20 @@ class Indexes:
             self._kept.move_to_end(key)
             return found[1]
         made = make()
+        self.put(purpose, place, listing, made)
+        return made
+
+    def get(self, purpose: object, place: tuple[Any, ...]) -> Any:
+        """What was put for something that never changes; None when it is not there (any more)."""
+        found = self._kept.get((purpose, *place))
+        return None if found is None else found[1]
+
+    def put(self, purpose: object, place: tuple[Any, ...], listing: Sequence[Entry], made: Any) -> None:
+        key = (purpose, *place)
         self._kept[key] = (listing, made)
         self._kept.move_to_end(key)
         if len(self._kept) > INDEXES_MAX:
             self._kept.popitem(last=False)
-        return made
 
 
 class Reader:
