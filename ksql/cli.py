@@ -112,6 +112,10 @@ def up(
         Path | None,
         typer.Option(help="An EncryptionConfiguration: what is encrypted at rest. Default: Secrets, by a key file."),
     ] = None,
+    graphql: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A bound of GraphQL, such as depth=10; may be given again."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -130,6 +134,7 @@ def up(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
                 scheduler_config, pod_security_config, retention, authentication_config, encryption_config,
+                graphql=tuple(graphql or ()),
             )
         )
         clock = SystemClock()

@@ -40,6 +40,7 @@ from ksql.serve import aggregationkeeping, flowkeeping, keyfigures, logfigures, 
 from ksql.serve.aggregation import Aggregator
 from ksql.serve.app import create_app
 from ksql.serve.custodian import Custodian
+from ksql.serve.gql.figures import Figures
 from ksql.serve.late import Late
 from ksql.serve.listen import Listener
 from ksql.serve.ports import advertised
@@ -112,7 +113,8 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         assert isinstance(log, SqlEventLog)
         retainer = Retainer(log, pipeline, sealer.key, clock)
-        graphql = Late(lambda: _graphql(pipeline, objects, log, catalogue, clock, auditor.journal, retainer, custodian))
+        counted = Figures()
+        graphql = Late(lambda: _graphql(settings, counted, pipeline, log, clock, auditor.journal, retainer, custodian))
         fleet = Fleet(machine.machines(settings.nodes, f"v{settings.minor}.0"), connect(pipeline), clock)
         webhooks.nodes = fleet
         aggregator = Aggregator(objects, clock, custodian.proxy_context)
@@ -146,6 +148,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         door.metrics.add(controllers.kit.metrics.registry.collect)
         door.metrics.add(lambda: logfigures.seals(sealer))
         door.metrics.add(lambda: logfigures.audit(auditor))
+        door.metrics.add(counted.collect)
         _retain(settings, retainer, clock, stack)
         door.metrics.add(lambda: keyfigures.figures(custodian, clock))
         await guard(custodian, objects, listener, clock, stack)
@@ -175,14 +178,15 @@ def _retain(settings: Settings, retainer: Retainer, clock: Clock, stack: AsyncEx
 
 
 def _graphql(
-    pipeline: Pipeline, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock, journal: Journal,
+    settings: Settings, figures: Figures, pipeline: Pipeline, log: EventLog, clock: Clock, journal: Journal,
     retainer: Retainer, custodian: Custodian,
 ) -> ASGIApp:  # fmt: skip
     from ksql.serve.gql.app import graphql_app
 
     return graphql_app(
-        pipeline, objects, log, catalogue, clock, journal, retirer=retainer, keys=lambda: custodian.keys
-    )
+        pipeline, pipeline.objects, log, pipeline.catalogue, clock, journal, retirer=retainer,
+        keys=lambda: custodian.keys, bounds=settings.bounds, figures=figures,
+    )  # fmt: skip
 
 
 async def _believe_others(

@@ -13,6 +13,7 @@ from ksql.schema.derive import minors
 
 if TYPE_CHECKING:
     from ksql.control.scheduling.profiles import Configuration
+    from ksql.serve.gql.bounds import Bounds
     from ksql.verbs.podsecuritysettings import Standards
 
 DEFAULT_DATA = Path(".ksql")
@@ -72,6 +73,7 @@ class Settings:
     retention: Path | None = None  # rules by which sealed ranges are retired
     authentication_config: Path | None = None  # kube-apiserver's configuration of other issuers
     encryption_config: Path | None = None  # kube-apiserver's configuration of encryption at rest
+    graphql: tuple[str, ...] = ()  # what one caller may ask of GraphQL: NAME=VALUE
 
     def check(self) -> None:
         """`SettingsError` names the first setting that cannot be."""
@@ -88,6 +90,7 @@ class Settings:
                 raise SettingsError(f"--seal-witness {witness!r}: expected a file, or a URL of http or https")
         _ = self.scheduling
         _ = self.standards
+        _ = self.bounds
         self.check_issuers()
         if self.minor not in minors():
             known = ", ".join(minors())
@@ -125,6 +128,16 @@ class Settings:
             return podsecuritysettings.read(self.pod_security_config.read_text())
         except (OSError, UnicodeDecodeError, podsecuritysettings.ConfigurationError) as error:
             raise SettingsError(f"--pod-security-config {str(self.pod_security_config)!r}: {error}") from None
+
+    @property
+    def bounds(self) -> "Bounds":
+        """What one caller may ask of GraphQL."""
+        from ksql.serve.gql import bounds
+
+        try:
+            return bounds.read(self.graphql)
+        except bounds.BoundsError as error:
+            raise SettingsError(f"--graphql {error}") from None
 
     def check_issuers(self) -> None:
         """`SettingsError` when the file of other issuers cannot be used."""

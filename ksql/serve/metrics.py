@@ -53,12 +53,12 @@ class Requests(Collector):
             labels = (verb, resource, str(code))
             total.add_metric(labels, sum(timing.counts))
             if verb != "watch":
-                durations.add_metric(labels, _buckets(timing.counts), timing.seconds)
+                durations.add_metric(labels, cumulative(timing.counts), timing.seconds)
         yield total
         yield durations
 
 
-def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
+def cumulative(counts: Sequence[int]) -> list[tuple[str, float]]:
     """Cumulative, as Prometheus wants them."""
     found: list[tuple[str, float]] = []
     running = 0

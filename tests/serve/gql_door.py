@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ksql.auth.identity import Authorizer, User
 from ksql.log.event import Actor
 from ksql.schema import catalogue
 from ksql.serve.gql.app import graphql_app
+from ksql.serve.gql.bounds import DEFAULT
 from tests.history import story
 
 ADMIN = User("kubernetes-admin", ("system:masters",))
@@ -59,15 +60,20 @@ def as_user(app: ASGIApp, user: User | None) -> ASGIApp:
     return called
 
 
-def app_of(told: story.Story, authorizer: Authorizer | None = None) -> ASGIApp:
+def app_of(told: story.Story, authorizer: Authorizer | None = None, **bounds: Any) -> ASGIApp:
+    """The app over a story; `bounds` as an operator would set them."""
     pipeline = SimpleNamespace(authorizer=authorizer or AdminAuthorizer())
-    return graphql_app(pipeline, told.objects, told.log, catalogue.load(), told.clock)
+    return graphql_app(
+        pipeline, told.objects, told.log, catalogue.load(), told.clock, bounds=replace(DEFAULT, **bounds)
+    )
 
 
 @asynccontextmanager
-async def opened(user: User | None = ADMIN, authorizer: Authorizer | None = None) -> AsyncIterator[Door]:
+async def opened(
+    user: User | None = ADMIN, authorizer: Authorizer | None = None, **bounds: Any
+) -> AsyncIterator[Door]:
     async with story.told() as told:
-        app = as_user(app_of(told, authorizer), user)
+        app = as_user(app_of(told, authorizer, **bounds), user)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ksql") as http:
             yield Door(told, app, http)

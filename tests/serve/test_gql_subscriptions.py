@@ -26,9 +26,9 @@ PATIENCE_SECONDS = 20.0
 
 
 @asynccontextmanager
-async def serving(told: story.Story, user: User | None = ADMIN) -> AsyncIterator[str]:
+async def serving(told: story.Story, user: User | None = ADMIN, **bounds: Any) -> AsyncIterator[str]:
     """Where the app over this story can be followed."""
-    async with listening(as_user(app_of(told), user)) as address:
+    async with listening(as_user(app_of(told, **bounds), user)) as address:
         yield f"ws://{address}/graphql"
 
 
@@ -157,11 +157,8 @@ async def test_queries_are_answered_over_a_socket_too() -> None:
         assert json.loads(await socket.recv())["type"] == "complete"
 
 
-async def test_a_query_over_a_socket_has_its_time_and_a_subscription_all_of_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(gql, "OPERATION_SECONDS_MAX", 0.05)
-    async with story.told() as told, serving(told) as url, socket_to(url) as socket:
+async def test_a_query_over_a_socket_has_its_time_and_a_subscription_all_of_it() -> None:
+    async with story.told() as told, serving(told, seconds=0.05) as url, socket_to(url) as socket:
 
         async def stuck(*args: Any, **kwargs: Any) -> Any:
             await asyncio.Event().wait()

@@ -9,12 +9,14 @@ import asyncio
 import copy
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, cast
 
 import orjson
 import strawberry
@@ -26,9 +28,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
+from strawberry.extensions import ParserCache, SchemaExtension
 from strawberry.http import GraphQLRequestData
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
@@ -46,15 +49,19 @@ from ksql.schema import catalogue as catalogues
 from ksql.schema.catalogue import Catalogue
 from ksql.serve.exchange import USER_AGENT_CHARACTERS_MAX
 from ksql.serve.gql import eventstream, outcomes, timeline
+from ksql.serve.gql.bounds import DEFAULT, Bounds
 from ksql.serve.gql.choir import Choir
 from ksql.serve.gql.context import Context, Origin, Rooms
-from ksql.serve.gql.errors import BAD_USER_INPUT, coded, refusal
+from ksql.serve.gql.errors import BAD_USER_INPUT, LIMIT, coded, refusal
 from ksql.serve.gql.eventstream import EventStream
+from ksql.serve.gql.figures import Figures
 from ksql.serve.gql.following import Subscription
-from ksql.serve.gql.limits import Limits
+from ksql.serve.gql.limits import Judged, Limits
 from ksql.serve.gql.nodes import EventNode, GenericObject
 from ksql.serve.gql.performing import Asked, Performance
+from ksql.serve.gql.persisted import Persisted
 from ksql.serve.gql.queries import Mutation, Query
+from ksql.serve.gql.rates import Rates
 from ksql.serve.gql.scalars import SCALARS
 from ksql.serve.gql.sdl import printed
 from ksql.serve.gql.sockets import STILL, Protocol, Socket
@@ -67,14 +74,10 @@ logger = logging.getLogger(__name__)
 
 # The viewer's time zone, for moments written without one.
 ZONE_HEADER = "ksql-time-zone"
-# A request's document and variables; manifests are not written here, so this is generous.
-BODY_BYTES_MAX = 1_048_576
-# How long one query may run: the longest walk over the log at its limits takes a tenth of this.
-OPERATION_SECONDS_MAX = 30.0
 # A socket that has not said connection_init by then is no client.
 CONNECTION_INIT_SECONDS_MAX = 10.0
-# Operations of one connection: a window of the UI keeps fewer than ten open.
-SUBSCRIPTIONS_MAX = 100
+# The library's own bound on batches: ours stands before it.
+BATCH_MAX = 100_000
 # No revision has more.
 REVISION_DIGITS_MAX = 19
 # Where the timeline is had as plain JSON, of the same rooms.
@@ -114,11 +117,39 @@ class Deadline(SchemaExtension):
         if self.execution_context.operation_type is OperationType.SUBSCRIPTION:
             yield
             return
+        seconds = self.execution_context.context.rooms.bounds.seconds
         try:
-            async with asyncio.timeout(OPERATION_SECONDS_MAX):
+            async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            raise refusal(f"the operation took more than {OPERATION_SECONDS_MAX:g} s", "TIMEOUT") from None
+            raise refusal(f"the operation took more than {seconds:g} s", "TIMEOUT") from None
+
+
+class Measured(SchemaExtension):
+    """Counts each operation by its name, how it ended and how long it took."""
+
+    def on_operation(self) -> Iterator[None]:
+        asked, context = self.execution_context, cast(Context, self.execution_context.context)
+        started = context.rooms.clock.monotonic()
+        try:
+            yield
+        finally:
+            type = _type_of(asked)
+            seconds = None if type == "subscription" else context.rooms.clock.monotonic() - started
+            codes = [str((error.extensions or {}).get("code", "INTERNAL")) for error in _errors_of(asked)]
+            context.rooms.figures.count(type, context.rooms.persisted.name(asked.query), codes, seconds)
+
+
+def _type_of(asked: ExecutionContext) -> str:
+    try:
+        return str(asked.operation_type.value)
+    except (CannotGetOperationTypeError, RuntimeError):
+        return "unknown"
+
+
+def _errors_of(asked: ExecutionContext) -> list[GraphQLError]:
+    errors = asked.pre_execution_errors or getattr(asked.result, "errors", None) or []
+    return [coded(error) for error in errors]
 
 
 class Parsed(ParserCache):
@@ -146,13 +177,14 @@ def _schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[GenericObject, EventNode, *outcomes.ERRORS],
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, batching_config={"max_operations": BATCH_MAX}),
         execution_context_class=Direct,
         extensions=[
+            Measured,
             Limits,
             Deadline,
             lambda: Parsed(maxsize=DOCUMENTS_KEPT_MAX),
-            lambda: ValidationCache(maxsize=DOCUMENTS_KEPT_MAX),
+            lambda: Judged(maxsize=DOCUMENTS_KEPT_MAX),
         ],
     )
     _without_nulls(made._schema)
@@ -191,9 +223,10 @@ class _View(GraphQL[Context, None]):
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=CONNECTION_INIT_SECONDS_MAX),
             multipart_uploads_enabled=False,
-            max_subscriptions_per_connection=SUBSCRIPTIONS_MAX,
+            max_subscriptions_per_connection=None,
         )
-        self._rooms, self.choir = rooms, Choir(rooms.clock)
+        self._rooms, self.choir = rooms, Choir(rooms.clock, rooms.figures)
+        self.bounds, self.persisted, self.rates = rooms.bounds, rooms.persisted, Rates(rooms.bounds, rooms.clock)
         self._is_outdated = False
         self._renewing = asyncio.Lock()
         rooms.catalogue.listen(self._outdate)
@@ -227,7 +260,43 @@ class _View(GraphQL[Context, None]):
         found = super().parse_json(data)
         if not isinstance(found, (dict, list)):
             raise HTTPException(400, "the body is an object with a query")
-        return found
+        if isinstance(found, dict):
+            return self._laid_down(found)
+        if len(found) > self.bounds.batch:
+            raise refusal(f"a batch has at most {self.bounds.batch} operations", LIMIT, limit=self.bounds.batch)
+        known = [self._laid_down(one) if isinstance(one, dict) else {} for one in found]
+        if not known or not all(isinstance(one.get("query"), str) for one in known):
+            raise HTTPException(400, "a batch is a list of objects with a query")
+        if not all(isinstance(one.get(key), (dict, NoneType)) for one in known for key in ("variables", "extensions")):
+            raise HTTPException(400, "variables and extensions are objects")
+        return known
+
+    def parse_query_params(self, params: Mapping[str, str | None]) -> dict[str, Any]:
+        asked: dict[str, Any] = dict(params)
+        for key in ("variables", "extensions"):
+            if asked.get(key):
+                asked[key] = super().parse_json(asked[key])
+        return self._laid_down(asked)
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        return False
+
+    def _laid_down(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The request with the text of the operation that it names, or that it may give."""
+        return {**asked, "query": self.persisted.text(asked)} if self.persisted.concerns(asked) else asked
+
+    async def execute_operation(
+        self, request: Request, request_adapter: Any, request_data: Any, context: Context, root_value: None,
+        sub_response: Response,
+    ) -> Any:  # fmt: skip
+        self._take_turn(request, len(request_data) if isinstance(request_data, list) else 1)
+        return await super().execute_operation(
+            request, request_adapter, request_data, context, root_value, sub_response
+        )
+
+    def _take_turn(self, request: Request, operations: int = 1) -> None:
+        if (fault := self.rates.take(request.scope["ksql.user"].name, operations)) is not None:
+            raise fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.renew()
@@ -238,18 +307,24 @@ class _View(GraphQL[Context, None]):
         if refused is not None:
             await refused(scope, receive, send)
             return
-        request = Request(scope, _bounded(receive))
-        response: ASGIApp
-        try:
-            if scope["path"] == TIMELINE:
-                response = await self._picture(request)
-            elif eventstream.wants(request.headers.get("accept", "")):
-                response = await self._stream(request)
-            else:
-                response = await self.run(request)
-        except HTTPException as error:
-            response = _refused(error.status_code, error.reason)
+        request = Request(scope, _bounded(receive, self.bounds.body))
+        if scope["path"] != TIMELINE and eventstream.wants(request.headers.get("accept", "")):
+            with self.rates.going_on(scope["ksql.user"].name) as fault:
+                response = _told(fault) if fault is not None else await self._answered(request, self._stream)
+                await response(scope, receive, send)
+            return
+        response = await self._answered(request, self._picture if scope["path"] == TIMELINE else self.run)
         await response(scope, receive, send)
+
+    async def _answered(self, request: Request, answer: Callable[[Request], Awaitable[ASGIApp]]) -> ASGIApp:
+        """The response; what is refused before anything is performed is answered in GraphQL's own form."""
+        try:
+            response: ASGIApp = await answer(request)
+            return response
+        except HTTPException as error:
+            return _refused(error.status_code, error.reason)
+        except GraphQLError as error:
+            return _told(error)
 
     async def _picture(self, request: Request) -> Response:
         response = Response()
@@ -258,6 +333,7 @@ class _View(GraphQL[Context, None]):
     async def _stream(self, request: Request) -> ASGIApp:
         """The answers of one operation as server-sent events."""
         asked = await self._asked(request)
+        self._take_turn(request)
         context = await self.get_context(request, Response())
         exchange = request.scope.get("ksql.exchange")
         performance = Performance(self.schema, self.choir, context, asked)
@@ -292,7 +368,8 @@ class _View(GraphQL[Context, None]):
             return _refused(401, "say who you are: a client certificate or a bearer token", "UNAUTHENTICATED")
         if (fault := _zone_fault(request.headers)) is not None:
             return _refused(400, fault)
-        if request.method == "GET" and "query" not in request.query_params and request.url.path != TIMELINE:
+        asks = {"query", "documentId", "extensions"} & request.query_params.keys()
+        if request.method == "GET" and not asks and request.url.path != TIMELINE:
             return _refused(406, "this is a GraphQL endpoint: POST a query as application/json")
         return None
 
@@ -326,7 +403,16 @@ def _zone_fault(headers: Headers) -> str | None:
     return None
 
 
-def _bounded(receive: Receive) -> Receive:
+def _told(error: GraphQLError) -> Response:
+    """A refusal before anything was performed."""
+    code, headers = str((error.extensions or {}).get("code", "")), {}
+    if code == "TOO_MANY_REQUESTS":
+        headers["retry-after"] = str(math.ceil((error.extensions or {}).get("retryAfterSeconds", 1)))
+    status = {"TOO_MANY_REQUESTS": 429, LIMIT: 413}.get(code, 200)
+    return JSONResponse({"errors": [error.formatted]}, status, headers)
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
     """The same body, refused as soon as it grows beyond its limit."""
     seen = 0
 
@@ -334,8 +420,8 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > BODY_BYTES_MAX:
-            raise HTTPException(413, f"the request has more than {BODY_BYTES_MAX} bytes")
+        if seen > limit:
+            raise HTTPException(413, f"the request has more than {limit} bytes")
         return message
 
     return counted
@@ -344,10 +430,13 @@ def _bounded(receive: Receive) -> Receive:
 def graphql_app(
     pipeline: Any, objects: Objects, log: EventLog, catalogue: Catalogue, clock: Clock,
     journal: Journal | None = None, player: Player | None = None, retirer: Any = None,
-    keys: Callable[[], Pki] | None = None,
+    keys: Callable[[], Pki] | None = None, bounds: Bounds = DEFAULT, figures: Figures | None = None,
 ) -> ASGIApp:  # fmt: skip
     """The door over a server's rooms. Who asks stands in `scope["ksql.user"]`."""
-    return _View(Rooms(pipeline, objects, log, catalogue, clock, Images(log), journal, player, keys, retirer))
+    return _View(Rooms(
+        pipeline, objects, log, catalogue, clock, Images(log), journal, player, keys, retirer, bounds=bounds,
+        figures=figures or Figures(), persisted=Persisted(bounds),
+    ))  # fmt: skip
 
 
 def sdl() -> str:

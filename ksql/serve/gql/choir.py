@@ -20,6 +20,7 @@ from ksql.audit.auditor import WITHIN_MAX
 from ksql.base.clock import Clock
 from ksql.base.documents import canonical
 from ksql.serve.gql.course import Course
+from ksql.serve.gql.figures import Figures
 from ksql.serve.watches import BUSY_GATHERINGS, Pace
 from ksql.state.window import Bell
 
@@ -58,7 +59,8 @@ class Echo:
 class Voice:
     """One selection, evaluated once for everybody who follows it."""
 
-    def __init__(self, sing: Sing, start: int) -> None:
+    def __init__(self, sing: Sing, start: int, figures: Figures) -> None:
+        self._figures = figures
         self.course, self.echo = Course(resume=start, position=start, taken=start), Echo()
         self.followers = 0
         self.floor = start  # whoever has heard everything up to here can go on with what is kept
@@ -80,6 +82,7 @@ class Voice:
         try:
             async for said in self._sing(self.course, self.echo):
                 self._keep(said)
+                self._figures.evaluated += 1
                 self.bell.strike()
         except Exception as error:
             self.error = error
@@ -142,8 +145,9 @@ class Stretch:
 class Choir:
     """All voices of a server."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, figures: Figures | None = None) -> None:
+        self._clock, self.figures = clock, figures or Figures()
+        self.figures.following = lambda: (self.voices, self.followers)
         self._voices: dict[object, Voice] = {}
         self._pace = Pace()
         self._ending: set[asyncio.Task[None]] = set()
@@ -165,7 +169,7 @@ class Choir:
         """
         voice = self._voices.get(key)
         if voice is None or voice.is_over:
-            voice = self._voices[key] = Voice(sing, after)
+            voice = self._voices[key] = Voice(sing, after, self.figures)
         voice.followers += 1
         try:
             fits = after >= voice.course.taken
@@ -198,6 +202,7 @@ class Choir:
                     return
                 await voice.bell.wait()
                 continue
+            self.figures.delivered += len(said)
             yield Stretch(voice, number, said)
             number += len(said)
             if number < voice.end:

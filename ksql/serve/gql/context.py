@@ -30,8 +30,11 @@ from ksql.log.event import Event, Stream
 from ksql.log.protocol import Count, EventFilter, EventLog
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.resources import ResourceType
+from ksql.serve.gql.bounds import DEFAULT, Bounds
 from ksql.serve.gql.course import Course
 from ksql.serve.gql.errors import refusal
+from ksql.serve.gql.figures import Figures
+from ksql.serve.gql.persisted import Persisted
 from ksql.serve.gql.states import Now, State, Then
 from ksql.serve.gql.typed.ways import Indexes
 from ksql.state.entry import Entry
@@ -65,6 +68,9 @@ class Rooms:
     retirer: Any = None  # lets old events go (`retiring.Retirer`), where that can be
     listings: Listings = field(default_factory=Listings)  # past states that were read, kept a while
     indexes: Indexes = field(default_factory=Indexes)  # what relations are found by
+    bounds: Bounds = DEFAULT  # how much anybody may ask
+    figures: Figures = field(default_factory=Figures)
+    persisted: Persisted = field(default_factory=lambda: Persisted(DEFAULT))
 
     @cached_property
     def panorama(self) -> Panorama:

@@ -73,7 +73,7 @@ def coded(error: GraphQLError) -> GraphQLError:
             return _with(error, "internal error; the server's log has its trace", {"code": "INTERNAL"})
         return _with(error, error.message, {"code": code, **_details(original)})
     if isinstance(error, GraphQLSyntaxError):
-        limit = "token" in error.message and "Parsing aborted" in error.message
+        limit = "Parsing aborted" in error.message  # of too many tokens, or too deep for any parser
         return _with(error, error.message, {"code": LIMIT if limit else "GRAPHQL_PARSE_FAILED"})
     if error.message.startswith("Variable "):
         return _with(error, error.message, {"code": BAD_USER_INPUT})

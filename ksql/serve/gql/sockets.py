@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, cast
 
 import orjson
+from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
@@ -22,6 +23,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Bas
 from ksql.base.tasks import Tasks
 from ksql.serve.gql.choir import Said, Stretch, TooSlowError
 from ksql.serve.gql.context import Context
+from ksql.serve.gql.errors import LIMIT, refusal
 from ksql.serve.gql.performing import Answer, Asked, Performance, Refused
 from ksql.serve.listen import CONNECTION
 
@@ -80,6 +82,7 @@ class Socket(ASGIWebSocketAdapter):
         if not self.slow:
             self.slow = True
             logger.warning("a subscriber was too slow and is closed")
+            cast(Any, self.view).choir.figures.slow += 1
             if self.connection is not None:
                 # The ordinary way would wait for the subscriber to read.
                 self.connection.end(SLOW_CODE, SLOW_REASON)
@@ -128,17 +131,45 @@ class Protocol(BaseGraphQLTransportWSHandler[Context, None]):
         else:
             await super().handle_message(cast(Any, message))
 
+    async def handle_subscribe(self, message: Any) -> None:
+        view, id = cast(Any, self.view), message["id"]
+        if self.connection_acknowledged and id not in self.operations:
+            if (fault := self._fault(view, message["payload"])) is not None:
+                await self.send_message({"id": id, "type": "error", "payload": [fault.formatted]})
+                return
+            if view.persisted.concerns(message["payload"]):
+                payload = {**message["payload"], "query": view.persisted.text(message["payload"])}
+                message = {**message, "payload": payload}
+        await super().handle_subscribe(message)
+
+    def _fault(self, view: Any, payload: Mapping[str, Any]) -> GraphQLError | None:
+        """Why an operation is not even begun."""
+        limit: int = view.bounds.subscriptions
+        if len(self.operations) >= limit:
+            return refusal(f"this connection has {limit} operations open: end some first", LIMIT, limit=limit)
+        fault: GraphQLError | None = view.rates.take(self.context.user.name)
+        if fault is None and view.persisted.concerns(payload):
+            try:
+                view.persisted.text(payload)
+            except GraphQLError as error:
+                return error
+        return fault
+
     async def run_operation(self, operation: Operation[Context, None]) -> None:
         """One operation, from its first answer to `complete` or `error`."""
         asked = Asked(operation.query, operation.variables, operation.operation_name)
         performance = Performance(self.schema, cast(Any, self.view).choir, self.context, asked)
         socket, id = cast(Socket, self.websocket), orjson.dumps(operation.id)[1:-1]
         try:
-            async for answer in performance.answers():
-                if isinstance(answer, Refused):
-                    await _fail(operation, answer.errors)
+            with cast(Any, self.view).rates.going_on(self.context.user.name) as fault:
+                if fault is not None:
+                    await _fail(operation, [fault.formatted])
                     return
-                await _send(socket, id, answer)
+                async for answer in performance.answers():
+                    if isinstance(answer, Refused):
+                        await _fail(operation, answer.errors)
+                        return
+                    await _send(socket, id, answer)
             await operation.send_operation_message({"id": operation.id, "type": "complete"})
         except TooSlowError:
             with suppress(WebSocketDisconnected):
@@ -194,8 +225,10 @@ def subscribe_fault(message: Mapping[str, Any]) -> str | None:
     payload = message.get("payload")
     if not isinstance(message.get("id"), str) or not isinstance(payload, dict):
         return "subscribe needs an id and a payload"
-    if not isinstance(payload.get("query"), str):
+    if not isinstance(payload.get("query"), str) and not {"documentId", "extensions"} & payload.keys():
         return "the payload needs a query"
+    if not isinstance(payload.get("query"), (str, NoneType)):
+        return "a query is a text"
     if not isinstance(payload.get("variables"), (dict, NoneType)):
         return "variables are an object"
     if not isinstance(payload.get("operationName"), (str, NoneType)):
