@@ -21,6 +21,7 @@ from ksql.commands.asking import (
     Wrong,
     clock_face,
     filter_text,
+    never_seen,
     pair,
     print_event,
     run,
@@ -99,8 +100,22 @@ async def _restore(
         terms = [f"ns:{where.namespace}"] if where.namespace else []
         asked |= {"query": " ".join([*terms, filter_text(words)]), "namespace": connection.namespace}
     async with Door(connection, SystemClock()) as door:
-        found = (await door.ask("restore", asked))["restore"]
+        try:
+            found = (await door.ask("restore", asked))["restore"]
+        except AnswerError as error:
+            if error.code == "NOT_FOUND" and "ref" in asked:
+                raise await _nothing_there(door, asked["ref"], asked["at"]) from None
+            raise
     _print(found, output, face)
+
+
+async def _nothing_there(door: Door, ref: dict[str, str], at: str) -> AnswerError:
+    """Why there is nothing to go back to: it was not there then, or never."""
+    known = await door.ask("history", {**ref, "first": 1, "diff": False})
+    if not known["history"]["nodes"]:
+        return await never_seen(door, ref["kind"], ref["namespace"], ref["name"])
+    named = f"{ref['kind']}/{ref['name']}"
+    return AnswerError(f"{named} did not exist at {at}: see ksql history {named}", "NOT_FOUND")
 
 
 _SIGNS = {"CREATE": "+", "UPDATE": "~", "DELETE": "-", "NOTHING": "·"}

@@ -5,11 +5,12 @@ figures. A remote one names a Service; whether that can be reached is found out 
 as its condition.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksql.base.documents import Document
 from ksql.schema.catalogue import Catalogue
+from ksql.schema.errors import BadRequestError
 from ksql.serve.upkeep import Wish
 from ksql.state.objects import Objects
 
@@ -50,6 +51,15 @@ PASSED = Finding(True, "Passed", "all checks passed")
 
 def name_of(group: str, version: str) -> str:
     return f"{version}.{group}"
+
+
+def unrecorded(group: str, documents: Iterable[Document]) -> BadRequestError | None:
+    """Why the past has no answer for a group, if one of these says that another server, or a meter, answered for it."""
+    if not any(document["spec"].get("group") == group for document in documents):
+        return None
+    return BadRequestError(
+        f"what {group} answers is measured or kept elsewhere, and not recorded: ask the present, without /at/…"
+    )
 
 
 def is_remote(document: Document) -> bool:

@@ -29,7 +29,7 @@ from ksql.log.protocol import EventLog, HorizonError
 from ksql.schema.catalogue import Catalogue
 from ksql.schema.errors import ApiError, ForbiddenError, GoneError, InternalError, NotFoundError, UnauthorizedError
 from ksql.schema.resources import group_resource
-from ksql.serve import flowfigures, health, logfigures, parameters, sockets, trails
+from ksql.serve import apiservices, flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
 from ksql.serve.discovery import Discovery
 from ksql.serve.erasing import PATH as ERASURES
@@ -100,7 +100,7 @@ class Door(Starlette):
         if aggregator is not None:
             discovery.remotes = lambda: aggregator.remotes
             aggregator.listen(discovery.forget)
-        self._authorizer, self._catalogue = pipeline.authorizer, pipeline.catalogue
+        self._authorizer, self._catalogue, self._objects = pipeline.authorizer, pipeline.catalogue, pipeline.objects
         self.live: dict[str, health.Check] = {"ping": lambda: ""}
         self.ready: dict[str, health.Check] = {"ping": lambda: ""}
 
@@ -198,6 +198,7 @@ class Door(Starlette):
         elif target is None and self._is_served(path):
             await exchange.answer(404, NOT_FOUND)
         elif target is None:
+            self._check_recorded(exchange, path)
             await exchange.no_page()
         elif exchange.method != "GET":
             await exchange.answer(405, NOT_ALLOWED, headers=[(b"allow", b"GET")])
@@ -206,6 +207,13 @@ class Door(Starlette):
             trails.aim_path(exchange)
             self._allow_path(exchange.user, exchange.method, path)
             await self._in_turn(exchange, partial(self._discovery.page, exchange, target))
+
+    def _check_recorded(self, exchange: Exchange, path: str) -> None:
+        """A cluster that is only looked at, a recording, has nobody to hand requests on to: it says so."""
+        if self._aggregator is None and exchange.user is not None and path.startswith("/apis/"):
+            documents = (entry.document for entry in self._objects.list(apiservices.KEY))
+            if error := apiservices.unrecorded(path.split("/")[2], documents):
+                raise error
 
     async def _handed_on(self, exchange: Exchange, path: str) -> bool:
         """Whether another server answers for this path, and has."""

@@ -54,7 +54,6 @@ DEFINITIONS_PORTION = 500
 _REVIEWS = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
 
 _SPOKEN = "what containers say and do is not recorded: pods/{} is answered by the present alone, without /at/…"
-_ELSEWHERE = "what {} answers is measured or kept elsewhere, and not recorded: ask the present, without /at/…"
 _COMPUTED = "componentstatuses are computed when they are asked for and never recorded: ask the present"
 
 
@@ -138,11 +137,6 @@ def refused(when: When) -> MethodNotAllowedError:
 def _check_recorded(request: Request) -> None:
     if request.type.key == components.KEY:
         raise BadRequestError(_COMPUTED)
-
-
-async def _was_handed_on(past: Past, group: str) -> bool:
-    """Whether another server, or a meter of our own, answered for this group then."""
-    return any(entry.document["spec"].get("group") == group for entry in await past.listed(apiservices.KEY, ""))
 
 
 class Epochs:
@@ -248,9 +242,10 @@ class PastDoor:
             group = steps[2] if len(steps) > 2 else ""
             if group in edition.catalogue.groups():
                 await exchange.answer(404, NOT_FOUND)
-            elif exchange.user is not None and await _was_handed_on(past, group):
-                raise BadRequestError(_ELSEWHERE.format(group))
             else:
+                entries = await past.listed(apiservices.KEY, "") if exchange.user is not None else ()
+                if error := apiservices.unrecorded(group, (entry.document for entry in entries)):
+                    raise error
                 await exchange.no_page()
         else:
             exchange.verb, exchange.label = "get", "discovery"

@@ -451,3 +451,12 @@ async def test_suspects_are_told_with_what_speaks_for_them(tmp_path: Path) -> No
         found = json.loads(await sh.out("suspects", "deployment/web", "--at", "r12", "--limit", "1", "-o", "json"))
         assert found["suspects"][0]["event"]["revision"] == 11
         assert "did you mean web?" in await sh.refused("suspects", "deployment/wbe")
+
+
+async def test_what_cannot_be_gone_back_to_is_named_with_names_that_look_like_it(tmp_path: Path) -> None:
+    async with shell(tmp_path) as sh:
+        told = await sh.refused("restore", "configmap/setings", "--at", "r16")
+        assert "there is no configmap/setings in namespace default, and the log has never seen one" in told
+        assert "did you mean settings?" in told
+        told = await sh.refused("restore", "configmap/settings", "--at", "r2")
+        assert told == "ksql: configmap/settings did not exist at r2: see ksql history configmap/settings\n"

@@ -88,6 +88,8 @@ def test_a_bundle_is_opened_like_a_cluster_that_only_reads(kubectl: Shell, incid
         assert "hunter22" not in secret and "aHVudGVyMjI" not in secret
         refused = opened.refused("delete", "secret", "login")
         assert refused.startswith("Error from server (MethodNotAllowed): this is the recording incident.ksql")
+        measured = opened.refused("get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes")
+        assert "what metrics.k8s.io answers is measured or kept elsewhere, and not recorded" in measured
         told = str(opened.kubectl.kubeconfig)
         history = ksql("history", "deployment/web", "-n", opened.namespace, KUBECONFIG=told)
         assert "kubernetes-admin created deployment" in history.stdout, history
