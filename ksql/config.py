@@ -151,7 +151,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         door.metrics.add(counted.collect)
         _retain(settings, retainer, clock, stack)
         door.metrics.add(lambda: keyfigures.figures(custodian, clock))
-        await guard(custodian, objects, listener, clock, stack)
+        await guard(custodian, objects, listener, clock, stack, sessions)
         custodian.listen(lambda keys: extensions.wake())
         waiting = ""
         # What start-up made lives as long as the process: the collector need never look at it again. What

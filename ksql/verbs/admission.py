@@ -58,10 +58,8 @@ INITIAL_STATUS: Mapping[str, Document] = {
 # What this server keeps without doing what it stands for. Whoever creates one is told: a rule that is not
 # enforced, or a definition that nothing serves, must not look as if it were.
 _KEPT_ONLY: Mapping[str, str] = {
-    "apiservices.apiregistration.k8s.io": "pass requests on to other API servers",
     "ingresses.networking.k8s.io": "route requests",
     "networkpolicies.networking.k8s.io": "enforce network policies",
-    "certificatesigningrequests.certificates.k8s.io": "sign certificates",
 }
 
 KEEPS_STATUS = frozenset({"nodes"})

@@ -1,4 +1,6 @@
-"""How long a decision takes among ten thousand bindings: `python -m tests.bench permissions`.
+"""How long a decision takes among ten thousand bindings, and the proof of a name before it.
+
+`python -m tests.bench permissions`.
 
 Three users: one with a role of his own in one of a thousand namespaces, one with the role `admin` there, and
 a controller; each is asked for something he may and something he may not.
@@ -6,12 +8,20 @@ a controller; each is asked for something he may and something he may not.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ksql.auth import pki
+from ksql.auth.authenticate import Authenticator
 from ksql.auth.authorize import Authorizers
 from ksql.auth.defaults import all_defaults, node_rules
 from ksql.auth.identity import AUTHENTICATED, Question, User, controller_user
 from ksql.auth.nodes import NodeAuthorizer, Relations
 from ksql.auth.rbac import BINDINGS, CLUSTER_ROLES, Grants
+from ksql.auth.tokens import Bound, Tokens, make_key
+from ksql.auth.trust import Trust
+from ksql.base.clock import SystemClock
 from ksql.base.documents import Document
 
 BINDINGS_COUNT, NAMESPACES = 10_000, 1_000
@@ -51,6 +61,22 @@ def microseconds(call: Callable[[], object]) -> float:
     return best
 
 
+def proofs() -> dict[str, Callable[[], User | None]]:
+    """A name proved on a connection that has asked before: by certificate, by a service account's token."""
+    clock = SystemClock(seed=1)
+    authority = pki.make_authority(clock)
+    pair = pki.issue_client(authority, "u4243", ("team-43",), clock)
+    certificate = pair.leaf.public_bytes(Encoding.DER)
+    account = {"metadata": {"name": "default", "namespace": "n243", "uid": "u"}}
+    tokens = Tokens(make_key(), clock, lambda resource, namespace, name: account)
+    trust = Trust(clock, {"clients": [authority.certificate] * 3, "nodes": [pki.make_authority(clock).certificate]})
+    authenticator = Authenticator(clock, {}, tokens, trust=trust)
+    bearer = b"Bearer " + tokens.sign(account, tokens.audiences, 3600, Bound()).encode()
+    return {
+        "a certificate": lambda: authenticator.user(certificate), "a token": lambda: authenticator.user(None, bearer)
+    }  # fmt: skip
+
+
 def main() -> None:
     all_of_them = grants()
     authorizers = Authorizers([NodeAuthorizer(Relations, node_rules()), all_of_them])
@@ -66,6 +92,14 @@ def main() -> None:
     for name, question in questions.items():
         took = microseconds(lambda question=question: authorizers.authorize(question))  # type: ignore[misc]
         print(f"{name:32} {'yes' if authorizers.authorize(question).allowed else 'no':4} {took:6.2f} µs")
+    for name, prove in proofs().items():
+        user = prove()
+        assert user is not None
+        question = Question(user, "list", "", "pods", namespace="n243")
+        took = microseconds(
+            lambda prove=prove, asked=question: authorizers.authorize(replace(asked, user=prove()))  # type: ignore[misc]
+        )
+        print(f"{name + ', and a decision':32}      {took:6.2f} µs")
     took = microseconds(lambda: all_of_them.put(BINDINGS, _binding(77)))
     print(f"{'a binding changes':32}      {took:6.2f} µs")
 

@@ -14,9 +14,11 @@ import pytest
 from cryptography import x509
 
 from ksql.auth import pki, revocations
+from ksql.auth.identity import User
 from ksql.auth.pki import certificates, keeping
 from ksql.auth.pki.certificates import Pair, issued_by
 from ksql.auth.pki.record import Source
+from ksql.auth.sessions import Sessions
 from ksql.auth.trust import Trust
 from ksql.base.clock import VirtualClock, run_virtual
 from ksql.base.tasks import InlineWorker
@@ -32,6 +34,8 @@ WATCH = "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=0"
 
 class Site:
     """A listening server whose keys are looked after."""
+
+    sessions: Sessions
 
     def __init__(self, found: Rooms, keys: Custodian, listener: Listener) -> None:
         self.found, self.keys, self.listener = found, keys, listener
@@ -75,8 +79,11 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         listener = Listener(found.door, "127.0.0.1", 0, keys.server_context(), found.door.close)
         await listener.start()
         stack.push_async_callback(listener.aclose)
-        await guard(keys, found.objects, listener, found.clock, stack)
-        yield Site(found, keys, listener)
+        sessions = Sessions(found.clock)
+        await guard(keys, found.objects, listener, found.clock, stack, sessions)
+        site = Site(found, keys, listener)
+        site.sessions = sessions
+        yield site
 
 
 async def test_a_renewed_certificate_is_served_without_a_restart_and_open_connections_stay(
@@ -139,6 +146,13 @@ async def test_a_revoked_user_is_out_at_once_watches_included(site: Site, what: 
     await asyncio.sleep(1.01)  # certificates count in whole seconds
     async with site.client(again) as http:
         assert (await http.get("/api/v1/nodes")).status_code == 200
+
+
+async def test_a_revoked_users_sessions_end_and_others_stay(site: Site) -> None:
+    for name in ("alice", "bob"):
+        site.sessions.begin(User(name), "link")
+    await site.revoke(revocations.of_user("alice", site.found.clock.now(), "left"))
+    await site.until(lambda: [one.user.name for one in site.sessions.all()] == ["bob"])
 
 
 async def test_a_stolen_kubeconfig_of_the_administrator_is_replaced(site: Site, tmp_path: Path) -> None:
