@@ -116,6 +116,16 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A bound of GraphQL, such as depth=10; may be given again."),
     ] = None,
+    authentication_token_webhook_config_file: Annotated[
+        Path | None, typer.Option(help="A kubeconfig that names who judges tokens that nothing here knows.")
+    ] = None,
+    authorization_config: Annotated[
+        Path | None, typer.Option(help="An AuthorizationConfiguration: who is asked for permission; webhooks too.")
+    ] = None,
+    requestheader_allowed_names: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A front proxy whose X-Remote-… headers count, by its certificate's name."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the server's own lines look.")] = LogFormat.text,
     log_level: Annotated[LogLevel, typer.Option(help="Which of them are printed.")] = LogLevel.info,
 ) -> None:
@@ -134,6 +144,8 @@ def up(
             Settings(
                 data, database, listen, nodes, kubernetes_version, migrate, dns, seal_key, witnesses, audit,
                 scheduler_config, pod_security_config, retention, authentication_config, encryption_config,
+                token_webhook=authentication_token_webhook_config_file, authorization_config=authorization_config,
+                front_proxies=tuple(requestheader_allowed_names or ()),
                 graphql=tuple(graphql or ()),
             )
         )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
-from ksql import addons, auditing, encryption
+from ksql import addons, auditing, believing, encryption
 from ksql.audit.journal import Journal
 from ksql.auth import pki, sessionfile
 from ksql.auth.authenticate import Authenticator, admin_tokens, administrator
@@ -103,12 +103,13 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
         tokens = Tokens(custodian.keys.accounts_key, clock, objects.document)
         authenticator = Authenticator(clock, {}, tokens, trust=custodian.trust)
         custodian.listen(lambda keys: authenticator.replace_tokens(admin_tokens(keys.token)))
-        await _believe_others(settings, authenticator, clock, stack)
+        await believing.authentication(settings, authenticator, clock, stack)
+        arrange = believing.authorization(settings, clock, stack)
         webhooks = Webhooks(objects, clock)
         stack.push_async_callback(webhooks.aclose)
         pipeline = Pipeline(
-            log, objects, catalogue, Permissions(objects), clock, authenticator=authenticator, converter=webhooks,
-            caller=webhooks, standards=settings.standards,
+            log, objects, catalogue, Permissions(objects, arrange), clock, authenticator=authenticator,
+            converter=webhooks, caller=webhooks, standards=settings.standards,
         )
         auditor = await auditing.start(settings.audit, log, clock, pipeline.authorizer, stack)
         assert isinstance(log, SqlEventLog)
@@ -187,19 +188,6 @@ def _graphql(
         pipeline, pipeline.objects, log, pipeline.catalogue, clock, journal, retirer=retainer,
         keys=lambda: custodian.keys, bounds=settings.bounds, figures=figures,
     )  # fmt: skip
-
-
-async def _believe_others(
-    settings: Settings, authenticator: Authenticator, clock: Clock, stack: AsyncExitStack
-) -> None:
-    """Tokens of the issuers that a file names, if one is given."""
-    if settings.authentication_config is None:
-        return
-    from ksql.serve.issuing import Issuing
-
-    issuing = Issuing(authenticator.issuers, settings.authentication_config, clock)
-    await issuing.start()
-    stack.push_async_callback(issuing.aclose)
 
 
 async def _opened(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[EventLog, Objects, Sealer]:

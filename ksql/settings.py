@@ -73,6 +73,9 @@ class Settings:
     retention: Path | None = None  # rules by which sealed ranges are retired
     authentication_config: Path | None = None  # kube-apiserver's configuration of other issuers
     encryption_config: Path | None = None  # kube-apiserver's configuration of encryption at rest
+    token_webhook: Path | None = None  # a kubeconfig that names who else judges tokens
+    authorization_config: Path | None = None  # kube-apiserver's configuration of authorizers
+    front_proxies: tuple[str, ...] = ()  # names of certificates of the front proxy's authority whose word counts
     graphql: tuple[str, ...] = ()  # what one caller may ask of GraphQL: NAME=VALUE
 
     def check(self) -> None:

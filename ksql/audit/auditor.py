@@ -11,6 +11,7 @@ from ksql.audit.journal import Journal
 from ksql.audit.policy import Attributes, Decision, Level, Policy, Stage
 from ksql.audit.record import READS, Body, Record
 from ksql.audit.sinks import Sink
+from ksql.auth.consulted import UndecidedError
 from ksql.auth.identity import Authorizer, Question, User
 from ksql.auth.rules import compact, missing
 from ksql.base.clock import Clock, to_microseconds
@@ -189,7 +190,11 @@ class Auditor:
             user, asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name,
             "" if asked.resource else asked.path,
         )  # fmt: skip
-        verdict = self._authorizer.authorize(question)
+        try:
+            verdict = self._authorizer.authorize(question)
+        except UndecidedError:
+            # An answer from elsewhere that counts no more: it is not asked for again for the sake of the record.
+            return (None, "") if code < 400 else (False, message)
         if verdict.allowed:
             return True, verdict.rule
         # Here, and only here, it is said which rule would have allowed it.

@@ -6,9 +6,11 @@ microseconds, by rules that change while the cluster runs. The decision: certifi
 authority (`pki`) and tokens (`tokens`, of other issuers `issuers`, `bootstraptokens`) are turned into a
 `User` (`authenticate`), and a verdict is a pure function of a `Question`: what nodes may (`nodes`), then
 what roles give (`rbac`, with `rules` for one role and `defaults` for those every cluster has), one after
-the other (`authorize`). Who acts in another's name is written down with both names. Browsers hold neither: whoever
-proved a name otherwise opens a session for one (`sessions`). Rejected: trusting a
-proxy's headers for the identity (anyone who reaches the port could be anyone), asking permission in the
+the other (`authorize`). What others say is asked for before it is needed and then in memory: webhooks for tokens
+(`reviewed`) and permission (`consulted`); a front proxy's headers count by its certificate alone (`frontproxy`).
+Who acts in another's name is written down with both names. Browsers hold neither: whoever proved a name otherwise
+opens a session for one (`sessions`). Rejected: trusting a
+proxy's headers for its address (anyone who reaches the port could be anyone), asking permission in the
 doors (a second door would forget it: only the pipeline asks), and walking all bindings for each question as
 kube-apiserver does (10,000 of them would cost milliseconds).
 

@@ -6,11 +6,12 @@ public). Pure but for the clock.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from ksql.auth import bootstraptokens
 from ksql.auth.authorize import refusal
+from ksql.auth.frontproxy import spoken_for
 from ksql.auth.identity import (
     ADMIN_GROUP,
     AUTHENTICATED,
@@ -22,6 +23,7 @@ from ksql.auth.identity import (
 )
 from ksql.auth.issuers import Issuers
 from ksql.auth.pki import ADMIN_USER, PROXY
+from ksql.auth.reviewed import Reviewed
 from ksql.auth.tokens import TokenError, Tokens
 from ksql.auth.trust import Trust
 from ksql.base.clock import Clock
@@ -49,6 +51,9 @@ class Authenticator:
         """Without `trust` no certificate proves anything."""
         self._clock, self.accounts, self.issuers = clock, accounts, issuers or Issuers(clock)
         self.trust = trust
+        # Who else judges tokens, if anybody does, and the names of front proxies whose word counts.
+        self.reviewed: Reviewed | None = None
+        self.front_proxies: frozenset[str] = frozenset()
         self.replace_tokens(tokens)
 
     def replace_tokens(self, tokens: Mapping[str, User]) -> None:
@@ -67,11 +72,45 @@ class Authenticator:
         except TokenError:
             return None
 
+    def proxied(self, certificate: bytes | None, headers: Iterable[tuple[bytes, bytes]]) -> User | None:
+        """Whom a front proxy speaks for, where its certificate lets it."""
+        if certificate is None or not self.front_proxies or self.trust is None:
+            return None
+        peer = self.trust.peer(certificate)
+        if peer is None or peer.authority != PROXY or peer.user.name not in self.front_proxies:
+            return None
+        return spoken_for(headers)
+
+    async def consult(self, authorization: bytes) -> None:
+        """Ask whoever else judges tokens about one that nothing here knows; before `user` is."""
+        scheme, _, token = authorization.partition(b" ")
+        if self.reviewed is not None and scheme.lower() == b"bearer":
+            await self.consult_token(token.strip())
+
+    async def consult_token(self, token: bytes) -> None:
+        """The same of a token alone."""
+        if self.reviewed is None:
+            return
+        try:
+            self._reviewed_here(token, ())
+        except TokenError:
+            await self.reviewed.look(token)
+
     def review(self, token: bytes, audiences: Sequence[str] = ()) -> tuple[User, Sequence[str]]:
         """Who a bearer token stands for, and for which of these audiences (none given: the server's own).
 
         Raises `TokenError` for a token that proves nothing.
         """
+        try:
+            return self._reviewed_here(token, audiences)
+        except TokenError:
+            found = self.reviewed.user(token) if self.reviewed is not None else None
+            if found is None:
+                raise
+            return self._for_us(found, audiences)
+
+    def _reviewed_here(self, token: bytes, audiences: Sequence[str]) -> tuple[User, Sequence[str]]:
+        """As `review`, of what is judged in this process."""
         found = self._of_token(token)
         if found is not None:
             own = self.accounts.audiences if self.accounts else ()

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ksql.audit.auditor import Auditor
 from ksql.auth.authenticate import ANONYMOUS, Authenticator, impersonated
 from ksql.auth.authorize import is_public, refusal
+from ksql.auth.consulted import UndecidedError
 from ksql.auth.identity import Question, User
 from ksql.auth.sessions import SessionEndedError, Sessions
 from ksql.auth.tokens import CONFIGURATION_PATH, JWKS_PATH
@@ -31,6 +32,7 @@ from ksql.schema.errors import ApiError, ForbiddenError, GoneError, InternalErro
 from ksql.schema.resources import group_resource
 from ksql.serve import apiservices, flowfigures, health, logfigures, parameters, sockets, trails
 from ksql.serve.aggregation import Aggregator, asked, remote_of
+from ksql.serve.deciding import decided, decisively
 from ksql.serve.discovery import Discovery
 from ksql.serve.erasing import PATH as ERASURES
 from ksql.serve.erasing import Eraser
@@ -131,8 +133,8 @@ class Door(Starlette):
             if is_window:
                 await self.window.serve(exchange)
                 return
-            exchange.user = self._user(scope, exchange.headers, exchange.path)
-            work = self._route(exchange, scope, receive, send)
+            exchange.user = await self._identified(scope, exchange.headers, exchange.path)
+            work = decided(exchange, lambda: self._route(exchange, scope, receive, send))
             await (self.login.attended(scope, work) if SESSION in scope and self.login else work)
         except ApiError as error:
             await exchange.refuse(error)
@@ -294,9 +296,22 @@ class Door(Starlette):
         """/openapi/v2."""
         await self._discovery.openapi_v2(exchange)
 
+    async def _identified(self, scope: Scope, headers: dict[bytes, bytes], path: str) -> User:
+        """`_user`, once others have been asked who have to be."""
+        if self._authenticator.reviewed is not None:
+            await self._authenticator.consult(headers.get(b"authorization", b""))
+        try:
+            return self._user(scope, headers, path)
+        except UndecidedError as undecided:
+            await undecided.asked()
+            return await decisively(lambda: self._user(scope, headers, path))
+
     def _user(self, scope: Scope, headers: dict[bytes, bytes], path: str) -> User:
         authorization = headers.get(b"authorization", b"")
-        user = self._authenticator.user(scope.get(CERTIFICATE), authorization)
+        certificate = scope.get(CERTIFICATE)
+        user = self._authenticator.user(certificate, authorization)
+        if user is None and certificate is not None:
+            user = self._authenticator.proxied(certificate, scope["headers"])
         if user is None and self.login is not None and not authorization and not is_public(path):
             session = self.login.visitor(scope, headers)
             user = session.user if session is not None else None
@@ -323,8 +338,8 @@ class Door(Starlette):
                 await self._conversation(scope, receive, heard, headers, correlation)
                 return
             try:
-                scope[USER] = self._user(scope, headers, scope["path"])
-                self._allow_path(scope[USER], "GET", scope["path"])
+                scope[USER] = await self._identified(scope, headers, scope["path"])
+                await decisively(lambda: self._allow_path(scope[USER], "GET", scope["path"]))
             except ApiError as error:
                 await receive()
                 await heard({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.message})
@@ -347,7 +362,7 @@ class Door(Starlette):
         """A WebSocket on a Kubernetes path."""
         path, send = scope["path"], heard
         try:
-            user = self._user(scope, headers, path)
+            user = await self._identified(scope, headers, path)
             trails.conversation(heard.trail, user, scope, self._catalogue)
             aggregator = self._aggregator
             remote = remote_of(aggregator, path) if aggregator is not None else None

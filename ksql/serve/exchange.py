@@ -53,6 +53,7 @@ class Exchange:
     """A request as it comes in, an answer as it goes out."""
 
     __slots__ = (
+        "_body",
         "_receive",
         "_send",
         "begun",
@@ -73,6 +74,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, correlation: str) -> None:
         self.scope, self._receive, self._send = scope, receive, send
+        self._body: bytes | None = None
         self.correlation = correlation
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -102,7 +104,10 @@ class Exchange:
 
     async def body(self, limit: int = BODY_BYTES_MAX) -> bytes:
         """The whole body; `TooLargeError` as soon as it is known to be beyond `limit`."""
-        data = await self._whole_body(limit)
+        if self._body is None:
+            self._body = await self._whole_body(limit)
+        # Kept: a request that has to be looked at again has one body.
+        data = self._body
         if self.trail is not None and self.trail.takes_request:
             self.trail.request = Body(data, self.headers.get(b"content-type", b"").decode("latin-1"))
         return data

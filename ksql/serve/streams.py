@@ -13,6 +13,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from ksql.auth.consulted import UndecidedError
 from ksql.base.clock import Clock
 from ksql.base.documents import Document
 from ksql.conversations import Kubelet, LogOptions, Stdio
@@ -94,6 +95,10 @@ class Streams:
                     await talk.spdy(socket, forwarding.SPDY_PROTOCOL)
                 else:
                     await talk.socket(socket)
+        except UndecidedError as undecided:
+            # Raised before anything was answered; an answer that does not come counts for long enough to be found.
+            await undecided.asked()
+            await self.socket(scope, receive, send, target, caller)
         except ApiError as error:
             await sockets.refuse(receive, send, error, caller.correlation)
 

@@ -5,13 +5,13 @@ answered: a permission that was taken away is gone when the answer says so. What
 when a node asks. Both are folds of current objects; a restart and another server come to the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ksql.auth import nodes, rbac
 from ksql.auth.authorize import Authorizers
 from ksql.auth.defaults import node_rules
-from ksql.auth.identity import Question, Rules, User, Verdict
+from ksql.auth.identity import Authorizer, Question, Rules, User, Verdict
 from ksql.log.event import Change
 from ksql.state.entry import Entry, Frame
 from ksql.state.objects import Objects
@@ -22,6 +22,8 @@ NOTED_MAX = 20_000
 
 
 _NAME_TERM = "metadata.name="
+
+Arrange = Callable[[Authorizer, Authorizer], Sequence[Authorizer]]
 
 
 def question(request: Request, selection: Selection | None = None) -> Question:
@@ -44,10 +46,12 @@ def question(request: Request, selection: Selection | None = None) -> Question:
 class Permissions:
     """The authorizer of a cluster: what nodes may, then what roles give."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, arrange: Arrange | None = None) -> None:
+        """`arrange` makes of the two whom to ask, in which order."""
         self._objects = objects
         self.grants, self.relations = rbac.Grants(), nodes.Relations()
-        self._authorizers = Authorizers([nodes.NodeAuthorizer(self._related, node_rules()), self.grants])
+        own = nodes.NodeAuthorizer(self._related, node_rules())
+        self._authorizers = Authorizers([own, self.grants] if arrange is None else arrange(own, self.grants))
         for resource in rbac.KINDS:
             objects.follow(resource, partial(self._granted, resource))
             self._load(resource)

@@ -15,7 +15,7 @@ from ksql.auth.authorize import refusal
 from ksql.auth.identity import Authorizer
 from ksql.auth.tokens import Tokens, make_key
 from ksql.base.clock import Clock, new_uid
-from ksql.base.documents import Document
+from ksql.base.documents import Document, lookup
 from ksql.log.event import Actor, Draft, Event
 from ksql.log.protocol import Batch, EventLog, LogUnavailableError, LogUncertainError
 from ksql.schema import structure
@@ -117,7 +117,7 @@ class Pipeline:
     async def perform(self, request: Request) -> Result:
         """get, create, update, patch or delete one object or its subresource."""
         if request.verb == "create" and request.type.key in reviews.KINDS:
-            return self._reviewed(request)
+            return await self._reviewed(request)
         self.authorize(request)
         if request.verb == "get":
             return await self._get(request)
@@ -134,13 +134,16 @@ class Pipeline:
         if not verdict.allowed:
             raise refusal(question, verdict)
 
-    def _reviewed(self, request: Request) -> Result:
+    async def _reviewed(self, request: Request) -> Result:
         """A question about identity or permission answered; nothing is stored and nothing logged."""
         self.authorize(request)
         body, warnings = structure.check(
             self.catalogue, request.type, request.body, request.options.field_validation, request.repeats
         )
         request.warnings.extend(one for one in warnings if one not in request.warnings)
+        if request.type.resource == "tokenreviews" and self.authenticator is not None:
+            token = str(lookup(body, "spec", "token", default=""))
+            await self.authenticator.consult_token(token.encode())
         answerer = reviews.Answerer(self.authorizer, self.authenticator, self.catalogue, self.clock)
         document = reviews.answered(request, body, answerer)
         return Result(document=document, created=True, warnings=tuple(request.warnings))

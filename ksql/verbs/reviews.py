@@ -152,7 +152,8 @@ def _requirement_text(requirement: Document) -> str:
 def _verdict(authorizer: Authorizer, asked: Question) -> Document:
     verdict = authorizer.authorize(asked)
     said = verdict.rule if verdict.allowed else verdict.reason
-    return {"allowed": verdict.allowed, **({"reason": said} if said else {})}
+    denied = {"denied": True} if verdict.denied else {}
+    return {"allowed": verdict.allowed, **denied, **({"reason": said} if said else {})}
 
 
 def _attribute_causes(spec: Document) -> list[Cause]:

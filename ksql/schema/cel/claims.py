@@ -11,8 +11,9 @@ from ksql.schema.cel import programs
 from ksql.schema.cel.functions import evaluated
 from ksql.schema.cel.macros import runnable
 
-# One of the two is looked at: claims by mappings and claim rules, the user by user rules.
-NAMES = ("claims", "user")
+# One of them is looked at: claims by mappings and claim rules, the user by user rules, a request by an authorizer's
+# match conditions.
+NAMES = ("claims", "user", "request")
 
 
 class Program:
