@@ -5,6 +5,7 @@ then brought into the version it is kept in. What takes long (rules in CEL, webh
 head held: when the object has moved meanwhile, the plan asks to be prepared once more instead.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ksql.base.documents import Document, lookup, replaced
@@ -14,7 +15,7 @@ from ksql.schema.custom import values as custom_values
 from ksql.schema.custom.definitions import CustomVersion
 from ksql.schema.errors import Cause, InternalError, MethodNotAllowedError
 from ksql.schema.managed.applying import Domain
-from ksql.schema.metadata import validate_metadata
+from ksql.schema.metadata import STANDARD_FINALIZERS, validate_metadata
 from ksql.schema.resources import ResourceType
 from ksql.verbs import managing, refusals, shaping, subresources
 from ksql.verbs.admission import check_namespace
@@ -77,6 +78,19 @@ def _check(request: Request, document: Document, old: Document | None) -> None:
     causes += custom_values.validate(_custom(request), document, old, request.subresource)
     if causes:
         raise faults.invalid(request.type, document["metadata"].get("name", ""), causes)
+    if request.subresource != "status":
+        request.warnings.extend(one for one in _cautions(document, old) if one not in request.warnings)
+
+
+def _cautions(document: Document, old: Document | None) -> Iterator[str]:
+    """Finalizers that others could use for something else, told when they come."""
+    known = ((old or {}).get("metadata") or {}).get("finalizers") or ()
+    for name in document["metadata"].get("finalizers") or ():
+        if "/" not in name and name not in STANDARD_FINALIZERS and name not in known:
+            yield (
+                f"metadata.finalizers: {faults.quoted(name)}: prefer a domain-qualified finalizer name to avoid "
+                "accidental conflicts with other finalizer writers"
+            )
 
 
 def _without(document: Document, key: str) -> Document:

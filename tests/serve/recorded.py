@@ -5,8 +5,8 @@ the same bytes but for what only a server can know (uids, addresses, instants), 
 sides. What the reference was started without is passed over: it ran without the ServiceAccount
 admission, whose answers depend on objects beside the one sent.
 
-`python -m tests.serve.recorded` says how many answers are equal, by kind, and writes the floors that
-`test_golden_writes.py` holds every kind to: they only rise.
+`python -m tests.serve.recorded creation` (or `update`, or `custom`) says how many answers are equal, by
+kind, and the numbers of the lines that are not; with kinds named after it, what differs in each.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from ksql.schema.resources import ResourceType
 from tests.schema.recorded import FOLDER, vectors
 from tests.serve.cluster import in_process, rooms
 
-FLOORS = FOLDER / "floors.json"
+EXCEPTIONS = FOLDER / "exceptions.json"
 CATALOGUE = catalogue.load()
 _NAMESPACES = ("default", "gold")
 _QUERY = "?dryRun=All&fieldValidation=Strict&fieldManager=m"
@@ -46,6 +46,7 @@ _OWN = ("uid", "creationTimestamp", "managedFields", "resourceVersion")
 class Outcome:
     """One comparison. `same` or what differs: the status code, the message, the object, the warnings."""
 
+    number: int
     kind: str
     verdict: str
     line: dict[str, Any]
@@ -276,8 +277,9 @@ _GENERATED = re.compile(r'"g-[a-z0-9]{5}"')
 
 
 def judged(
-    line: dict[str, Any], kind: str, response: httpx.Response, want: Any, sent: Document, *, ordered: bool = True
-) -> Outcome:
+    number: int, line: dict[str, Any], kind: str, response: httpx.Response, want: Any, sent: Document,
+    *, ordered: bool = True,
+) -> Outcome:  # fmt: skip
     try:
         answer = response.json()
     except ValueError:
@@ -294,7 +296,7 @@ def judged(
         verdict, want, got = "warnings", warned, warnings
     else:
         verdict = "same"
-    return Outcome(kind, verdict, line, want, got)
+    return Outcome(number, kind, verdict, line, want, got)
 
 
 async def creations(kinds: Sequence[str] = ()) -> Tally:
@@ -303,13 +305,13 @@ async def creations(kinds: Sequence[str] = ()) -> Tally:
     bases = next(lines)["bases"]
     async with rooms() as server, in_process(server.door) as http:
         await _prepare(http)
-        for line in lines:
+        for number, line in enumerate(lines):
             base = bases[line["base"]]
             if kinds and base["kind"] not in kinds:
                 continue
             document = edited(base, line["edits"])
             response = await http.post(path_of(kind_of(base), "default") + _QUERY, json=document)
-            tally.add(judged(line, base["kind"], response, line["answer"], document))
+            tally.add(judged(number, line, base["kind"], response, line["answer"], document))
     return tally
 
 
@@ -319,7 +321,7 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
     bases, made = next(lines)["bases"], {}
     async with rooms() as server, in_process(server.door) as http:
         await _prepare(http)
-        for line in lines:
+        for number, line in enumerate(lines):
             base = bases[line["base"]]
             document, live = base["made"], base["live"]
             kind, type = document["kind"], kind_of(document)
@@ -333,13 +335,13 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
                     made[line["base"]] = await _establish(http, response.json(), server.clock.now())
             own = made[line["base"]]
             if own is None:
-                tally.add(Outcome(kind, "not made", line, "", ""))
+                tally.add(Outcome(number, kind, "not made", line, "", ""))
                 continue
             path = path_of(type, "gold", document["metadata"]["name"], line.get("subresource", ""))
             line = _readdressed(line, live, own)
             sent = edited(transplanted(live, own), line["edits"])
             response = await http.put(path + _QUERY, json=sent)
-            tally.add(judged(line, kind, response, transplanted(line["answer"], own), sent))
+            tally.add(judged(number, line, kind, response, transplanted(line["answer"], own), sent))
     return tally
 
 
@@ -380,14 +382,14 @@ async def customs() -> Tally:
             response = await http.post(path, json=definition)
             assert response.status_code == 201, response.text
             await _establish(http, response.json(), server.clock.now())
-        for line in lines:
+        for number, line in enumerate(lines):
             spec = definitions[line["kind"]]["spec"]
             path = f"/apis/{spec['group']}/v1/namespaces/default/{spec['names']['plural']}"
             query = f"?dryRun=All&fieldValidation={line['mode']}&fieldManager=m"
             kind = "Random" if line["kind"].startswith("Rand") else line["kind"]
             if "made" not in line:
                 response = await http.post(path + query, json=line["document"])
-                tally.add(judged(line, kind, response, line["answer"], line["document"], ordered=False))
+                tally.add(judged(number, line, kind, response, line["answer"], line["document"], ordered=False))
                 continue
             name = line["made"]["metadata"]["name"]
             if (line["kind"], name) not in made:
@@ -397,7 +399,7 @@ async def customs() -> Tally:
             document = {**line["document"], "metadata": made[line["kind"], name]}
             place = f"{path}/{name}" + (f"/{line['subresource']}" if "subresource" in line else "")
             response = await http.put(place + query, json=document)
-            tally.add(judged(line, kind, response, line["answer"], document, ordered=False))
+            tally.add(judged(number, line, kind, response, line["answer"], document, ordered=False))
     return tally
 
 
@@ -414,15 +416,10 @@ async def _main(area: str, kinds: Sequence[str]) -> None:
     for kind, total in sorted(tally.total.items()):
         print(f"{kind:32} {tally.same[kind]:5} of {total:5}")
     print(f"{area}: {tally.same.total()} of {tally.total.total()}")
-    if not kinds:
-        floors = json.loads(FLOORS.read_text()) if FLOORS.exists() else {}
-        risen = {kind: max(tally.same[kind], floors.get(area, {}).get(kind, 0)) for kind in sorted(tally.total)}
-        FLOORS.write_text(json.dumps(floors | {area: risen}, indent=1, sort_keys=True) + "\n")
-    else:
-        for outcome in tally.different:
-            if outcome.kind in kinds:
-                print(outcome.verdict, json.dumps(outcome.line.get("edits") or outcome.line["document"])[:200])
-                print("  want", json.dumps(outcome.want)[:1000], "\n  got ", json.dumps(outcome.got)[:1000])
+    print("different:", *(outcome.number for outcome in tally.different))
+    for outcome in tally.different if kinds else ():
+        print(outcome.number, outcome.verdict, json.dumps(outcome.line.get("edits") or outcome.line["document"])[:200])
+        print("  want", json.dumps(outcome.want)[:1000], "\n  got ", json.dumps(outcome.got)[:1000])
 
 
 if __name__ == "__main__":

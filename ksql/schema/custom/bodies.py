@@ -158,7 +158,8 @@ def _embedded_meta(
     except DecodingError as error:
         kept, fault = metadata, str(error)
     if fault:
-        raise _cannot_be_handled(type, f"{path}: Invalid value: {shown(metadata)}: {fault}")
+        given = dict(sorted(metadata.items())) if isinstance(metadata, dict) else metadata
+        raise _cannot_be_handled(type, f"{path}: Invalid value: {shown(given)}: {fault}")
     for said in reader.unknown:
         unknown.add(f"{path}.{_quoted(said)}")
     return kept

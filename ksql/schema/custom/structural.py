@@ -164,7 +164,8 @@ def _defaulted_object(node: Node, value: dict[str, Any]) -> dict[str, Any]:
     for name, _ in node.defaulted:
         if name not in value:
             kept = dict(value) if kept is None else kept
-            kept[name] = _defaulted_at(node.properties[name], None)
+            # Null that is allowed stands where it is written; what is not written gets its default all the same.
+            kept[name] = defaulted(node.properties[name], node.properties[name].default)
     for key, item in value.items():
         inner = node.properties.get(key) or node.values
         if inner is None or (item is not None and not isinstance(item, dict | list)):

@@ -98,7 +98,7 @@ class _Judgement:
                 self._type(node.type, node.int_or_string, "null", path)
             self._enum(raw, value, path)
             return
-        self._typed(node.type, node.int_or_string, value, path)
+        self._typed(node.type, node.int_or_string, value, path, raw.get("format") or "")
         self.junctors(raw, value, path)
         self._plain(raw, node.type, value, path)
         if isinstance(value, list):
@@ -116,7 +116,8 @@ class _Judgement:
         self.sized(node.raw, value, path)
 
     def _object(self, node: Node, value: dict[str, Any], path: str, old: Any) -> None:
-        if self.counted(node.raw, value, path):
+        # Of a map with too many entries each is looked at all the same.
+        if self.counted(node.raw, value, path) and node.values is None:
             return
         known = isinstance(old, dict) and node.map_type != "atomic"
         for key, item in value.items():
@@ -130,12 +131,16 @@ class _Judgement:
 
     # --- what concerns the value itself
 
-    def _typed(self, type: str, int_or_string: bool, value: Any, path: str) -> None:
+    def _typed(self, type: str, int_or_string: bool, value: Any, path: str, form: str = "") -> None:
         found = type_of(value)
         if int_or_string:
             if found not in ("integer", "string") and self._asks_either:
                 self._type("", True, found, path)
         elif type and found != type and not (type == "number" and found == "integer"):
+            if type == "string" and form in FORMATS:
+                # A text of a known format: the complaint names it, and what Go held in its place.
+                found = {"integer": "int64", "number": "float64"}.get(found, "")
+                type = form
             self._type(type, False, found, path)
 
     def _type(self, type: str, int_or_string: bool, found: str, path: str) -> None:
@@ -168,6 +173,9 @@ class _Judgement:
         self._range(raw.get("format") or "", type, value, path)
         shown = _number_text(value)
         factor, high, low = raw.get("multipleOf"), raw.get("maximum"), raw.get("minimum")
+        if isinstance(value, int):
+            # As Go has it, whole numbers are compared with whole numbers: what is behind the point is cut off.
+            high, low = (bound if bound is None else int(bound) for bound in (high, low))
         if factor:
             # As Go has it, whole numbers are divided by a whole number.
             used = int(factor) if isinstance(value, int) else factor
@@ -205,8 +213,6 @@ class _Judgement:
         choices = raw.get("enum")
         if not choices or any(_same(value, choice) for choice in choices):
             return
-        if value is None and raw.get("nullable"):
-            return
         words = [one if isinstance(one, str) else orjson.dumps(one).decode() for one in choices]
         self.causes.append(faults.unsupported(path, value, words))
 
@@ -231,7 +237,7 @@ class _Judgement:
         return False
 
     def _too_many(self, path: str, count: int, most: int) -> None:
-        said = f"Too many: {count}: must have at most {most} items"
+        said = f"Too many: {count}: must have at most {most} {'item' if most == 1 else 'items'}"
         self.causes.append(Cause("FieldValueTooMany", said, path or _NOWHERE))
 
     def required(self, raw: Mapping[str, Any], value: dict[str, Any], path: str) -> None:
@@ -283,7 +289,7 @@ class _Judgement:
             self._enum(raw, value, path)
             return
         type = raw.get("type") or ""
-        self._typed(type, False, value, path)
+        self._typed(type, False, value, path, raw.get("format") or "")
         self.junctors(raw, value, path)
         self._plain(raw, type, value, path)
         if isinstance(value, list):
@@ -323,7 +329,8 @@ def type_of(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
-        return "integer"
+        # What no integer of Go can hold has been read as another number.
+        return "integer" if _INT64[0] <= value <= _INT64[1] else "number"
     if isinstance(value, float):
         return "number"
     if isinstance(value, str):

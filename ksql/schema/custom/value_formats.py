@@ -9,7 +9,7 @@ from datetime import datetime
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
-from ksql.schema import names
+from ksql.schema import addresses, names
 
 Format = Callable[[str], bool]
 
@@ -76,6 +76,9 @@ _DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z]{2,63}"
 
 def _address(version: int) -> Format:
     def judge(value: str) -> bool:
+        if version == 4 and addresses.parsed(value) is not None and ":" not in value:
+            # Leading zeros pass, as Go once read them.
+            return True
         try:
             return ipaddress.ip_address(value).version == version and "%" not in value
         except ValueError:

@@ -55,6 +55,7 @@ _PATHS: Mapping[str, Mapping[str, str]] = {
         key: _pod("spec.template.spec.")
         for key in ("daemonsets.apps", "deployments.apps", "jobs.batch", "replicasets.apps", "replicationcontrollers")
     },
+    "endpointslices.discovery.k8s.io": {"endpoints.[].deprecatedTopology": _NEVER},
     "leases.coordination.k8s.io": {"spec.strategy": _NEVER, "spec.preferredHolder": _NEVER},
     "deviceclasses.resource.k8s.io": {"spec.extendedResourceName": "1.36"},
     "resourceclaims.resource.k8s.io": _claim(),

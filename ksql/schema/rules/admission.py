@@ -12,6 +12,7 @@ from ksql.schema.errors import Cause
 from ksql.schema.faults import duplicate, required, too_many, unsupported, wrong
 from ksql.schema.golang import urls
 from ksql.schema.rules.checks import PORT_MAX, PORT_RANGE, choice, each, one_of, selector
+from ksql.schema.rules.conditions import check_general
 
 Structure = Mapping[str, Any]
 
@@ -261,6 +262,18 @@ def check_validating_policy(document: Document, out: list[Cause]) -> None:
         if key in taken:
             out.append(duplicate(f"{place}.key", key))
         taken.add(key)
+
+
+def check_policy_status(document: Document, _old: Document, out: list[Cause]) -> None:
+    """What was found of a policy's types, and its conditions."""
+    status = document.get("status") or {}
+    warnings = (status.get("typeChecking") or {}).get("expressionWarnings")
+    for warning, place in each(warnings, "status.typeChecking.expressionWarnings"):
+        if not warning.get("warning"):
+            out.append(required(f"{place}.warning"))
+        if not (warning.get("fieldRef") or "").strip():
+            out.append(required(f"{place}.fieldRef"))
+    check_general(status.get("conditions") or (), "status.conditions", out)
 
 
 def _check_policy(spec: Structure, out: list[Cause]) -> None:

@@ -242,7 +242,7 @@ def _check_exit_codes(codes: Structure, known: set[Any], path: str, out: list[Ca
         words = "must be one of the container or initContainer names in the pod template"
         out.append(wrong(f"{path}.containerName", name, words))
     if not values:
-        out.append(wrong(f"{path}.values", None, "at least one value is required"))
+        out.append(wrong(f"{path}.values", codes.get("values"), "at least one value is required"))
     elif len(values) > EXIT_CODES_MAX:
         out.append(too_many(f"{path}.values", len(values), EXIT_CODES_MAX))
     seen: set[int] = set()

@@ -202,6 +202,7 @@ PART_RULES: Mapping[tuple[str, str, str], UpdateRule] = {
     ("apiregistration.k8s.io", "APIService", "status"): cluster.check_api_service_status,
     ("certificates.k8s.io", "CertificateSigningRequest", "approval"): certificates.check_approval,
     ("certificates.k8s.io", "CertificateSigningRequest", "status"): certificates.check_status,
+    (_ADMISSION, "ValidatingAdmissionPolicy", "status"): admission.check_policy_status,
     (_FLOW, "FlowSchema", "status"): flow.check_conditions,
     (_FLOW, "PriorityLevelConfiguration", "status"): flow.check_conditions,
     ("networking.k8s.io", "Ingress", "status"): network.check_ingress_status,
