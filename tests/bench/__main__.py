@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "log": ("tests.bench.log", "--rounds", "4", "--seconds", "3"),
     "past": ("tests.bench.past",),
     "http": ("tests.bench.http",),
+    "graphql": ("tests.bench.gql",),
     "start": ("tests.bench.start",),
     "permissions": ("tests.bench.permissions",),
     "scheduling": ("tests.bench.scheduling",),

@@ -32,7 +32,7 @@ from ksql.serve.gql.bounds import Bounds
 from ksql.serve.gql.context import Context
 from ksql.serve.gql.errors import LIMIT, refusal
 from ksql.serve.gql.feeds import INITIAL_OBJECTS_MAX
-from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX
+from ksql.serve.gql.pages import OBJECTS_PAGE_MAX, PAGE_DEFAULT, PAGE_MAX
 from ksql.serve.gql.typed.types import MARK
 
 # How much a field that reads the log weighs beside one that is at hand, and one that changes the cluster.
@@ -127,13 +127,15 @@ class _Counter:
         if field is None:
             return 1
         if "first" in field.args or "last" in field.args:
-            return self._page_size(node)
+            # Objects of one kind come in larger pages than what has to be read.
+            is_typed = MARK in (get_named_type(field.type).extensions or {})
+            return self._page_size(node, OBJECTS_PAGE_MAX if is_typed else PAGE_MAX)
         of = field.type.of_type if isinstance(field.type, GraphQLNonNull) else field.type
         if not isinstance(of, GraphQLList) or node.name.value in _PAGES:
             return 1
         return _LISTS.get(f"{getattr(parent, 'name', '')}.{node.name.value}", LIST_DEFAULT)
 
-    def _page_size(self, node: FieldNode) -> int:
+    def _page_size(self, node: FieldNode, most: int) -> int:
         for argument in node.arguments or ():
             if argument.name.value not in ("first", "last"):
                 continue
@@ -145,7 +147,7 @@ class _Counter:
                 size = self._variables.get(value.name.value)
             if isinstance(size, int):
                 # Out of range is refused by the field itself, with its own words.
-                return min(max(size, 1), PAGE_MAX)
+                return min(max(size, 1), most)
         return PAGE_DEFAULT
 
 

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 PAGE_DEFAULT = 50  # fits a screen and costs little; whoever wants more says so
 PAGE_MAX = 1_000  # bounds what one field may hold in memory and read from the log
+OBJECTS_PAGE_MAX = 10_000  # of one kind's objects, which are in memory already: what a sync of all pods asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Slice(Generic[T]):
     has_next: bool
 
 
-def asked(first: int | None, after: str | None, last: int | None, before: str | None) -> Ask:
+def asked(
+    first: int | None, after: str | None, last: int | None, before: str | None, most: int = PAGE_MAX
+) -> Ask:
     """The page meant by Relay's four arguments."""
     if first is not None and last is not None:
         raise refusal("give first or last, not both")
@@ -46,8 +49,8 @@ def asked(first: int | None, after: str | None, last: int | None, before: str | 
     assert count is not None
     if count < 0:
         raise refusal(f"{name} must not be negative")
-    if count > PAGE_MAX:
-        raise refusal(f"{name} is at most {PAGE_MAX}: page on with a cursor", LIMIT, limit=PAGE_MAX)
+    if count > most:
+        raise refusal(f"{name} is at most {most}: page on with a cursor", LIMIT, limit=most)
     return Ask(count, last is None, after, before)
 
 

@@ -18,7 +18,7 @@ from ksql.schema.resources import ResourceType
 from ksql.schema.selectors import LabelSelector, from_document, from_labels
 from ksql.serve.gql.context import Context, Seen
 from ksql.serve.gql.nodes import Object, as_object
-from ksql.serve.gql.pages import asked
+from ksql.serve.gql.pages import OBJECTS_PAGE_MAX, asked
 from ksql.serve.gql.typed.choosing import choice_of
 from ksql.serve.gql.typed.lists import cut
 from ksql.serve.gql.typed.names import Kind
@@ -274,7 +274,7 @@ def _many(
         before: str | None = None, **chosen: Any,
     ) -> Page:  # fmt: skip
         ctx: Context = info.context
-        ask, choice = asked(first, after, last, before), choice_of(ctx, target, **chosen)
+        ask, choice = asked(first, after, last, before, OBJECTS_PAGE_MAX), choice_of(ctx, target, **chosen)
         # In the order that cursors are of: a document may name things in another.
         entries = sorted(await _led(ctx, relation, source.seen), key=lambda entry: entry.key)
         shown = [entry for entry in entries if ctx.may("list", target.type.key, entry.stream.namespace)]

@@ -16,7 +16,7 @@ from graphql import (
 
 from ksql.serve.gql.context import Context, Seen
 from ksql.serve.gql.nodes import Object, as_object
-from ksql.serve.gql.pages import PAGE_DEFAULT, PAGE_MAX, asked
+from ksql.serve.gql.pages import OBJECTS_PAGE_MAX, PAGE_DEFAULT, asked
 from ksql.serve.gql.typed.choosing import argument, choice_of
 from ksql.serve.gql.typed.lists import page, shown
 from ksql.serve.gql.typed.names import Kind
@@ -25,7 +25,7 @@ from ksql.serve.gql.typed.types import Resolving
 
 PAGING: Mapping[str, GraphQLArgument] = {
     "first": argument(
-        GraphQLInt, f"How many from the start; {PAGE_DEFAULT} when nothing is said, {PAGE_MAX} at most."
+        GraphQLInt, f"How many from the start; {PAGE_DEFAULT} when nothing is said, {OBJECTS_PAGE_MAX} at most."
     ),
     "after": argument(GraphQLID, "Only what comes after this cursor."),
     "last": argument(GraphQLInt, "How many from the end, instead of first."),
@@ -75,7 +75,7 @@ def plural(
         **chosen: Any,
     ) -> Page:  # fmt: skip
         ctx: Context = info.context
-        ask = asked(first, after, last, before)
+        ask = asked(first, after, last, before, OBJECTS_PAGE_MAX)
         choice = choice_of(ctx, kind, **chosen)
         instant = await ctx.instant(at)
         state = ctx.state(None if instant.live else instant.revision)
