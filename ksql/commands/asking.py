@@ -17,7 +17,8 @@ from ksql.commands.door import AnswerError, Door
 from ksql.kubeconfig import Connection, KubeconfigError, load
 
 LIMIT_DEFAULT = 50
-PAGE = 500  # of one request when more is wanted; half of what the server gives at most
+# Of one request when more is wanted: with all that is told of an event, two thirds of what the server answers at once.
+PAGE = 250
 
 
 class Output(StrEnum):

@@ -10,7 +10,6 @@ import typer
 from ksql.base.clock import SystemClock
 from ksql.commands import printing
 from ksql.commands.asking import (
-    PAGE,
     ContextName,
     Data,
     Kubeconfig,
@@ -28,6 +27,8 @@ from ksql.commands.door import Door
 # How a moment begins; what does not is a kind, an object or a filter. No kind begins so.
 _MOMENT = re.compile(r"(r?\d|now\b|head\b|live\b|today\b|yesterday\b)", re.IGNORECASE)
 _FILTER = re.compile(r"-?[A-Za-z]+:")
+# Objects of one request: each may differ in many fields, and the server reckons with that.
+OBJECTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ async def _diff_many(
     door: Door, namespace: str, text: str, asked: Asked, output: Output, managers: bool, brief: bool
 ) -> None:
     given: dict[str, Any] = {"from": asked.start, "to": asked.end, "query": text, "namespace": namespace,
-                             "managedFields": managers, "first": PAGE}  # fmt: skip
+                             "managedFields": managers, "first": OBJECTS}  # fmt: skip
     objects: list[Any] = []
     while True:
         page = (await door.ask("changes", given))["changes"]
