@@ -33,6 +33,7 @@ from ksql.verbs import (
     signers,
     strategies,
     subresources,
+    topology,
 )
 from ksql.verbs.admission import Admission, admit, caution, check_namespace, judge
 from ksql.verbs.allocation import Allocations, allocate
@@ -132,7 +133,8 @@ class Create:
         return shaping.newborn(self._request, document, self._ground.clock)
 
     def _admitted(self, document: Document, view: View) -> Document:
-        return admit(Admission(self._type, self._request.user, view), document)
+        made = admit(Admission(self._type, self._request.user, view), document)
+        return topology.labelled(made, self._ground.catalogue.minor, view) if self._type.key == "pods" else made
 
     def _mutated(self, document: Document, view: View) -> Document:
         """The object after all mutating guards."""
@@ -498,7 +500,7 @@ Act = Callable[[Ground, Request, Author, Current, Document, View], Outcome]
 def _bind(
     ground: Ground, request: Request, author: Author, current: Current, body: Document, view: View
 ) -> Outcome:
-    pod = subresources.bound(request.type, current, body, view)
+    pod = topology.labelled(subresources.bound(request.type, current, body, view), ground.catalogue.minor, view)
     # Where a pod runs is no wish of its author's: nothing for its generation to count.
     return decider.update(author, request.type, current, pod, counts=False)
 

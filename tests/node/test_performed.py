@@ -187,7 +187,8 @@ def test_changes_of_objects_are_shown_in_volumes():
         patch = {"data": {"word": "young", "new": "1", "gone": None}}
         await cluster.client.patch("configmaps", "default", "settings", patch)
         assert await ended(cluster) == "Succeeded"
-        assert await said(cluster) == 'youngnew\nword\ntier="a-b"' + "\n"
+        place = 'topology.kubernetes.io/region="sim"\ntopology.kubernetes.io/zone="zone-1"\n'
+        assert await said(cluster) == 'youngnew\nword\ntier="a-b"\n' + place
 
     told(story)
 
