@@ -14,9 +14,10 @@ from ksql.auth.identity import controller_user
 from ksql.base.documents import Document
 from ksql.control.controller import Kit, write
 from ksql.control.informer import Update, revision_of
-from ksql.control.nodelifecycle_plan import GRACE_SECONDS, judge
-from ksql.control.plan import Change
-from ksql.control.pods import condition
+from ksql.control.nodelifecycle_plan import GRACE_SECONDS, is_given_up, judge
+from ksql.control.nodezones import Zones
+from ksql.control.plan import Change, soonest
+from ksql.control.pods import condition, is_ready
 from ksql.control.queue import QueueClosedError, WorkQueue
 from ksql.recorder import Note, Recorder
 from ksql.schema.errors import ApiError, ConflictError, NotFoundError
@@ -43,6 +44,8 @@ class NodeLifecycle:
         self._clock = kit.clock
         self._client = kit.connect(controller_user(NAME), NAME)
         self._recorder = Recorder(self._client, NAME, kit.clock)
+        self._zones, self._was_cut_off = Zones(), False
+        self._granted: set[str] = set()  # nodes that may be given up
         self._spoke: dict[str, float] = {}  # when each node's sign of life was last seen to change
         self._nodes, self._leases = kit.informers.of("nodes"), kit.informers.of(LEASES)
         self._pods = kit.informers.of("pods")
@@ -68,9 +71,43 @@ class NodeLifecycle:
         name = update.document["metadata"]["name"]
         if update.new is None:
             self._spoke.pop(name, None)
-        elif _heartbeat(update.old) != _heartbeat(update.new):
+            self._zones.forget(name)
+        elif _heartbeat(update.new) not in ("", _heartbeat(update.old)):
             self._spoke[name] = self._clock.monotonic()
+        if update.new is not None:
+            self._zones.note(name, _zone(update.new), is_ready(update.new))
+        if update.new is None or is_ready(update.new):
+            self._granted.discard(name)
+        self._notice_cut()
         self.queue.add(name)
+
+    def _notice_cut(self) -> None:
+        """When every node has fallen silent it is this side that hears nothing: who was given up is taken back; and
+        when it hears again every node has its grace anew."""
+        if self._zones.is_cut_off == self._was_cut_off:
+            return
+        self._was_cut_off = not self._was_cut_off
+        now = self._clock.monotonic()
+        for node in self._nodes.list():
+            name = node["metadata"]["name"]
+            if not self._was_cut_off:
+                self._spoke[name] = now
+            self.queue.add(name)
+
+    def _may_end(self, node: Document, silent: float) -> tuple[bool, float | None]:
+        """Whether a node may be given up now, and if not in how many seconds to ask again."""
+        if self._zones.is_cut_off:
+            return False, None
+        name = node["metadata"]["name"]
+        if is_ready(node) or is_given_up(node) or name in self._granted:
+            return True, None
+        if silent < GRACE_SECONDS and (condition(node, "Ready") or {}).get("status") == "Unknown":
+            # Doubted before this side was cut off: it may speak now that it can be heard.
+            return False, GRACE_SECONDS - silent
+        if wait := self._zones.grant(_zone(node), self._clock.monotonic()):
+            return False, wait
+        self._granted.add(name)
+        return True, None
 
     def _on_lease(self, update: Update) -> None:
         metadata = update.document["metadata"]
@@ -119,9 +156,11 @@ class NodeLifecycle:
             return
         pods = self._pods.indexed("node", key)
         silent = self._clock.monotonic() - self._spoke.setdefault(key, self._clock.monotonic())
-        verdict = judge(node, pods, silent, self._clock.now())
-        if verdict.again_seconds is not None:
-            seconds = min(verdict.again_seconds, GRACE_SECONDS)
+        ends, wait = self._may_end(node, silent) if condition(node, "Ready") else (True, None)
+        verdict = judge(node, pods, silent, self._clock.now(), ends=ends)
+        again_seconds = soonest(verdict.again_seconds, wait)
+        if again_seconds is not None:
+            seconds = min(again_seconds, GRACE_SECONDS)
             self.queue.add_after(key, max(seconds, AGAIN_SECONDS_MIN))
         await self._write(verdict.changes, revision_of(node))
 
@@ -139,6 +178,11 @@ class NodeLifecycle:
         remark = change.remark
         if remark is not None:
             self._recorder.say(Note(remark.regarding, remark.type, remark.reason, remark.message, cause))
+
+
+def _zone(node: Document) -> str:
+    labels = node["metadata"].get("labels") or {}
+    return f"{labels.get('topology.kubernetes.io/region', '')}/{labels.get('topology.kubernetes.io/zone', '')}"
 
 
 def _heartbeat(node: Document | None) -> str:

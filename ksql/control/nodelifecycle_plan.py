@@ -49,8 +49,12 @@ class Verdict:
     again_seconds: float | None = None
 
 
-def judge(node: Document, pods: Sequence[Document], silent_seconds: float, now: datetime) -> Verdict:
+def judge(
+    node: Document, pods: Sequence[Document], silent_seconds: float, now: datetime, *, ends: bool = True
+) -> Verdict:
     """One step at a time: first the conditions, then (seeing those) the taints, then the pods.
+
+    `ends`: whether a node that is not ready may be given up, so that its pods end.
 
     Each write brings the node back here with a new revision, which is what the next write is owed to.
     """
@@ -60,7 +64,7 @@ def judge(node: Document, pods: Sequence[Document], silent_seconds: float, now: 
         again = None
     else:
         again = GRACE_SECONDS - silent_seconds
-    if change := tainted(node, now):
+    if change := tainted(node, now, ends=ends):
         return Verdict([change])
     changes: list[Change] = []
     if not is_ready(node):
@@ -96,11 +100,17 @@ def doubted(node: Document, now: datetime) -> Change | None:
     return Amend("nodes", "", name, patch, kind="strategic", subresource="status", remark=remark)
 
 
-def tainted(node: Document, now: datetime) -> Change | None:
+def is_given_up(node: Document) -> bool:
+    """Whether it has a taint that ends the pods of a node which is not ready."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return any(taint["key"] in _ENDING and taint["effect"] == "NoExecute" for taint in taints)
+
+
+def tainted(node: Document, now: datetime, *, ends: bool = True) -> Change | None:
     """The taints that the node's conditions and its cordon call for; None when it has just those."""
     spec = node.get("spec") or {}
     taints = spec.get("taints") or []
-    wanted = _wanted(node)
+    wanted = _wanted(node, ends)
     kept = [t for t in taints if t["key"] not in _OWN_TAINTS or (t["key"], t["effect"]) in wanted]
     there = {(taint["key"], taint["effect"]) for taint in kept}
     added = [
@@ -115,7 +125,7 @@ def tainted(node: Document, now: datetime) -> Change | None:
     return Amend("nodes", "", metadata["name"], patch)
 
 
-def _wanted(node: Document) -> dict[tuple[str, str], None]:
+def _wanted(node: Document, ends: bool) -> dict[tuple[str, str], None]:
     found: dict[tuple[str, str], None] = {}
     if (node.get("spec") or {}).get("unschedulable"):
         found[(UNSCHEDULABLE, "NoSchedule")] = None
@@ -123,7 +133,7 @@ def _wanted(node: Document) -> dict[tuple[str, str], None]:
         key = _TAINTS.get((one["type"], one.get("status", "")))
         if key is not None:
             found[(key, "NoSchedule")] = None
-            if key in _ENDING:
+            if key in _ENDING and ends:
                 found[(key, "NoExecute")] = None
     return found
 

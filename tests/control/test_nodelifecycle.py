@@ -10,6 +10,8 @@ from tests.node.small import told
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 UNREACHABLE = "node.kubernetes.io/unreachable"
+# A cluster whose only node falls silent gives nobody up: another must be there.
+ON_THE_FIRST = {"kubernetes.io/hostname": "node-1"}
 
 
 def ready(node):
@@ -87,7 +89,7 @@ def test_pods_go_when_their_toleration_is_over():
 
 def test_a_silent_node_is_tainted_its_pods_unready_then_evicted():
     async def story(cluster):
-        await cluster.create_pod()
+        await cluster.create_pod(nodeSelector=ON_THE_FIRST)
         await cluster.until(lambda: cluster.phase() == "Running")
         cluster.fleet.fail("node-1")
         await cluster.until(lambda: ready(cluster.node())["status"] == "Unknown", within=60)
@@ -98,7 +100,7 @@ def test_a_silent_node_is_tainted_its_pods_unready_then_evicted():
         evicted_at = cluster.clock.monotonic()
         return silent, unready, evicted_at, await cluster.history("node-1", "nodes"), await cluster.history()
 
-    silent, unready, evicted_at, nodes, pods = told(story)
+    silent, unready, evicted_at, nodes, pods = told(story, nodes=2)
     assert 30 <= silent <= 55
     assert unready
     assert evicted_at - silent == pytest.approx(300, abs=5)
@@ -113,7 +115,7 @@ def test_a_silent_node_is_tainted_its_pods_unready_then_evicted():
 
 def test_a_node_that_returns_in_time_keeps_its_pods():
     async def story(cluster):
-        await cluster.create_pod()
+        await cluster.create_pod(nodeSelector=ON_THE_FIRST)
         await cluster.until(lambda: cluster.phase() == "Running")
         cluster.fleet.fail("node-1")
         await cluster.until(lambda: taints(cluster.node()), within=60)
@@ -124,7 +126,7 @@ def test_a_node_that_returns_in_time_keeps_its_pods():
         await cluster.clock.sleep(600)
         return cluster.pod(), ready(cluster.node())
 
-    pod_, ready_ = told(story)
+    pod_, ready_ = told(story, nodes=2)
     assert "deletionTimestamp" not in pod_["metadata"]
     assert pod_["status"]["containerStatuses"][0]["restartCount"] == 0
     assert (ready_["status"], ready_["reason"]) == ("True", "KubeletReady")
@@ -132,7 +134,7 @@ def test_a_node_that_returns_in_time_keeps_its_pods():
 
 def test_a_node_that_returns_late_ends_what_was_evicted():
     async def story(cluster):
-        await cluster.create_pod()
+        await cluster.create_pod(nodeSelector=ON_THE_FIRST)
         await cluster.until(lambda: cluster.phase() == "Running")
         cluster.fleet.fail("node-1")
         await cluster.until(lambda: "deletionTimestamp" in cluster.pod()["metadata"], within=400)
@@ -141,7 +143,7 @@ def test_a_node_that_returns_late_ends_what_was_evicted():
         await cluster.fleet.recover("node-1")
         await cluster.until(lambda: cluster.pod() is None)
 
-    told(story)
+    told(story, nodes=2)
 
 
 def test_pods_of_a_deleted_node_are_removed():
@@ -204,3 +206,52 @@ def test_a_remainder_too_small_for_the_clock_does_not_stop_time(monkeypatch):
         return cluster.clock.monotonic()
 
     assert told(story) >= 0.5
+
+
+def given_up(cluster):
+    """The nodes whose pods are to end."""
+    nodes = [entry.document for entry in cluster.objects.list("nodes")]
+    return {node["metadata"]["name"] for node in nodes if (UNREACHABLE, "NoExecute") in taints(node)}
+
+
+def test_when_all_nodes_fall_silent_none_is_given_up_and_all_have_their_grace_anew():
+    async def story(cluster):
+        await cluster.create_pod()
+        await cluster.until(lambda: cluster.phase() == "Running")
+        for name in ("node-1", "node-2"):
+            cluster.fleet.fail(name)
+        await cluster.until(lambda: ready(cluster.node("node-2"))["status"] == "Unknown", within=60)
+        await cluster.clock.sleep(900)
+        assert given_up(cluster) == set()
+        assert "deletionTimestamp" not in cluster.pod()["metadata"]
+        await cluster.fleet.recover("node-1")
+        await cluster.clock.sleep(30)
+        assert given_up(cluster) == set()
+        await cluster.until(lambda: given_up(cluster) == {"node-2"}, within=60)
+
+    told(story, nodes=2)
+
+
+def test_nodes_of_one_zone_are_given_up_one_after_another():
+    async def story(cluster):
+        for name in ("node-1", "node-2", "node-3"):
+            cluster.fleet.fail(name)
+        await cluster.until(lambda: len(given_up(cluster)) == 1, within=60)
+        first = cluster.clock.monotonic()
+        await cluster.until(lambda: len(given_up(cluster)) == 3, within=60)
+        assert cluster.clock.monotonic() - first == pytest.approx(20, abs=2)
+
+    # Three of eight: no zone is disrupted.
+    told(story, nodes=8, zones=1)
+
+
+def test_a_small_zone_that_is_mostly_silent_is_not_given_up():
+    async def story(cluster):
+        for name in ("node-1", "node-2", "node-3"):
+            cluster.fleet.fail(name)
+        await cluster.until(lambda: ready(cluster.node("node-3"))["status"] == "Unknown", within=60)
+        await cluster.clock.sleep(120)
+        # Its nodes fell silent a moment apart, so that the first was given up before it was seen to be a pattern.
+        assert len(given_up(cluster)) <= 1
+
+    told(story, nodes=4, zones=1)
