@@ -13,7 +13,7 @@ from ksql.base.documents import Document, lookup, replaced
 from ksql.schema import faults, selectors
 from ksql.schema.errors import BadRequestError, Cause, InternalError, TooManyRequestsError
 from ksql.schema.resources import GroupVersionKind, ResourceType
-from ksql.verbs import refusals
+from ksql.verbs import offers, refusals
 from ksql.verbs.decider import Author, Outcome, merged_outcome, update, with_metadata
 from ksql.verbs.deletion import delete
 from ksql.verbs.request import Options
@@ -240,6 +240,8 @@ def bound(type: ResourceType, current: Current, binding: Document, view: View) -
     if gates := lookup(pod, "spec", "schedulingGates"):
         reason = f"pod {name} has non-empty .spec.schedulingGates: {gates}"
         raise refusals.conflict(type, name, reason, sub="binding")
+    if lookup(binding, "metadata", "annotations", offers.OFFER_ANNOTATION):
+        _take_up(type, pod, target, view)
     pod = replaced(pod, ("spec", "nodeName"), target)
     for field in ("annotations", "labels"):
         if given := lookup(binding, "metadata", field):
@@ -249,6 +251,16 @@ def bound(type: ResourceType, current: Current, binding: Document, view: View) -
         "lastTransitionTime": rfc3339(view.time),
     }  # fmt: skip
     return with_condition(pod, scheduled)
+
+
+def _take_up(type: ResourceType, pod: Document, target: str, view: View) -> None:
+    """Refuse a binding made on an offer that does not hold any more."""
+    name, node = pod["metadata"]["name"], view.look("nodes", "", target)
+    if node is None:
+        raise refusals.conflict(type, name, f'the offer of node "{target}" is withdrawn', sub="binding")
+    others = (one for one in view.list("pods") if lookup(one, "spec", "nodeName") == target)
+    if short := offers.shortage(pod, node, others):
+        raise refusals.conflict(type, name, f'the offer of node "{target}" is withdrawn: {short}', sub="binding")
 
 
 def with_condition(document: Document, condition: Document) -> Document:

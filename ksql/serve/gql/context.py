@@ -39,6 +39,7 @@ from ksql.serve.gql.states import Now, State, Then
 from ksql.serve.gql.typed.ways import Indexes
 from ksql.state.entry import Entry
 from ksql.state.objects import Objects
+from ksql.verbs.offers import Ledger
 
 SUGGESTIONS_MAX = 3
 
@@ -76,6 +77,11 @@ class Rooms:
     def panorama(self) -> Panorama:
         """Draws timelines, and remembers what it read for them."""
         return Panorama(self.log, self.objects, self.images, self.kind_of)
+
+    @cached_property
+    def offers(self) -> Ledger:
+        """What every node has left, followed from when somebody first asks for it."""
+        return Ledger(self.objects)
 
     @cached_property
     def standings(self) -> dict[tuple[str, int], list[Any]]:

@@ -18,6 +18,7 @@ from ksql.serve.gql.errors import refusal
 from ksql.serve.gql.feeds import Batch, Feed
 from ksql.serve.gql.fields import about, followed, resolved
 from ksql.serve.gql.nodes import EventNode, Info, Object, as_event, as_object
+from ksql.serve.gql.offering import Offering
 from ksql.serve.gql.roots import EventFilterInput, span
 from ksql.serve.gql.scalars import GqlChange, Revision
 from ksql.serve.gql.search import sought
@@ -93,7 +94,7 @@ class Counts:
 
 
 @strawberry.type(description="Everything that can be followed.")
-class Subscription:
+class Subscription(Offering):
     @followed("Every event after a revision, in order: first those that have happened, then each as it "
         "is committed; none twice, none left out. After a lost connection go on with the last revision "
         "seen. Without after: from now on."
