@@ -11,6 +11,7 @@ from ksql.auth.authenticate import Authenticator
 from ksql.auth.identity import Authorizer
 from ksql.base.clock import Clock
 from ksql.kubeconfig import KubeconfigError, load
+from ksql.serve.app import Door
 from ksql.serve.remotereviews import TOKEN_SECONDS, Remote, token_review
 from ksql.settings import Settings, SettingsError
 
@@ -33,6 +34,22 @@ async def authentication(settings: Settings, authenticator: Authenticator, clock
         issuing = Issuing(authenticator.issuers, settings.authentication_config, clock)
         await issuing.start()
         stack.push_async_callback(issuing.aclose)
+
+
+def login(settings: Settings, door: Door, authenticator: Authenticator, clock: Clock) -> None:
+    """Let browsers log in with a provider, where one is named."""
+    if settings.login is None or door.login is None:
+        return
+    from ksql.serve.oidclogin import SCOPES, Client, OidcLogin
+
+    told, secret = settings.login, ""
+    if told.secret is not None:
+        try:
+            secret = told.secret.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--login-client-secret-file {str(told.secret)!r}: {error}") from None
+    client = Client(told.issuer, told.client, secret, told.scopes or SCOPES)
+    door.router.routes.extend(OidcLogin(door.login, authenticator.issuers, client, clock).routes())
 
 
 def authorization(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Arrange | None:

@@ -18,7 +18,7 @@ from ksql.base import logs
 from ksql.base.clock import SystemClock
 from ksql.commands import past, visits
 from ksql.operating import Data, Database, checked, told_plainly
-from ksql.settings import AuditSettings, Settings
+from ksql.settings import AuditSettings, LoginSettings, Settings
 
 if TYPE_CHECKING:
     from ksql.config import Ready
@@ -122,6 +122,14 @@ def up(
     authorization_config: Annotated[
         Path | None, typer.Option(help="An AuthorizationConfiguration: who is asked for permission; webhooks too.")
     ] = None,
+    login_issuer: Annotated[
+        str, typer.Option(metavar="URL", help="With which issuer of the AuthenticationConfiguration browsers log in.")
+    ] = "",
+    login_client_id: Annotated[str, typer.Option(help="What this server is called there.")] = "ksql",
+    login_client_secret_file: Annotated[
+        Path | None, typer.Option(help="Its secret there. Default: none, for a public client.")
+    ] = None,
+    login_scopes: Annotated[str, typer.Option(help="What is asked for there. Default: openid profile email.")] = "",
     requestheader_allowed_names: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A front proxy whose X-Remote-… headers count, by its certificate's name."),
@@ -146,6 +154,8 @@ def up(
                 scheduler_config, pod_security_config, retention, authentication_config, encryption_config,
                 token_webhook=authentication_token_webhook_config_file, authorization_config=authorization_config,
                 front_proxies=tuple(requestheader_allowed_names or ()),
+                login=LoginSettings(login_issuer, login_client_id, login_client_secret_file, login_scopes)
+                if login_issuer else None,
                 graphql=tuple(graphql or ()),
             )
         )

@@ -126,6 +126,7 @@ async def cluster(settings: Settings, clock: Clock) -> AsyncIterator[Ready]:
             pipeline, objects, log, catalogue, authenticator, clock, graphql=graphql, nodes=fleet,
             aggregator=aggregator, auditor=auditor, sessions=sessions,
         )  # fmt: skip
+        believing.login(settings, door, authenticator, clock)
         waiting = "the cluster is being brought up"
         door.add_check("bring-up", lambda: waiting)
         listener = Listener(door, *settings.address, custodian.server_context(), on_stop=door.close)

@@ -55,6 +55,16 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """What this server is to an OpenID provider; the issuer is one of the authentication configuration's."""
+
+    issuer: str
+    client: str
+    secret: Path | None = None
+    scopes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a cluster was asked to be; `check` before use."""
 
@@ -73,6 +83,7 @@ class Settings:
     retention: Path | None = None  # rules by which sealed ranges are retired
     authentication_config: Path | None = None  # kube-apiserver's configuration of other issuers
     encryption_config: Path | None = None  # kube-apiserver's configuration of encryption at rest
+    login: LoginSettings | None = None  # the provider with whom browsers log in
     token_webhook: Path | None = None  # a kubeconfig that names who else judges tokens
     authorization_config: Path | None = None  # kube-apiserver's configuration of authorizers
     front_proxies: tuple[str, ...] = ()  # names of certificates of the front proxy's authority whose word counts
@@ -145,13 +156,22 @@ class Settings:
     def check_issuers(self) -> None:
         """`SettingsError` when the file of other issuers cannot be used."""
         if self.authentication_config is None:
+            if self.login is not None:
+                raise SettingsError("--login-issuer: name the issuer in --authentication-config, which says who is who")
             return
         from ksql.auth import issuers
 
         try:
-            issuers.read(self.authentication_config.read_text())
+            found = issuers.read(self.authentication_config.read_text())
         except (OSError, UnicodeDecodeError, issuers.ConfigurationError) as error:
             raise SettingsError(f"--authentication-config {str(self.authentication_config)!r}: {error}") from None
+        if self.login is None:
+            return
+        issuer = next((one for one in found if one.url == self.login.issuer), None)
+        if issuer is None:
+            raise SettingsError(f"--login-issuer {self.login.issuer!r}: no issuer of --authentication-config is that")
+        if self.login.client not in issuer.audiences:
+            raise SettingsError(f"--login-client-id {self.login.client!r}: it is none of that issuer's audiences")
 
     @property
     def url(self) -> str:

@@ -180,17 +180,23 @@ class Login:
 _COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
-def _cookie_name(headers: Headers) -> str:
-    """Cookies do not tell ports apart, and several clusters may run on one machine."""
+def port_of(headers: Headers) -> str:
+    """The port that a browser was led to. Cookies do not tell ports apart, and one machine may run several clusters."""
     port = headers.get(b"host", b"").decode("latin-1").rpartition("]")[2].rpartition(":")[2]
-    return f"__Host-ksql-{port if port.isascii() and port.isdecimal() else 443}"
+    return port if port.isascii() and port.isdecimal() else "443"
+
+
+def _cookie_name(headers: Headers) -> str:
+    return f"__Host-ksql-{port_of(headers)}"
 
 
 def _cookie(headers: Headers) -> str:
+    return cookie_of(headers, _cookie_name(headers)) if b"__Host-ksql-" in headers.get(b"cookie", b"") else ""
+
+
+def cookie_of(headers: Headers, wanted: str) -> str:
+    """The value of a cookie; empty without it."""
     given = headers.get(b"cookie", b"")
-    if b"__Host-ksql-" not in given:
-        return ""
-    wanted = _cookie_name(headers)
     for part in given.decode("latin-1").split(";"):
         name, _, value = part.strip().partition("=")
         if name == wanted:

@@ -5,6 +5,7 @@ requests sees it. The script takes it from there and sends it in a form; without
 """
 
 from html import escape
+from urllib.parse import quote
 
 from ksql.auth.sessions import CODE_SECONDS
 
@@ -21,6 +22,7 @@ const code = told.get("code") || (location.hash.includes("=") ? "" : location.ha
 const next = told.get("next");
 history.replaceState(null, "", location.pathname);
 for (const field of document.querySelectorAll("input[name=next]")) field.value = next || field.value;
+for (const link of document.querySelectorAll("a")) if (next) link.search = new URLSearchParams({ next });
 if (code) {
   document.querySelector("input[name=code]").value = code;
   document.querySelector("form").submit();
@@ -61,15 +63,13 @@ It is good once, for {minutes} minutes.</p>
 </html>
 """
 
-_PROVIDER = """<form method="get" action="/login/oidc">
-<input type="hidden" name="next" value="{next}">
-<button>Log in with {name}</button>
-</form>
+# A link: where a form leads on to is what the policy looks at, and this leads to the provider.
+_PROVIDER = """<p><a href="/login/oidc?next={next}">Log in with {name}</a></p>
 """
 
 
 def page(next: str, fault: str = "", provider: str = "") -> bytes:
     """The page; `fault` says why the last try did not succeed, `provider` names who else can say who one is."""
     shown = f'<p role="alert">{escape(fault)}</p>\n' if fault else ""
-    others = _PROVIDER.format(next=escape(next), name=escape(provider)) if provider else ""
+    others = _PROVIDER.format(next=quote(next, safe=""), name=escape(provider)) if provider else ""
     return _PAGE.format(fault=shown, minutes=CODE_SECONDS // 60, next=escape(next), providers=others).encode()
