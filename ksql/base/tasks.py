@@ -7,14 +7,23 @@ under virtual time, so that a simulation has no second thread whose timing could
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+# A thread starts within a tenth of a millisecond; on a machine that has no time for it nobody waits longer than this.
+STARTED_SECONDS = 0.002
+
+
+def _nothing() -> None:
+    """Nobody waits."""
+
 
 
 class Tasks:
@@ -53,6 +62,13 @@ class Worker(Protocol):
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The call's answer or its exception."""
 
+    def started(self, call: Callable[[Callable[[], None]], T], /) -> Awaitable[T]:
+        """As `run`; the call is told what to call when it only waits for others, and that has happened."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do beside the caller: of a thread that has, or of none, False."""
+
     def close(self) -> None:
         """Let what was handed over finish and end."""
 
@@ -62,12 +78,44 @@ class ThreadWorker:
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        # Each counted by one thread only. A caller may give up before its call ends, so the call itself says so.
+        self._begun = self._ended = 0
+        self._is_one = threads == 1
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        if kwargs:
-            return await loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
-        return await loop.run_in_executor(self._pool, call, *args)
+        return await asyncio.wrap_future(self._submit(call, *args, **kwargs))
+
+    def started(self, call: Callable[[Callable[[], None]], T], /) -> Awaitable[T]:
+        """Run a call that is told a function to call when it only waits for others; until then wait here, for a moment.
+
+        A thread that has been woken needs the interpreter for its first step. Whoever goes on computing instead keeps
+        it from that, and what should happen meanwhile happens afterwards."""
+        waits = Lock()
+        waits.acquire()
+
+        def told() -> T:
+            try:
+                return call(waits.release)
+            finally:
+                if waits.locked():
+                    waits.release()
+
+        job = self._submit(told)
+        waits.acquire(timeout=STARTED_SECONDS)
+        return asyncio.wrap_future(job)
+
+    def _submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        self._begun += 1
+        job = self._pool.submit(call, *args, **kwargs)
+        job.add_done_callback(self._count)
+        return job
+
+    def _count(self, _: Future[Any]) -> None:
+        self._ended += 1
+
+    @property
+    def is_idle(self) -> bool:
+        return self._is_one and self._begun == self._ended
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
@@ -78,6 +126,13 @@ class InlineWorker:
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return call(*args, **kwargs)
+
+    def started(self, call: Callable[[Callable[[], None]], T], /) -> Awaitable[T]:
+        return self.run(call, _nothing)
+
+    @property
+    def is_idle(self) -> bool:
+        return False
 
     def close(self) -> None:
         pass

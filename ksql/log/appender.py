@@ -1,9 +1,11 @@
 """Group commit: the one task that writes to the log and folds what was written.
 
-A round takes what waits, decides it, writes it in one transaction, folds it and answers each caller; while
-the database commits, the next round gathers. To decide it meanwhile, over the drafts in flight, was tried
-and dropped: with 64 callers half batches cost both threads and the database more than the overlap hid, a
-sixth fewer events a second on two cores.
+A round takes what waits, decides it, writes it in one transaction, folds it and answers each caller. While
+many write, they take turns by halves: one half is decided, and its pages made, on the drafts of the other,
+which commits meanwhile. Nothing of it is answered before all that it was decided on is in the log; should
+that fail, it is decided again. On this thread is done what computes, elsewhere what waits: with PostgreSQL
+the statements are sent from here and the answer is a socket's, with SQLite the commit is another thread's,
+which must have begun before this one goes on, or the interpreter's lock would keep it until too late.
 
 Decisions are made on the head as this process knows it, and the write names that head: should another
 server have moved it, nothing is written, the round takes the head's lock, reads on, folds, and decides
@@ -12,18 +14,20 @@ several servers write, rounds start with the lock.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from ksql.base.clock import Clock, to_microseconds
 from ksql.base.tasks import Worker
 from ksql.log.event import Draft, Event
 from ksql.log.protocol import Decide, Fold, LogUnavailableError, LogUncertainError
 from ksql.log.registry import Registry
-from ksql.log.session import OutageError, Session, UnsureError
+from ksql.log.session import OutageError, Session, UnsureError, Write
 from ksql.log.tail import Tail
-from ksql.log.transaction import Head, Transaction
+from ksql.log.transaction import Arriving, Head, Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,10 @@ QUEUE_REQUESTS_MAX = 8192
 # One transaction: long enough to share the disk's flush among many, short enough to keep answers quick.
 BATCH_REQUESTS_MAX = 512
 BATCH_BYTES_MAX = 16 * 1024 * 1024
+# From so many callers on half of them are decided while the other half commits: fewer gain less by it than a
+# second commit costs. And what is decided so keeps the loop busy: not longer than for so many bytes.
+OVERLAP_REQUESTS = 24
+OVERLAP_BYTES_MAX = 512 * 1024
 # Events of other servers folded at a time.
 NEWS_EVENTS = 1000
 # After an outage the database is not asked again sooner than this, doubling up to the second number.
@@ -64,6 +72,16 @@ class _Request:
             self.future.set_exception(error)
 
 
+class _Round:
+    """Callers who share a transaction, and that on its way."""
+
+    __slots__ = ("commit", "requests", "write")
+
+    def __init__(self, requests: list[_Request], write: Write) -> None:
+        self.requests, self.write = requests, write
+        self.commit: asyncio.Future[bool] | None = None
+
+
 class Appender:
     """Owns the position: everything up to `head.revision` is folded, nothing after it."""
 
@@ -72,8 +90,10 @@ class Appender:
         self.tail, self.clock = tail, clock
         self.head = Head()
         self.folds: list[Fold] = []
-        # Held through each round; `current` takes it so that its pages are of one state.
-        self.gate = asyncio.Lock()
+        # Held while rounds are under way.
+        self._gate, self._waiting_for_gate = asyncio.Lock(), 0
+        # A round that is decided while another commits; its drafts count on those.
+        self._ahead: _Round | None = None
         self.appended: Callable[[Sequence[Draft]], None] | None = None
         self._queue: deque[_Request] = deque()
         self._awake = asyncio.Event()
@@ -100,6 +120,16 @@ class Appender:
         self._nudged = True
         self._awake.set()
 
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Nothing is appended meanwhile, so that what takes several reads is of one state."""
+        self._waiting_for_gate += 1
+        try:
+            async with self._gate:
+                yield
+        finally:
+            self._waiting_for_gate -= 1
+
     def close(self) -> None:
         """Take no more; `run` ends when all that waits is answered."""
         self._closing = True
@@ -121,21 +151,102 @@ class Appender:
                 await self._awake.wait()
             # Those answered a moment ago run now, so that their next writes share this round.
             await asyncio.sleep(0)
-            async with self.gate:
+            async with self._gate:
                 if self._queue:
-                    await self._round_of(self._gather())
+                    await self._burst()
                 elif self._nudged:
                     await self.catch_up()
 
-    def _gather(self) -> list[_Request]:
+    def _gather(self, flying: int = 0) -> list[_Request]:
+        """Whoever waits; when many write, half of them, so that the two halves take turns."""
         queue = self._queue
-        return [queue.popleft() for _ in range(min(len(queue), BATCH_REQUESTS_MAX))]
+        everybody = len(queue) + flying
+        share = len(queue) if everybody < OVERLAP_REQUESTS else (everybody + 1) // 2
+        return [queue.popleft() for _ in range(min(len(queue), share, BATCH_REQUESTS_MAX))]
 
-    async def _round_of(self, requests: list[_Request]) -> None:
-        if self.clock.monotonic() < self._retry_at:
-            return self._refuse(requests, self._outage)
+    async def _burst(self) -> None:
+        """A round, and while many write each next one beside the last one's commit."""
+        if not self._may_overlap():
+            return await self._round_of(self._gather())
+        flying = self._begun(self._prepared(self._gather(), None))
+        while flying is not None:
+            flying = await self._landed(flying)
+        return None
+
+    def _may_overlap(self) -> bool:
+        """Whether the next round can be begun from here, and the one after it decided while it commits."""
+        return (
+            len(self._queue) >= OVERLAP_REQUESTS and self.worker.is_idle and not self._shared_rounds
+            and not self._waiting_for_gate and not self._retry_seconds
+        )  # fmt: skip
+
+    def _prepared(self, requests: list[_Request], earlier: "_Round | None") -> "_Round":
+        """A round decided, and its pages made, on what is folded and on what is on its way."""
+        transaction = self._decide(requests, OVERLAP_BYTES_MAX, earlier.write.transaction if earlier else None)
+        return _Round(requests, self.session.prepare(transaction, earlier.write if earlier else None))
+
+    def _begun(self, ready: "_Round") -> "_Round | None":
+        """Hand it to the database, which has all that came before it. None: it has nothing for it."""
+        if not ready.write.transaction.drafts:
+            self._answer(ready.requests, [])
+            return None
+        if self.worker.is_idle:
+            self.session.begin(ready.write)
+        ready.commit = asyncio.ensure_future(self._commit(ready.write, ready.requests, self._finishing(ready.write)))
+        ready.commit.add_done_callback(lambda _: self._awake.set())
+        return ready
+
+    async def _landed(self, flying: "_Round") -> "_Round | None":
+        """Decide the next round until this one is committed, begin it, and take this one over."""
+        assert flying.commit is not None
+        while not flying.commit.done():
+            if self._ahead is None and self._may_decide_beside(flying):
+                self._ahead = self._prepared(self._gather(len(flying.requests)), flying)
+            self._awake.clear()
+            await self._awake.wait()
+        if flying.commit.exception() is not None or not flying.commit.result():
+            self._drop_ahead()
+            await self._failed(flying)
+            return None
+        self._retry_seconds = self._retry_at = 0.0
+        ahead, self._ahead = self._ahead, None
+        following = None if ahead is None else self._begun(ahead)
         try:
-            await self._write(requests)
+            self._take_over(flying.write.transaction, flying.requests)
+        except FoldError:
+            for request in following.requests if following else ():
+                request.refuse(LogUncertainError("the log has stopped; whether the write is in it, it will show"))
+            raise
+        return following
+
+    def _may_decide_beside(self, flying: "_Round") -> bool:
+        """Whether enough wait, nobody for the rounds' end, and the pages of that one are made."""
+        enough = len(self._queue) >= max(OVERLAP_REQUESTS, len(flying.requests)) // 2
+        return enough and flying.write.paging.done and not self._waiting_for_gate and not self._retry_seconds
+
+    def _drop_ahead(self) -> None:
+        """What it was decided on has not come true: its callers wait again, first in the queue."""
+        if self._ahead is not None:
+            self._queue.extendleft(reversed(self._ahead.requests))
+            self._ahead = None
+
+    async def _failed(self, flying: "_Round") -> None:
+        """Another server was faster, or the database refused: as any round from here on."""
+        assert flying.commit is not None
+        if flying.commit.exception() is None:
+            self._shared_rounds = ALONE_ROUNDS
+            await self._round_of(flying.requests)
+        else:
+            await self._round_of(flying.requests, flying.commit)
+
+    async def _round_of(self, requests: list[_Request], under_way: Awaitable[bool] | None = None) -> None:
+        try:
+            if under_way is not None:
+                await under_way
+            elif self.clock.monotonic() < self._retry_at:
+                return self._refuse(requests, self._outage)
+            else:
+                await self._write(requests)
             self._retry_seconds = self._retry_at = 0.0
         except OutageError as error:
             self._mark_outage(str(error))
@@ -181,7 +292,8 @@ class Appender:
                     await self.worker.run(self.session.release)
                 self._answer(requests, [])
                 return
-            if await self._commit(transaction, held, requests):
+            write = self.session.writing(transaction, held)
+            if await self._commit(write, requests, self.worker.run(self.session.finish, write)):
                 break
             held, self._shared_rounds = True, ALONE_ROUNDS
         self._take_over(transaction, requests)
@@ -195,13 +307,16 @@ class Appender:
         else:
             self._shared_rounds -= 1
 
-    def _decide(self, requests: list[_Request]) -> Transaction:
+    def _decide(
+        self, requests: list[_Request], bytes_max: int = BATCH_BYTES_MAX, earlier: Transaction | None = None
+    ) -> Transaction:
         """Run each decision on exact state. What one raises is its caller's alone."""
-        transaction = Transaction(self.head, self.registry, to_microseconds(self.clock.now()))
+        head = self.head if earlier is None else earlier.after
+        transaction = Transaction(head, self.registry, to_microseconds(self.clock.now()), earlier)
         for index, request in enumerate(requests):
             if request.future.done():
                 continue
-            if transaction.payload_bytes >= BATCH_BYTES_MAX:
+            if transaction.payload_bytes >= bytes_max:
                 self._queue.extendleft(reversed(requests[index:]))
                 del requests[index:]
                 break
@@ -214,10 +329,22 @@ class Appender:
                 request.error = error
         return transaction
 
-    async def _commit(self, transaction: Transaction, held: bool, requests: Sequence[_Request]) -> bool:
-        start = self.clock.monotonic()
+    def _finishing(self, write: Write) -> Awaitable[bool]:
+        """What is left of a write that may be begun: waiting for its socket here, or for its commit elsewhere."""
+        if write.arriving is not None:
+            return self._received(write, write.arriving)
+        if write.steps is not None:
+            return self.worker.started(partial(self.session.finish, write))
+        return self.worker.run(self.session.finish, write)
+
+    async def _received(self, write: Write, answer: Arriving) -> bool:
+        await _arrived(answer)
+        return self.session.finish(write)
+
+    async def _commit(self, write: Write, requests: Sequence[_Request], finishing: Awaitable[bool]) -> bool:
+        start, transaction = self.clock.monotonic(), write.transaction
         try:
-            written = await self.worker.run(self.session.write, transaction, held)
+            written = await finishing
             if written:
                 self.session.figures.batches.add(len(transaction.drafts))
                 self.session.figures.commits.add(self.clock.monotonic() - start)
@@ -227,6 +354,7 @@ class Appender:
 
     async def _settle(self, transaction: Transaction, requests: Sequence[_Request], reason: str) -> bool:
         """Ask the database until it says whether the transaction is in the log: True when it is."""
+        self._drop_ahead()
         deadline = self.clock.monotonic() + SETTLE_SECONDS
         while self.clock.monotonic() < deadline and not self._closing:
             self._mark_outage(reason)
@@ -299,3 +427,21 @@ class Appender:
             self._fold(events)
             self.tail.extend(events)
         self.head = head
+
+
+async def _arrived(answer: Arriving) -> None:
+    """Wait until it is there or will never be, which whoever takes it up meets again."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(Exception):
+        while not answer.receive():
+            news = loop.create_future()
+            loop.add_reader(answer.socket, _wake, news)
+            try:
+                await news
+            finally:
+                loop.remove_reader(answer.socket)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

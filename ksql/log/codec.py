@@ -51,8 +51,8 @@ class Codec:
     def __init__(self, fetch: Callable[[int], bytes | None]) -> None:
         self._fetch = fetch
         self._decoders: dict[int, zstandard.ZstdDecompressor] = {}
-        self._encoder: zstandard.ZstdCompressor | None = None
-        self._header = b""
+        # Both at once, since a dictionary may be changed while another thread writes.
+        self._writing: tuple[zstandard.ZstdCompressor, bytes] | None = None
         self.dictionary = 0
 
     def use(self, dictionary: int, data: bytes) -> None:
@@ -64,17 +64,18 @@ class Codec:
         )  # fmt: skip
         prepared = zstandard.ZstdCompressionDict(data)
         prepared.precompute_compress(compression_params=parameters)
-        self._encoder = zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters)
         self._decoders[dictionary] = _decoder(data)
-        self._header = _HEADER.pack(ZSTD, dictionary)
+        encoder = zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters)
+        self._writing = encoder, _HEADER.pack(ZSTD, dictionary)
         self.dictionary = dictionary
 
     def encode(self, text: bytes) -> bytes:
         """The text as short as it gets."""
-        if self._encoder is not None:
-            packed = self._encoder.compress(text)
-            if len(packed) + len(self._header) <= len(text):
-                return self._header + packed
+        if self._writing is not None:
+            encoder, header = self._writing
+            packed = encoder.compress(text)
+            if len(packed) + len(header) <= len(text):
+                return header + packed
         return verbatim(text)
 
     def decode(self, data: bytes) -> bytes:

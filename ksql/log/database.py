@@ -1,13 +1,14 @@
 """One database behind the log: which dialect, its engine, and what its errors mean."""
 
 import sqlite3
+from collections.abc import Generator
 from typing import Protocol, cast
 
 import sqlalchemy as sa
 
 from ksql.log import postgresql, sqlite
 from ksql.log.pages import Paging
-from ksql.log.transaction import Transaction
+from ksql.log.transaction import Arriving, Transaction
 
 
 class Dialect(Protocol):
@@ -30,7 +31,11 @@ class Dialect(Protocol):
 
     def snapshot(self, connection: sa.Connection) -> None: ...
 
-    def insert(self, connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str) -> bool: ...
+    def begin_at_once(self, connection: sa.Connection, transaction: Transaction) -> bool | None: ...
+
+    def insert(
+        self, connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str
+    ) -> Generator[Arriving | None, None, bool]: ...
 
 
 def dialect_of(url: sa.URL) -> Dialect:

@@ -22,7 +22,7 @@ from ksql.log.codec import Codec
 from ksql.log.event import Change, Draft, Event
 from ksql.log.images import Images
 from ksql.log.migrate import migrate
-from ksql.log.pages import PAGE_BYTES, PAGE_EVENTS, Pager, text_of
+from ksql.log.pages import PAGE_BYTES, PAGE_EVENTS, Pager, none, text_of
 from ksql.log.queries import Rows
 from ksql.log.registry import Action, Place, Registry, action_columns, actor_columns, digest, pack, place_columns
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT, actions, actors, places
@@ -139,7 +139,7 @@ class _Loading:
         for event in events:
             row, spelled = self._row(event, born)
             revision = event.revision
-            data = self._pager.fragment(row[1], revision, cast(Draft, event), spelled, fresh)
+            data = self._pager.fragment(row[1], revision, cast(Draft, event), spelled, fresh, none)
             if event.transient:
                 beats.append((*row[:2], micros, *row[3:7], encode(text_of(revision, 0, [(revision, data)]))))
                 continue

@@ -67,7 +67,8 @@ class Sending:
         self._driver = driver
         self._libpq: Any = driver.pgconn
         self._sent = b""
-        self._open = 0
+        self._results: list[Any] = []
+        self._synced = False
 
     def __enter__(self) -> Self:
         try:
@@ -97,36 +98,40 @@ class Sending:
         self._sent = name
         self._libpq.send_query_prepared(name, parameters, [_BINARY] * len(parameters), _BINARY)
         self._flush()
-        self._open += 1
 
-    def finish(self) -> list[int]:
-        """End the transaction and wait: how many rows each statement returned."""
+    def end(self) -> None:
+        """Tell the server that this was all: it commits."""
         self._libpq.pipeline_sync()
         self._flush()
-        # All answers are read before an error is raised, so that the connection can be used again.
-        results = [self._result() for _ in range(self._open)]
-        end = self._next()
-        if end is None or end.status != ExecStatus.PIPELINE_SYNC:
-            self._require()
-        self._libpq.exit_pipeline_mode()
-        return [int(_check(result).ntuples) for result in results]
 
-    def _result(self) -> Any:
-        """The answer to one statement."""
-        result = self._next()
-        if result is None:
-            self._require()
-        while self._next() is not None:
-            pass
-        return result
+    @property
+    def socket(self) -> int:
+        """Readable when there is news for `receive`."""
+        return int(self._libpq.socket)
 
-    def _next(self) -> Any:
+    def receive(self) -> bool:
+        """Take in what has come; whether that is all, so that `finish` will not wait."""
         libpq = self._libpq
-        while libpq.is_busy():
+        libpq.consume_input()
+        while not self._synced and not libpq.is_busy():
+            result = libpq.get_result()
+            if result is None:
+                # Between two statements; but on a dead connection for ever.
+                self._require()
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                self._synced = True
+            else:
+                self._results.append(result)
+        return self._synced
+
+    def finish(self) -> list[int]:
+        """Wait for the end of the transaction: how many rows each statement returned."""
+        # All answers are read before an error is raised, so that the connection can be used again.
+        while not self.receive():
             # Here the interpreter's lock is free; in the library's own waiting it would not be.
             self._wait(select.POLLIN)
-            libpq.consume_input()
-        return libpq.get_result()
+        self._libpq.exit_pipeline_mode()
+        return [int(_check(result).ntuples) for result in self._results]
 
     def _flush(self) -> None:
         while self._libpq.flush():

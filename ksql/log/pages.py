@@ -155,6 +155,10 @@ def text_of(first: int, skipped: int, fragments: Sequence[tuple[int, bytes]]) ->
     return b"".join([opening, offsets, lengths, *[data for _, data in fragments]])
 
 
+def none(_: int) -> None:
+    """No image."""
+
+
 class Pager:
     """Makes pages of transactions. One per writer: it knows whole images that are committed."""
 
@@ -162,17 +166,18 @@ class Pager:
         self.codec = codec
         self._bases = Shelf(BASE_BYTES_MAX)
 
-    def paging(self, transaction: Transaction) -> "Paging":
-        """The pages of a transaction, not made yet."""
-        return Paging(self, transaction)
+    def paging(self, transaction: Transaction, earlier: "Paging | None" = None) -> "Paging":
+        """The pages of a transaction, not made yet. `earlier` are those of the one before it, which may still be on
+        their way: if they do not arrive, neither may these."""
+        return Paging(self, transaction, earlier)
 
     def fragment(
         self, stream: int, revision: int, draft: Draft, spelled: str,
-        fresh: dict[int, Base | None], key: "ObjectKey | None" = None,
+        fresh: dict[int, Base | None], earlier: Callable[[int], Base | None], key: "ObjectKey | None" = None,
     ) -> bytes:  # fmt: skip
         payload, script, data = draft.payload, None, b""
         if draft.change is not Change.ADDED and not draft.transient:
-            base = fresh.get(stream) or self._bases.get(stream)
+            base = fresh.get(stream) or earlier(stream) or self._bases.get(stream)
             if base is not None and (script := delta.difference(base, payload)) is not None:
                 distance = revision - base.revision
                 data = (
@@ -212,8 +217,9 @@ class Pager:
 class Paging:
     """The pages of one transaction, made one after another, so that the first can be on their way meanwhile."""
 
-    def __init__(self, pager: Pager, transaction: Transaction) -> None:
+    def __init__(self, pager: Pager, transaction: Transaction, earlier: "Paging | None" = None) -> None:
         self._pager, self._transaction = pager, transaction
+        self._earlier = earlier.fresh.get if earlier else none
         # For each row its payload column; None: it stands on the page of an earlier row.
         self.payloads: list[bytes | None] = []
         # The bases to `keep` once all is committed, and how many images are whole.
@@ -229,6 +235,9 @@ class Paging:
 
     def ready(self) -> Iterator[int]:
         """Make them; after each, how many rows have their payload column for good."""
+        if self.done:
+            yield len(self.payloads)
+            return
         out, encode, hidden = self.payloads, self._pager.codec.encode, self._transaction.hidden
         page: list[tuple[int, bytes]] = []
         opened = size = skipped = 0
@@ -237,7 +246,7 @@ class Paging:
         for row, draft in zip(self._transaction.rows, self._transaction.drafts, strict=True):
             revision, stream, *_, gap, spelled = row
             key = hidden.get(stream) if hidden and not draft.transient else None
-            data = self._pager.fragment(stream, revision, draft, spelled, self.fresh, key)
+            data = self._pager.fragment(stream, revision, draft, spelled, self.fresh, self._earlier, key)
             self.whole += data[0] & ~FLAGS in (WHOLE, VERBATIM)
             if draft.transient:
                 out.append(encode(text_of(revision, 0, [(revision, data)])))

@@ -5,14 +5,14 @@ decided. They are sent one after another while the pages of the next are made (`
 the first events of a batch costs no time beside what we do for the last. Columns travel as binary arrays.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ksql.log.pages import Paging
 from ksql.log.schema import INSERT_EVENTS, INSERT_TRANSIENT
-from ksql.log.transaction import Transaction
+from ksql.log.transaction import Arriving, Transaction
 
 if TYPE_CHECKING:
     from ksql.log.libpq import Sending
@@ -98,6 +98,11 @@ def begin(connection: sa.Connection, transaction: Transaction) -> bool:
     return True
 
 
+def begin_at_once(_: sa.Connection, transaction: Transaction) -> bool | None:
+    """As `begin` where there is nothing to begin; else None: it would wait for the server."""
+    return False if transaction.is_plain else None
+
+
 def hold(connection: sa.Connection) -> None:
     """Lock the head's row until this transaction ends."""
     connection.exec_driver_sql("BEGIN")
@@ -140,8 +145,10 @@ _TRANSIENT = f"{INSERT_TRANSIENT} SELECT {_images(1)}{_OURS}"
 _STATEMENTS = {b"ksql_head": _HEAD, b"ksql_events": _EVENTS, b"ksql_transient": _TRANSIENT}
 
 
-def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str) -> bool:
-    """Write the transaction's rows; False when the head has moved and nothing was written."""
+def insert(
+    connection: sa.Connection, transaction: Transaction, paging: Paging, writer: str
+) -> Generator[Arriving | None, None, bool]:  # fmt: skip
+    """Write the transaction's rows; False when the head has moved and nothing was written. Yields when all is sent."""
     # Imported here, since those who use SQLite need not have the library.
     from ksql.log import libpq
     from ksql.log.libpq import BYTEA, INT4, INT8, TEXT
@@ -159,6 +166,8 @@ def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, 
             if ready - sent >= PORTION_EVENTS or paging.done:
                 _send(sending, transaction, paging, sent, ready)
                 sent = ready
+        sending.end()
+        yield sending
         return sending.finish()[0] == 1
 
 

@@ -7,7 +7,7 @@ the transaction's first revision is ours tells the outcome.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from ksql.log.pages import Pager, Paging
 from ksql.log.protocol import EventFilter
 from ksql.log.registry import Registry, action_columns, actor_columns, place_columns
 from ksql.log.schema import actions, actors, events, places, transient
-from ksql.log.transaction import Head, Transaction
+from ksql.log.transaction import Arriving, Head, Transaction
 from ksql.log.vault import Vault
 
 # Heartbeats kept beside each lease's newest: enough for a watcher to resume, nothing like a history.
@@ -47,6 +47,39 @@ def _silent(_: str) -> None:
     """No probe."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+class Write:
+    """One transaction on its way into the database."""
+
+    __slots__ = (
+        "arriving", "begun", "committing", "error", "held", "moved", "paging", "steps", "transaction", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, transaction: Transaction, paging: Paging, held: bool) -> None:
+        self.transaction, self.paging, self.held = transaction, paging, held
+        self.steps: Generator[Arriving | None, None, bool] | None = None
+        # Whether the database waits for a commit of its own, and whether what follows may have committed.
+        self.begun, self.committing = True, False
+        self.moved = False
+        # Called where nothing is left but to wait for the database.
+        self.waiting: Callable[[], None] = _nothing
+        # Where the database's answer comes in, of a write that is only waited for.
+        self.arriving: Arriving | None = None
+        self.error: Exception | None = None
+
+
+def _result(steps: Generator[Any, None, T]) -> T:
+    """Run what is left of it."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
 class Session:
     """See the module. `probe` is called with the name of each step, for tests that break things there."""
 
@@ -64,6 +97,8 @@ class Session:
         self.name = f"{os.getpid()}/{id(self)}"
         self._probe = probe or _silent
         self._connection: sa.Connection | None = None
+        # Whether this connection has written before, and so has all it needs for that.
+        self._proven = False
         self._heartbeats = 0
         self.figures = Figures()
 
@@ -90,7 +125,7 @@ class Session:
 
     def _abandon(self, error: BaseException) -> None:
         """The connection cannot be trusted after an outage: the next call makes a new one."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._proven = self._connection, None, False
         self._pager.forget()
         if connection is None:
             return
@@ -154,48 +189,90 @@ class Session:
     def write(self, transaction: Transaction, held: bool) -> bool:
         """Append and commit. False: the head has moved, nothing is written. Other errors than outages
         (a value the database does not take) are raised as they are, nothing written."""
-        if self.vault is not None:
-            self._prepare(transaction)
-        paging = self._pager.paging(transaction)
-        if not self.dialect.SENDS_AHEAD:
-            paging.finish()
-        committing, begun = False, True
+        return self.finish(self.writing(transaction, held))
+
+    def writing(self, transaction: Transaction, held: bool) -> Write:
+        """A write of which nothing is done yet."""
+        return Write(transaction, self._pager.paging(transaction), held)
+
+    def prepare(self, transaction: Transaction, earlier: Write | None = None) -> Write:
+        """A write with its pages made; `earlier` is the one before it, not committed yet. What fails here and in
+        `begin` is raised by `finish`. Pages that need keys from the database are made there, too."""
+        write = Write(transaction, self._pager.paging(transaction, earlier.paging if earlier else None), held=False)
+        if self.vault is not None and self.vault.hides(transaction):
+            return write
         try:
-            connection = self._connected()
-            begun = held or self.dialect.begin(connection, transaction)
-            self._probe("held")
-            committing = not begun
-            if not self.dialect.insert(connection, transaction, paging, self.name):
-                connection.rollback()
+            write.paging.finish()
+        except Exception as error:
+            write.error = error
+        return write
+
+    def begin(self, write: Write) -> None:
+        """Hand the database all of a write but its commit, where that takes no waiting: for the event loop's
+        thread, while no other call is under way."""
+        if not (self._proven and self._connection is not None and write.paging.done):
+            return
+        begun = self.dialect.begin_at_once(self._connection, write.transaction)
+        if begun is None:
+            return
+        write.steps = self._steps(write, begun)
+        try:
+            write.arriving = next(write.steps)
+        except StopIteration:
+            write.moved = True
+        except Exception as error:
+            write.error = error
+
+    def finish(self, write: Write, waiting: Callable[[], None] = _nothing) -> bool:
+        """Do what is left of a write, and wait for the commit; `waiting` is called when that is all. Answers and errors
+        are those of `write`."""
+        write.waiting = waiting
+        try:
+            if write.error is not None:
+                raise write.error
+            if write.steps is None:
+                if self.vault is not None:
+                    self.vault.prepare(self._connected, write.transaction)
+                if not self.dialect.SENDS_AHEAD:
+                    write.paging.finish()
+                connection = self._connected()
+                write.steps = self._steps(write, write.held or self.dialect.begin(connection, write.transaction))
+            if write.moved or not _result(write.steps):
                 return False
-            if begun:
-                self._introduce(connection, transaction)
-                self._prune(connection, transaction)
-                self._probe("inserted")
-                committing = True
-                self._probe("committing")
-                connection.commit()
             self._probe("committed")
-            self._pager.keep(paging.fresh)
-            if transaction.keyed and self.vault is not None:
-                self.vault.keep(transaction)
-            self._count(transaction, paging)
+            self._pager.keep(write.paging.fresh)
+            if write.transaction.keyed and self.vault is not None:
+                self.vault.keep(write.transaction)
+            self._count(write.transaction, write.paging)
+            self._proven = True
             return True
         except Exception as error:
             # What the server itself refused was certainly not committed, nor what it did not get all of.
-            if committing and paging.done and (begun or getattr(error, "connection_invalidated", False)):
-                self._opening = paging.payloads[0]
+            lost = write.begun or getattr(error, "connection_invalidated", False)
+            if write.committing and write.paging.done and lost:
+                self._opening = write.paging.payloads[0]
                 self._abandon(error)
                 raise UnsureError(str(error)) from error
             raise self._failed(error) from error
 
-    def _prepare(self, transaction: Transaction) -> None:
-        """The keys of what is to be encrypted; drawn before the transaction begins."""
-        assert self.vault is not None
-        try:
-            self.vault.prepare(self._connected, transaction)
-        except Exception as error:
-            raise self._failed(error) from error
+    def _steps(self, write: Write, begun: bool) -> Generator[Arriving | None, None, bool]:
+        """A write in two steps: up to where it waits for the database, and the rest."""
+        connection, transaction = self._connected(), write.transaction
+        write.begun = begun
+        self._probe("held")
+        write.committing = not begun
+        if not (yield from self.dialect.insert(connection, transaction, write.paging, self.name)):
+            connection.rollback()
+            return False
+        if begun:
+            self._introduce(connection, transaction)
+            self._prune(connection, transaction)
+            self._probe("inserted")
+            write.committing = True
+            self._probe("committing")
+            write.waiting()
+            connection.commit()
+        return True
 
     def _failed(self, error: Exception) -> Exception:
         """What to raise for an error before the commit."""

@@ -5,7 +5,7 @@ WAL back into the file stops it for 30 ms and more, so a thread of its own does 
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ksql.log.pages import Paging
 from ksql.log.schema import EVENT_COLUMNS, INSERT_EVENTS, INSERT_TRANSIENT
-from ksql.log.transaction import Transaction
+from ksql.log.transaction import Arriving, Transaction
 
 # Another process may hold the write lock for a batch or a checkpoint's end; beyond this it is stuck.
 BUSY_SECONDS = 5.0
@@ -89,6 +89,20 @@ def begin(connection: sa.Connection, _: Transaction) -> bool:
     return True
 
 
+def begin_at_once(connection: sa.Connection, _: Transaction) -> bool | None:
+    """`begin` unless somebody else writes just now; None then."""
+    execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
+    execute("PRAGMA busy_timeout=0", ())
+    try:
+        hold(connection)
+    except sa.exc.OperationalError:
+        connection.rollback()
+        return None
+    finally:
+        execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}", ())
+    return True
+
+
 def snapshot(connection: sa.Connection) -> None:
     """Begin a transaction that sees one state however long it reads."""
     connection.exec_driver_sql("BEGIN")
@@ -98,8 +112,10 @@ _HEAD = "UPDATE head SET revision = ?, durable = ?, time = ? WHERE id = 1 AND re
 _STREAMS = "INSERT INTO streams (id, place, uid, name) "
 
 
-def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, _: str) -> bool:
-    """Write the transaction's rows; False when the head has moved and nothing was written."""
+def insert(
+    connection: sa.Connection, transaction: Transaction, paging: Paging, _: str
+) -> Generator[Arriving | None, None, bool]:  # fmt: skip
+    """Write the transaction's rows; False when the head has moved and nothing was written. Yields at their end."""
     # Straight to the driver: a batch is a dozen statements, each dearer on the way there than in SQLite.
     execute: Execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
     after, micros = transaction.after, transaction.micros
@@ -118,6 +134,7 @@ def insert(connection: sa.Connection, transaction: Transaction, paging: Paging, 
         marked = list(zip(transaction.drafts, rows, strict=True))
         _bulk(execute, INSERT_EVENTS, [row for draft, row in marked if not draft.transient], width)
         _bulk(execute, INSERT_TRANSIENT, [row for draft, row in marked if draft.transient], width)
+    yield None
     return True
 
 

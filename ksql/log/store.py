@@ -297,7 +297,7 @@ class SqlEventLog:
 
     async def current(self) -> AsyncIterator[Sequence[Event]]:
         # Nothing is folded while the pages are read: what comes after them comes through `fold`.
-        async with self._appender.gate:
+        async with self._appender.paused():
             with suppress(OutageError):
                 await self._appender.catch_up()
             numbers = sorted(self.registry.living.values())
@@ -359,13 +359,14 @@ class SqlEventLog:
 
         `LogUnavailableError` when nothing was written for want of the database."""
         try:
-            return await self._writing.run(self._session.transact, call)
+            async with self._appender.paused():
+                return await self._writing.run(self._session.transact, call)
         except OutageError as error:
             raise LogUnavailableError(f"the log cannot be written: {error}") from error
 
     async def retire(self, call: Callable[[sa.Connection], int]) -> None:
         """Let `retirement.py` take rows away; the call's answer is the new horizon."""
-        async with self._appender.gate:
+        async with self._appender.paused():
             try:
                 horizon = await self._writing.run(self._session.retire, call)
             except OutageError as error:
@@ -390,7 +391,7 @@ class SqlEventLog:
     async def erase(self, lives: Sequence[Life], event: int) -> None:
         """Destroy the keys of these lives; `event` records who asked for it. Their past is unreadable from now on."""
         assert self.vault is not None
-        async with self._appender.gate:
+        async with self._appender.paused():
             try:
                 await self._writing.run(self._session.retire, partial(erasing.destroy, found=lives, event=event))
             except OutageError as error:
@@ -410,4 +411,5 @@ class SqlEventLog:
 
     async def save_checkpoint(self, consumer: str, revision: int) -> None:
         micros = to_microseconds(self.clock.now())
-        await self._writing.run(self._session.save_checkpoint, consumer, revision, micros)
+        async with self._appender.paused():
+            await self._writing.run(self._session.save_checkpoint, consumer, revision, micros)

@@ -4,10 +4,10 @@ Pure: it knows the head it was begun on and the registry, and changes neither. W
 it, `learned` is what the registry must add; when not, it is dropped and nothing has happened.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ksql.base.clock import from_microseconds
 from ksql.log.event import Actor, Change, Draft, Event, from_draft
@@ -28,6 +28,27 @@ class Head:
     horizon: int = 0
 
 
+class Arriving(Protocol):
+    """The database's answer to a transaction, on its way."""
+
+    @property
+    def socket(self) -> int:
+        """Readable when there is news."""
+
+    def receive(self) -> bool:
+        """Take in what has come; whether that is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What an earlier transaction has numbered and the registry does not know yet."""
+
+    actors: Mapping[Actor, int] = field(default_factory=dict)
+    actions: Mapping[Action, int] = field(default_factory=dict)
+    places: Mapping[Place, int] = field(default_factory=dict)
+    streams: Mapping[str, int | None] = field(default_factory=dict)
+
+
 class DraftError(ValueError):
     """A decision returned drafts that contradict the streams: a fault of its author, not of the database."""
 
@@ -35,13 +56,14 @@ class DraftError(ValueError):
 class Transaction:
     """A `Batch` for `decide`, and the columns that the dialects insert."""
 
-    def __init__(self, head: Head, registry: Registry, time: int) -> None:
+    def __init__(self, head: Head, registry: Registry, time: int, earlier: "Transaction | None" = None) -> None:
+        """`earlier` is the one that `head` ends, when the registry has not learned it yet."""
         self.head = head
         self.micros = max(time, head.time)
         self.registry = registry
         self.drafts: list[Draft] = []
         self.rows: list[Row] = []
-        self.drafted: dict[tuple[str, str, str], Draft] = {}
+        self.drafted: dict[tuple[str, str, str], Draft] = {**earlier.drafted} if earlier else {}
         self.durable = head.durable
         self.payload_bytes = 0
         self.beats = 0
@@ -56,6 +78,9 @@ class Transaction:
         # Streams begun here: number, place, uid as stored, name.
         self.born: list[tuple[int, int, bytes, str]] = []
         self._streams: dict[str, int | None] = {}
+        self._earlier = _Names() if earlier is None else _Names(
+            earlier.actors, earlier.actions, earlier.places, earlier._streams
+        )  # fmt: skip
 
     @property
     def revision(self) -> int:
@@ -97,6 +122,8 @@ class Transaction:
     def _number(self, uid: str) -> int | None:
         if uid in self._streams:
             return self._streams[uid]
+        if uid in self._earlier.streams:
+            return self._earlier.streams[uid]
         return self.registry.living.get(uid)
 
     def _place(self, draft: Draft, number: int | None) -> None:
@@ -133,18 +160,18 @@ class Transaction:
 
     def _actor(self, actor: Actor) -> int:
         """The number of an actor that the registry does not know yet."""
-        known = self.actors.get(actor)
+        known = self.actors.get(actor) or self._earlier.actors.get(actor)
         if known is None:
-            known = len(self.registry.actors) + len(self.actors) + 1
+            known = len(self.registry.actors) + len(self._earlier.actors) + len(self.actors) + 1
             self.actors[actor] = known
         return known
 
     def _action(self, action: tuple[Change, str, str, str]) -> int:
         """The number of an action that the registry does not know yet."""
         named = Action(*action)
-        known = self.actions.get(named)
+        known = self.actions.get(named) or self._earlier.actions.get(named)
         if known is None:
-            known = len(self.registry.actions) + len(self.actions) + 1
+            known = len(self.registry.actions) + len(self._earlier.actions) + len(self.actions) + 1
             # Below zero when it ends its stream: so an index can hold the ends alone.
             self.actions[named] = known = -known if named.change is Change.DELETED else known
         return known
@@ -152,9 +179,9 @@ class Transaction:
     def _place_number(self, place: tuple[str, str, bool]) -> int:
         """The number of a place that the registry does not know yet."""
         named = Place(*place)
-        known = self.places.get(named)
+        known = self.places.get(named) or self._earlier.places.get(named)
         if known is None:
-            known = len(self.registry.places) + len(self.places) + 1
+            known = len(self.registry.places) + len(self._earlier.places) + len(self.places) + 1
             self.places[named] = known
         return known
 

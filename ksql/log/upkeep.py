@@ -103,7 +103,8 @@ class Upkeep:
         """Index all blocks that are finished."""
         async with self._index_turn:
             while made := await self._indexing.run(self._made):
-                await self._writing.run(self.session.store, made)
+                async with self.appender.paused():
+                    await self._writing.run(self.session.store, made)
 
     def _made(self) -> Made:
         with self.engine.connect() as connection:

@@ -208,6 +208,10 @@ class Vault:
             found = self._chosen[resource] = self._choose(resource)
             return found
 
+    def hides(self, transaction: Transaction) -> bool:
+        """Whether any of its payloads are to be encrypted."""
+        return any(self.root_for(draft.stream.resource) for draft in transaction.drafts if not draft.transient)
+
     def prepare(self, connection: Callable[[], sa.Connection], transaction: Transaction) -> None:
         """Find or draw the keys of a transaction's events, before it begins."""
         chosen, hidden = self._chosen, transaction.hidden
