@@ -11,6 +11,7 @@ from ksql.base.clock import SystemClock
 from ksql.log.migrate import migrate
 from ksql.log.store import open_log
 from tests.log.drafts import deciding, draft
+from tests.support.server import running, until
 
 SCRIPT = Path(__file__).parents[2] / "deploy/postgresql-roles.sql"
 LOGIN = "ksql_of_the_tests"
@@ -41,6 +42,19 @@ def test_the_server_writes_and_reads_its_log_with_that_role(server_url: str) -> 
         await log.aclose()
 
     asyncio.run(write())
+
+
+def test_a_whole_cluster_runs_with_that_role(server_url: str, tmp_path: Path) -> None:
+    with running(tmp_path / "data", "--database", server_url, "--nodes", "1") as server, server.http() as http:
+        path, made = "/api/v1/namespaces/default/secrets", {"apiVersion": "v1", "kind": "Secret"}
+        assert http.post(path, json={**made, "metadata": {"name": "a"}, "stringData": {"k": "v"}}).status_code == 201
+        assert http.get(f"{path}/a").json()["data"] == {"k": "dg=="}
+        assert http.delete(f"{path}/a").status_code == 200
+        until(lambda: len(http.get("/api/v1/nodes").json()["items"]) == 1)
+        assert "permission denied" not in server.text() and "ERROR" not in server.text(), server.text()
+    # Its seals and everything else that it wrote stand when it starts again.
+    with running(tmp_path / "data", "--database", server_url, "--nodes", "0") as server:
+        assert "permission denied" not in server.text() and server.graphql("{ head }")["head"] > 0
 
 
 @pytest.mark.parametrize(
