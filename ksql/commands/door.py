@@ -81,8 +81,11 @@ class Door:
 
     async def ask(self, name: str, variables: Mapping[str, Any]) -> Any:
         """The data that a named operation answers; `AnswerError` when it is refused or nobody is there."""
-        body = {"query": operation(name), "variables": _given(variables)}
-        return _data(_parsed(await self._sent("POST", "/graphql", orjson.dumps(body))))
+        return _data(await self.post({"query": operation(name), "variables": _given(variables)}))
+
+    async def post(self, body: Mapping[str, Any]) -> Any:
+        """The whole answer to a GraphQL request, its errors included; `AnswerError` when there is none."""
+        return _parsed(await self._sent("POST", "/graphql", orjson.dumps(body)))
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Any:
         """What the server answers at a path that is no GraphQL, as a document."""

@@ -12,6 +12,7 @@ from ksql.commands.erase import erase
 from ksql.commands.history import events, history
 from ksql.commands.links import then, why
 from ksql.commands.placing import pending, why_node
+from ksql.commands.query import query
 from ksql.commands.suspects import suspects
 from ksql.commands.then import at
 from ksql.commands.travel import Travelling
@@ -32,6 +33,7 @@ COMMANDS = (
     restore,
     audit,
     erase,
+    query,
 )
 
 
