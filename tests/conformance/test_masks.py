@@ -55,7 +55,7 @@ def test_the_values_of_secrets_are_in_no_output(kubectl: Shell, server: Server, 
         told = dict(pool.map(output, COMMANDS))
     redacted, whole = tmp_path / "redacted.ksql", tmp_path / "whole.ksql"
     server.ksql("export", str(redacted), "--redact", "--data", str(server.data))
-    server.ksql("export", str(whole), "--data", str(server.data))
+    server.ksql("export", str(whole), "--reveal", "--data", str(server.data))
     for command, text in told.items():
         # The answer is there, with its words about the Secret, not a refusal that could not hold a value.
         assert text.startswith("0 "), (command, text)
