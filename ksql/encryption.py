@@ -62,6 +62,7 @@ class Rotation:
         while True:
             try:
                 await self._look()
+                await self._log.notice_erasures()
                 count = await rotate(self._log, self._clock)
                 if count:
                     logger.info("encryption keys rotated", extra={"objects": count})

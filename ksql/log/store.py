@@ -29,6 +29,7 @@ from ksql.log.event import Event
 from ksql.log.figures import Figures
 from ksql.log.images import Images
 from ksql.log.index import Library
+from ksql.log.objectkeys import erasures as erased_table
 from ksql.log.protocol import (
     EVERYTHING,
     Count,
@@ -88,6 +89,8 @@ class SqlEventLog:
         self.archives_folder = archives or Path(url.database or ".").parent / "archives"
         self.retired: tuple[Retirement, ...] = ()
         self._erasures = 0
+        # How many lives were erased when that was last counted.
+        self._erased: int | None = None
         self._archives = Archives(())
         self.url, self.clock, self.inline, self.vault = url, clock, inline, vault
         self.dialect: Dialect = dialect_of(url)
@@ -388,6 +391,23 @@ class SqlEventLog:
     def _whole_read(self, rows: queries.Rows, after: int, where: EventFilter) -> list[Event]:
         return self._whole(rows).read(after, erasing.READ_EVENTS, where, False)
 
+    async def notice_erasures(self) -> None:
+        """Let go of what was read of objects that another server has erased since this was last asked."""
+        query = sa.select(sa.func.count()).select_from(erased_table)
+        count = await self._read(lambda rows: int(rows.connection.execute(query).scalar_one()))
+        if count != self._erased and self.vault is not None:
+            if self._erased is not None:
+                self._let_go_of_erased()
+            self._erased = count
+
+    def _let_go_of_erased(self) -> None:
+        """Nothing that was decrypted before is told after."""
+        assert self.vault is not None
+        self.vault.forget()
+        self._erasures += 1
+        self._local = threading.local()
+        self.tail.start(self.head)
+
     async def erase(self, lives: Sequence[Life], event: int) -> None:
         """Destroy the keys of these lives; `event` records who asked for it. Their past is unreadable from now on."""
         assert self.vault is not None
@@ -396,12 +416,8 @@ class SqlEventLog:
                 await self._writing.run(self._session.retire, partial(erasing.destroy, found=lives, event=event))
             except OutageError as error:
                 raise LogUnavailableError(f"the log cannot be written: {error}") from error
-            for life in lives:
-                self.vault.forget(life.stream)
-            self._erasures += 1
-            # Nothing that was decrypted before is told after.
-            self._local = threading.local()
-            self.tail.start(self.head)
+            self._erased = None
+            self._let_go_of_erased()
         if self._upkeep is not None:
             await self._upkeep.flush()
 

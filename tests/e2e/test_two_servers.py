@@ -44,8 +44,10 @@ def ready_pods(server, name="web"):
 
 
 def shared(data: Path, other: Path) -> None:
-    """The second server's folder: the same authorities and seal keys, and none of what is one server's own."""
+    """The second server's folder: the same keys, and none of what is one server's own."""
     shutil.copytree(data, other, ignore=shutil.ignore_patterns("lock", "identity", "kubeconfig", "*.json"))
+    # What one server encrypts the other reads.
+    shutil.copy(data / "pki" / "encryption-keys.json", other / "pki")
 
 
 @pytest.mark.postgresql
