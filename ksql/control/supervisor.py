@@ -40,6 +40,7 @@ from ksql.control.mirroring import EndpointsMirror
 from ksql.control.namespace import Namespaces
 from ksql.control.nodelifecycle import NodeLifecycle
 from ksql.control.podgc import PodGarbage
+from ksql.control.policystatus import PolicyStatuses
 from ksql.control.quotas import Quotas
 from ksql.control.replicaset import FLAVOURS, ReplicaSets
 from ksql.control.roleaggregation import AggregatedRoles
@@ -186,7 +187,8 @@ class Controllers:
     def _certifying(self, signers: Signers | None, revoked: Revoked) -> list[Controller]:
         kit = self.kit
         signing = [Signing(kit, signers, revoked).controller] if signers else []
-        return [Approving(kit).controller, *signing, Cleaning(kit).controller]
+        policies = PolicyStatuses(kit, self._catalogue).controller
+        return [Approving(kit).controller, *signing, Cleaning(kit).controller, policies]
 
     def _storage(self) -> list[Controller]:
         kit, provisioner = self.kit, SimulatedProvisioner()

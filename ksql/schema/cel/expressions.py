@@ -15,7 +15,7 @@ from ksql.schema.custom.structural import Node
 from ksql.schema.errors import Cause
 from ksql.schema.faults import wrong
 
-_TEXT, _OPEN = {"type": "string"}, {"x-kubernetes-preserve-unknown-fields": True}
+_TEXT, OPEN = {"type": "string"}, {"x-kubernetes-preserve-unknown-fields": True}
 _TEXTS = {"type": "array", "items": _TEXT}
 
 
@@ -26,12 +26,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 _KIND = _object(group=_TEXT, version=_TEXT, kind=_TEXT)
 _RESOURCE = _object(group=_TEXT, version=_TEXT, resource=_TEXT)
 _USER = _object(username=_TEXT, uid=_TEXT, groups=_TEXTS, extra={"type": "object", "additionalProperties": _TEXTS})
-_REQUEST = _object(
+REQUEST = _object(
     kind=_KIND, resource=_RESOURCE, subResource=_TEXT, requestKind=_KIND, requestResource=_RESOURCE,
     requestSubResource=_TEXT, name=_TEXT, namespace=_TEXT, operation=_TEXT, userInfo=_USER, dryRun={"type": "boolean"},
-    options=_OPEN,
+    options=OPEN,
 ) | {PLAIN_NAMES: True}  # fmt: skip
-_PROPERTIES = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _OPEN}}
+_PROPERTIES = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": OPEN}}
 DEVICE = {"device": _object(driver=_TEXT, attributes=_PROPERTIES, capacity=_PROPERTIES)}
 
 Declared = Mapping[str, Any]
@@ -39,11 +39,11 @@ Declared = Mapping[str, Any]
 
 def declared(has_params: bool = False, variables: Sequence[str] | None = None) -> Declared:
     """What an expression of admission may speak of; None stands for no variables at all."""
-    names: dict[str, Any] = {"object": _OPEN, "oldObject": _OPEN, "request": _REQUEST, "namespaceObject": _OPEN}
+    names: dict[str, Any] = {"object": OPEN, "oldObject": OPEN, "request": REQUEST, "namespaceObject": OPEN}
     if has_params:
-        names["params"] = _OPEN
+        names["params"] = OPEN
     if variables is not None:
-        names["variables"] = _object(**dict.fromkeys(variables, _OPEN))
+        names["variables"] = _object(**dict.fromkeys(variables, OPEN))
     return names
 
 
