@@ -9,7 +9,7 @@ UP ?=
 TESTS ?= tests
 SEEDS ?= 5000
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up test check simulate bench lock sdl audit clean system-test web window
+.PHONY: help setup setup-test up test check simulate bench lock sdl sdl-released audit clean system-test web window
 
 help:  ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench: setup-test  ## measure; nothing here passes or fails
 
 sdl: setup  ## print the GraphQL schema to graphql/schema.graphql
 	@$(BIN)/python -m ksql.serve.gql.app
+
+sdl-released: setup  ## at a release: take the schema as what later ones are compared with
+	@$(BIN)/python -m ksql.serve.gql.app --released
 
 lock: $(UV)  ## resolve pyproject.toml anew into .lock/
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile -q --generate-hashes --no-header --universal --no-emit-index-url - -o .lock/uv.txt

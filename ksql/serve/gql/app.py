@@ -10,6 +10,7 @@ import copy
 import json
 import logging
 import math
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -63,7 +64,7 @@ from ksql.serve.gql.persisted import Persisted
 from ksql.serve.gql.queries import Mutation, Query
 from ksql.serve.gql.rates import Rates
 from ksql.serve.gql.scalars import SCALARS
-from ksql.serve.gql.sdl import printed
+from ksql.serve.gql.sdl import printed, stripped
 from ksql.serve.gql.sockets import STILL, Protocol, Socket
 from ksql.serve.gql.typed.assembly import Assembly
 from ksql.serve.gql.typed.direct import Direct
@@ -86,6 +87,8 @@ TIMELINE = "/timeline"
 DOCUMENTS_KEPT_MAX = 256
 
 SDL = Path("graphql/schema.graphql")
+# The schema of the last release: what breaks against it is written down in graphql/CHANGES.md.
+RELEASED = Path("graphql/released.graphql")
 
 
 class Schema(strawberry.Schema):
@@ -450,6 +453,8 @@ def sdl() -> str:
 
 def main() -> None:
     SDL.write_text(sdl(), encoding="utf-8")
+    if "--released" in sys.argv:
+        RELEASED.write_text(stripped(sdl()), encoding="utf-8")
 
 
 if __name__ == "__main__":

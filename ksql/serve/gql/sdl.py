@@ -4,6 +4,9 @@ What kinds and their fields mean is upstream's text; clients get it by introspec
 installed. Printed is what a tool needs to check and generate code, and the same in every run.
 """
 
+from dataclasses import replace
+from typing import Any
+
 from graphql import (
     GraphQLArgument,
     GraphQLField,
@@ -12,9 +15,13 @@ from graphql import (
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
+    Visitor,
     is_introspection_type,
     is_specified_scalar_type,
+    parse,
+    print_ast,
     print_type,
+    visit,
 )  # fmt: skip
 
 from ksql.serve.gql.typed.types import MARK
@@ -28,6 +35,19 @@ def printed(schema: GraphQLSchema) -> str:
         if not is_introspection_type(found) and not is_specified_scalar_type(found)
     ]
     return "\n\n".join(print_type(found) for found in shown) + "\n"
+
+
+def stripped(text: str) -> str:
+    """A printed schema without a word of description: what later ones are compared with."""
+    return print_ast(visit(parse(text, no_location=True), _Silent())) + "\n"
+
+
+class _Silent(Visitor):
+    """Takes descriptions away."""
+
+    def leave(self, node: Any, *_: Any) -> Any:
+        # None leaves a node as it is.
+        return None if getattr(node, "description", None) is None else replace(node, description=None)
 
 
 def _bare(found: GraphQLNamedType) -> GraphQLNamedType:
