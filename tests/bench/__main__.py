@@ -10,6 +10,7 @@ import sys
 MEASUREMENTS = {
     "log": ("tests.bench.log", "--rounds", "4", "--seconds", "3"),
     "past": ("tests.bench.past",),
+    "seals": ("tests.bench.seals",),
     "http": ("tests.bench.http",),
     "graphql": ("tests.bench.gql",),
     "start": ("tests.bench.start",),
