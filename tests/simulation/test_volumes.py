@@ -344,3 +344,33 @@ def test_a_binding_left_half_done_is_finished_by_the_next_to_come():
             await cluster.controllers.aclose()
 
     told(story)
+
+
+def csi_node(name, count):
+    drivers = [{"name": "volumes.ksql.dev", "nodeID": name, "topologyKeys": None, "allocatable": {"count": count}}]
+    return {"apiVersion": CLASS, "kind": "CSINode", "metadata": {"name": name}, "spec": {"drivers": drivers}}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_node_takes_as_many_volumes_as_its_csi_node_says(waits):
+    async def story(cluster):
+        await cluster.apply(storage_class("standard", waits=waits, parameters={"reach": "cluster"}))
+        for node in ("node-1", "node-2"):
+            await cluster.apply(csi_node(node, 2))
+        for number in range(5):
+            await cluster.apply(claim(f"c{number}", storageClassName="standard"))
+            await cluster.apply(pod(f"p{number}", f"c{number}"))
+        # A volume counts once, however many pods of a node use it.
+        await cluster.until(lambda: cluster.running("default") == 4)
+        await cluster.clock.sleep(30)
+        pods = {p["metadata"]["name"]: p for p in cluster.list("pods", "default")}
+        (left,) = [p for p in pods.values() if not p["spec"].get("nodeName")]
+        (condition,) = [c for c in left["status"]["conditions"] if c["type"] == "PodScheduled"]
+        assert "2 node(s) exceed max volume count" in condition["message"]
+        placed = sorted(p["spec"]["nodeName"] for p in pods.values() if p is not left)
+        assert placed == ["node-1", "node-1", "node-2", "node-2"]
+        gone = next(name for name, p in pods.items() if p is not left)
+        await cluster.user("alice").delete("pods", "default", gone)
+        await cluster.until(lambda: cluster.running("default") == 4 and len(cluster.list("pods", "default")) == 4)
+
+    told(story, nodes=2)

@@ -31,6 +31,7 @@ from ksql.control.scheduling.queue import SET_ASIDE_SECONDS_MAX, Help, Pending, 
 from ksql.control.scheduling.records import NAME, binding, driven_out, is_waiting, onto, refusal
 from ksql.control.scheduling.room import is_about_room, lacks_of
 from ksql.control.trigger import INTENT
+from ksql.control.volumes.limits import EXCEEDED
 from ksql.control.volumes.needs import NOTHING_NEEDED, Needs
 from ksql.control.volumes.scheduling import PodVolumes, UnboundError
 from ksql.recorder import NORMAL, WARNING, Note, Recorder
@@ -76,7 +77,9 @@ class Scheduler:
         self._pods = self._informers[-1]
         for informer, handler in zip(self._informers, followed.values(), strict=True):
             informer.add_handler(handler)
-        self._volumes = PodVolumes(kit, self._client, lambda revision: self._helped(revision, Help.OTHER))
+        self._volumes = PodVolumes(
+            kit, self._client, lambda revision: self._helped(revision, Help.OTHER), lambda: self.cluster.assumed
+        )
 
     async def run(self) -> None:
         for informer in (*self._informers, *self._volumes.informers):
@@ -390,7 +393,7 @@ def hopes_of(decision: Decision, shape: Shape) -> Help:
     """What could help a pod of this shape that was refused so."""
     hopes = Help.NODES | Help.OTHER if shape.has_claims else Help.NODES
     for reason in decision.refused:
-        if is_about_room(reason):
+        if is_about_room(reason) or reason == EXCEEDED:
             hopes |= Help.ROOM
         elif reason in COMPANY_REASONS:
             hopes |= Help.COMPANY

@@ -12,8 +12,8 @@ Rejected: one transaction that binds both ends (nothing but this server could th
 provisioners speak the protocol as it is), and volumes known to the node's agent alone (nobody could list them).
 
 What is behind a volume is a `Provisioner`: a simulated one comes with the server, other names in a class are left to
-whoever provides them, as in Kubernetes. Not built: recyclers, attaching (VolumeAttachment), capacity tracking
-(CSIStorageCapacity) and limits per node (CSINode).
+whoever provides them, as in Kubernetes. Not built: recyclers, attaching (VolumeAttachment) and capacity tracking
+(CSIStorageCapacity).
 
 Invariants
 1. A volume is bound to one claim at most, a claim to one volume; both ends name each other by uid before it shows.

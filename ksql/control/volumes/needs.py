@@ -13,6 +13,7 @@ from ksql.control.plan import Amend, Change, Replace
 from ksql.control.pods import is_terminal, is_terminating, node_name
 from ksql.control.volumes import words
 from ksql.control.volumes.binding import tied_volume
+from ksql.control.volumes.limits import EXCEEDED, Limits
 from ksql.control.volumes.matching import Place, best_match, is_reachable
 from ksql.control.volumes.words import CLAIMS, VOLUMES
 
@@ -46,6 +47,7 @@ class Needs:
     refusal: str = ""
     bound: tuple[Document, ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    limits: Limits | None = None  # where some node says how many volumes it takes
 
     def __bool__(self) -> bool:
         """Whether there is anything to ask a node for."""
@@ -54,6 +56,8 @@ class Needs:
     def refuse(self, name: str, labels: Mapping[str, str]) -> str:
         """Why a node will not do; empty when it will."""
         place = Place(name, labels)
+        if self.limits is not None and self.limits.exceeds(name):
+            return EXCEEDED
         for volume in self.bound:
             if not _is_in_zone(volume, labels):
                 return ZONE_CONFLICT

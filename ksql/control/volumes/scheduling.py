@@ -6,16 +6,20 @@ waits for the binder and the provisioner. Meanwhile the pod counts on its node a
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ksql.base.documents import Document
 from ksql.client import Client
 from ksql.control.controller import Kit, write
 from ksql.control.informer import Informer, Update, revision_of
+from ksql.control.pods import is_terminal, node_name
 from ksql.control.volumes import binder, words
+from ksql.control.volumes.limits import Attached, Limits, limits_of, merged, volumes_of
 from ksql.control.volumes.matching import Place
 from ksql.control.volumes.needs import NOTHING_NEEDED, Known, Needs, needs_of
 from ksql.control.volumes.words import CLAIMS, CLASSES, VOLUMES
 
+CSI_NODES = "csinodes.storage.k8s.io"
 # A binding waits that long for its volumes, as kube-scheduler's does.
 BOUND_SECONDS_MAX = 600.0
 
@@ -27,8 +31,13 @@ class UnboundError(Exception):
 class PodVolumes:
     """Looks at claims, volumes and classes for the scheduler. `changed` is told the revision of whatever may help."""
 
-    def __init__(self, kit: Kit, client: Client, changed: Callable[[int], None]) -> None:
-        self._client, self._tell = client, changed
+    def __init__(
+        self, kit: Kit, client: Client, changed: Callable[[int], None],
+        assumed: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:  # fmt: skip
+        self._client, self._tell, self._assumed = client, changed, assumed
+        self._csi_nodes = kit.informers.of(CSI_NODES)
+        kit.informers.of("pods").add_index("node", lambda pod: [node_name(pod)])
         self._claims, self._volumes = kit.informers.of(CLAIMS), kit.informers.of(VOLUMES)
         self._classes, self._pods = kit.informers.of(CLASSES), kit.informers.of("pods")
         binder.index(kit)
@@ -37,9 +46,9 @@ class PodVolumes:
             informer.add_handler(self._changed)
 
     @property
-    def informers(self) -> tuple[Informer, Informer, Informer]:
+    def informers(self) -> tuple[Informer, ...]:
         """What must have listed before anything is asked."""
-        return self._claims, self._volumes, self._classes
+        return self._claims, self._volumes, self._classes, self._csi_nodes
 
     def _changed(self, update: Update) -> None:
         for future in self._moved:
@@ -64,7 +73,29 @@ class PodVolumes:
                 classes[named] = found
             users[name] = self._pods.indexed(binder.CLAIM, key)
             free[name] = (*self._volumes.indexed(binder.CLAIM, key), *self._volumes.indexed(binder.FREE, named))
-        return needs_of(pod, Known(claims, volumes, classes, free, users))
+        needs = needs_of(pod, Known(claims, volumes, classes, free, users))
+        if not len(self._csi_nodes) or needs.refusal:
+            return needs
+        return replace(needs, limits=Limits(self._used_by(pod), self._most, self._there))
+
+    def _used_by(self, pod: Document) -> Attached:
+        namespace, found = pod["metadata"]["namespace"], []
+        for name, _ in words.claims_of(pod):
+            if (claim := self._claims.get(namespace, name)) is not None:
+                volume = self._volumes.by_key(claim["spec"].get("volumeName") or "")
+                found.append((claim, volume, self._classes.by_key(words.class_of(claim) or "")))
+        return volumes_of(found)
+
+    def _most(self, node: str) -> Mapping[str, int]:
+        return limits_of(self._csi_nodes.get("", node))
+
+    def _there(self, node: str) -> Attached:
+        """What pods on a node use, those included that are only on their way to it."""
+        pods = {pod["metadata"]["uid"]: pod for pod in self._pods.indexed("node", node)}
+        for uid, at in self._assumed().items():
+            if at == node and (pod := self._pods.by_uid(uid)) is not None:
+                pods[uid] = pod
+        return merged(self._used_by(pod) for pod in pods.values() if not is_terminal(pod))
 
     async def ready(self, pod: Document, needs: Needs, node: str, labels: Mapping[str, str], cause: int | None) -> None:
         """Write what binds the waiting claims there, and return once all are bound; `UnboundError` when they are not.
