@@ -14,6 +14,7 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -31,6 +32,8 @@ BUCKETS = 32
 _KEY_BITS = 16
 
 _PLACES, _ACTIONS = 1 << 24, 1 << 16
+# The same few thousand marks come again in every block, and are asked for their parts in each.
+_MARKS_KEPT_MAX = 16_384
 
 
 def mark_of(actor: int, action: int, place: int) -> int:
@@ -38,6 +41,7 @@ def mark_of(actor: int, action: int, place: int) -> int:
     return (actor * _ACTIONS + action % _ACTIONS) * _PLACES + place
 
 
+@lru_cache(_MARKS_KEPT_MAX)
 def parts_of(mark: int) -> tuple[int, int, int]:
     """The inverse of `mark_of`."""
     rest, place = divmod(mark, _PLACES)

@@ -19,7 +19,6 @@ from ksql.log import blocks as packing
 from ksql.log.blocks import BLOCK, BUCKETS, SPAN, SPAN_BLOCKS, Block, Span, mark_of, parts_of
 from ksql.log.event import Change
 from ksql.log.images import portions
-from ksql.log.registry import pack
 from ksql.log.schema import actions, actors, blocks, censuses, events, head, keys, places, streams
 
 # Streams born or ended in a place before it is counted again, at least; and as a share of those that live there.
@@ -135,37 +134,45 @@ class Library:
 
     def lived(self, connection: sa.Connection, where: Collection[int], revision: int) -> list[int]:
         """The streams in `events` that lived in these places at a revision, rising."""
-        living: set[int] = set()
+        return sorted(set().union(*self.lived_by_place(connection, where, revision).values()))
+
+    def lived_by_place(
+        self, connection: sa.Connection, where: Collection[int], revision: int
+    ) -> dict[int, set[int]]:  # fmt: skip
+        """The streams in `events` that lived in each of these places at a revision."""
+        living: dict[int, set[int]] = {place: set() for place in where}
         since: dict[int, int] = dict.fromkeys(where, 0)
         for portion in portions(where):
             for place, counted, data in connection.execute(_newest_censuses(portion, revision)):
                 since[place] = counted
-                living.update(packing.unpack_numbers(data))
+                living[place].update(packing.unpack_numbers(data))
         indexed = min(self.indexed_to(connection), revision)
-        born, ended = self._turned(connection, since, min(since.values(), default=0), indexed)
-        living.update(born)
+        ended = self._turned(connection, living, since, indexed)
+        gone: set[int] = set()
         if revision > indexed:
             after = max(indexed, 0)
-            young = sa.select(streams.c.id).where(streams.c.id > after, streams.c.id <= revision)
+            young = sa.select(streams.c.place, streams.c.id).where(streams.c.id > after, streams.c.id <= revision)
             for portion in portions(where):
-                living.update(connection.execute(young.where(streams.c.place.in_(portion))).scalars())
+                for place, stream in connection.execute(young.where(streams.c.place.in_(portion))).all():
+                    living[place].add(stream)
             ends = sa.select(events.c.stream).where(
                 events.c.revision > after, events.c.revision <= revision, events.c.action < 0
             )
-            living.difference_update(connection.execute(ends).scalars())
+            gone.update(connection.execute(ends).scalars())
         for portion in portions(ended):
-            gone = sa.select(events.c.stream).where(events.c.revision.in_(portion))
-            living.difference_update(connection.execute(gone).scalars())
-        return sorted(living)
+            gone.update(connection.execute(sa.select(events.c.stream).where(events.c.revision.in_(portion))).scalars())
+        for streams_there in living.values():
+            streams_there -= gone
+        return living
 
     def _turned(
-        self, connection: sa.Connection, since: Mapping[int, int], low: int, high: int
-    ) -> tuple[list[int], list[int]]:
-        """First and last events in these places, each after its own revision."""
-        born: list[int] = []
+        self, connection: sa.Connection, living: dict[int, set[int]], since: Mapping[int, int], high: int
+    ) -> list[int]:
+        """Add to each place what was born there after its own revision; the last events of what ended there."""
         ended: list[int] = []
+        low = min(since.values(), default=0)
         if low >= high:
-            return born, ended
+            return ended
 
         def turns(mark: int) -> bool:
             _, action, place = parts_of(mark)
@@ -175,9 +182,13 @@ class Library:
             base = number * BLOCK + 1
             for at in block.among(hits):
                 _, action, place = parts_of(block.marks[at])
-                into, after = (ended if action < 0 else born), since[place]
-                into += [r for offset in block.offsets(at) if after < (r := base + offset) <= high]
-        return born, ended
+                after = since[place]
+                found = [r for offset in block.offsets(at) if after < (r := base + offset) <= high]
+                if action < 0:
+                    ended += found
+                else:
+                    living[place].update(found)
+        return ended
 
     def begins(self, connection: sa.Connection, action: int) -> bool:
         """Whether an action begins a stream."""
@@ -214,11 +225,14 @@ def census(connection: sa.Connection, revision: int) -> Made:
     """What lived everywhere at a revision: to be stored before events up to it go, after which nothing else says
     which of them had ended."""
     library, found = Library(), connection.execute(sa.select(places.c.id).where(places.c.transient == 0))
-    rows = [(place, library.lived(connection, (place,), revision)) for place in found.scalars().all()]
+    living = library.lived_by_place(connection, found.scalars().all(), revision)
     return [
         (
             censuses,
-            [{"place": place, "revision": revision, "data": packing.pack_numbers(lived)} for place, lived in rows],
+            [
+                {"place": place, "revision": revision, "data": packing.pack_numbers(sorted(lived))}
+                for place, lived in living.items()
+            ],
         )
     ]
 
@@ -312,8 +326,8 @@ class Indexer:
 
     def _censuses(self, connection: sa.Connection, due: Iterable[int], number: int) -> Iterator[Row]:
         revision = (number + 1) * SPAN
-        for place in due:
-            lived = self._library.lived(connection, (place,), revision)
+        for place, found in self._library.lived_by_place(connection, list(due), revision).items():
+            lived = sorted(found)
             self._counted[place] = (number, len(lived))
             del self._changes[place]
             yield {"place": place, "revision": revision, "data": packing.pack_numbers(lived)}
@@ -343,11 +357,21 @@ def keys_at(connection: sa.Connection, after: int) -> set[int]:
     within = events.c.revision > after, events.c.revision <= after + BLOCK
     related = sa.select(events.c.correlation).distinct().where(*within, events.c.correlation.is_not(None))
     born = sa.select(streams.c.uid).where(streams.c.id > after, streams.c.id <= after + BLOCK)
-    found = {
-        packing.key_of(pack(correlation) if isinstance(correlation, str) else correlation)
-        for correlation in connection.execute(related).scalars()
-    }
-    return found | {packing.key_of(uid) for uid in connection.execute(born).scalars()}
+    return {packing.key_of(packed) for query in (related, born) for packed in _gathered(connection, query)}
+
+
+def _gathered(connection: sa.Connection, query: sa.Select[tuple[Any]]) -> list[bytes]:
+    """The one column of a query, in one row: a thousand would each wait for the interpreter, and writers for them."""
+    found = query.subquery()
+    [column] = found.c
+    if connection.dialect.name == "postgresql":
+        is_bytes = column.name == streams.c.uid.name
+        text = sa.func.encode(column, "hex") if is_bytes else sa.func.replace(sa.cast(column, sa.Text), "-", "")
+        row = sa.select(sa.func.string_agg(text, ","))
+    else:
+        row = sa.select(sa.func.group_concat(sa.func.hex(column)))
+    texts = connection.execute(row).scalar_one()
+    return [bytes.fromhex(one) for one in texts.split(",")] if texts else []
 
 
 def numbers_of(
