@@ -78,6 +78,15 @@ def test_another_listen_address_renews_the_server_alone(tmp_path: Path) -> None:
     assert (signing(second), second.admin, second.token) == (signing(first), first.admin, first.token)
 
 
+def test_servers_that_share_a_directory_share_a_certificate_for_all_their_addresses(tmp_path: Path) -> None:
+    pki.establish(tmp_path, "10.1.2.3", CLOCK)
+    second = pki.establish(tmp_path, "10.1.2.4", CLOCK)
+    assert {"10.1.2.3", "10.1.2.4"} <= set(certificates.alternative_names(second.server.leaf))
+    for host in ("10.1.2.3", "10.1.2.4", "0.0.0.0", "10.1.2.3"):
+        assert pki.establish(tmp_path, host, CLOCK).server == second.server
+    assert keeping.look(tmp_path, CLOCK).server == second.server
+
+
 def test_what_runs_out_soon_is_renewed_and_the_authorities_stay(tmp_path: Path) -> None:
     first = pki.establish(tmp_path, "127.0.0.1", CLOCK)
     assert pki.establish(tmp_path, "127.0.0.1", Later(300)).server == first.server

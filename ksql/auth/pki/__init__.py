@@ -9,6 +9,9 @@ what it has to be (`keeping`), by pure decisions (`record`), as often as anybody
 them. Rejected: revocation lists and OCSP (clients fetch neither; what is revoked is refused at the next request by
 `ksql.auth.trust`), and asking an operator to run a command in time.
 
+Several servers of one cluster have one directory between them, mounted or copied whole; where it is mounted, what one
+of them renews the others take in.
+
 Invariants
 1. A key lies in a file of mode 0600 and nowhere else, but for the administrator's in his kubeconfig; the key of an
    operator's own stays where he keeps it.

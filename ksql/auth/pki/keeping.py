@@ -170,8 +170,17 @@ Change = Callable[[Record], Record]
 
 
 def establish(directory: Path, host: str, clock: Clock) -> Pki:
-    """The keys in `directory` for a server at `host`, made or renewed where they have to be."""
-    return _settled(directory, clock, lambda record: replace(record, host=host))
+    """The keys in `directory` for a server at `host`, made or renewed where they have to be.
+
+    Several servers of one cluster may share a directory: each one's address stays in the certificate.
+    """
+
+    def here(record: Record) -> Record:
+        others = (record.host,) if record.host not in ("", host, *_ANY_ADDRESS, *SERVER_NAMES) else ()
+        names = tuple(dict.fromkeys(name for name in (*record.names, *others) if name != host))
+        return replace(record, host=host, names=names)
+
+    return _settled(directory, clock, here)
 
 
 def look(directory: Path, clock: Clock) -> Pki:
@@ -252,8 +261,9 @@ def known(directory: Path, clock: Clock) -> Pki:
 
 def server_names(host: str, more: Sequence[str] = ()) -> tuple[str, ...]:
     """The names and addresses that a server listening at `host` is reached by."""
-    # An address that stands for all of them is none to connect to.
-    return tuple(dict.fromkeys((*SERVER_NAMES, *(name for name in (host, *more) if name not in _ANY_ADDRESS))))
+    # An address that stands for all of them is none to connect to. In order, whichever server started last.
+    own = sorted({host, *more} - {*_ANY_ADDRESS, *SERVER_NAMES})
+    return (*SERVER_NAMES, *own)
 
 
 def _needed(record: Record) -> Iterable[str]:
