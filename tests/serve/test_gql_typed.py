@@ -10,6 +10,7 @@ from graphql import GraphQLSchema, validate_schema
 from ksql.schema import catalogue
 from ksql.schema.custom.definitions import kinds_of
 from ksql.serve.gql.app import graphql_app, served_by
+from ksql.serve.gql.typed.direct import Direct
 from tests.serve.cluster import Rooms
 from tests.serve.gql_door import ADMIN, as_user, opened
 from tests.serve.test_gql_authorization import CAROL, Only
@@ -93,6 +94,26 @@ async def test_what_does_not_fit_the_schema_is_null_and_the_manifest_has_it() ->
             "nodeName": None, "priority": None, "hostNetwork": None, "containers": [{"name": "a"}],
         }  # fmt: skip
         assert found["manifest"]["spec"] == spec
+
+
+async def test_what_the_schema_says_of_itself_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = 0
+    ordinary = Direct.complete_leaf_value
+
+    def counted(return_type: Any, result: Any) -> Any:
+        nonlocal resolved
+        resolved += 1
+        return ordinary(return_type, result)
+
+    monkeypatch.setattr(Direct, "complete_leaf_value", staticmethod(counted))
+    query = "query($yes: Boolean!) { __schema { types { name description @include(if: $yes) } } }"
+    async with opened() as door:
+        first, again = await door.ask(query, yes=True), await door.ask(query, yes=True)
+        before = resolved
+        assert first == again and before == 2 * len(first["__schema"]["types"])
+        bare = await door.ask(query, yes=False)
+        assert list(bare["__schema"]["types"][0]) == ["name"]
+        assert resolved == before + len(bare["__schema"]["types"])
 
 
 # --- the schema
