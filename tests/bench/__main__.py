@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "seals": ("tests.bench.seals",),
     "http": ("tests.bench.http",),
     "graphql": ("tests.bench.gql",),
+    "following": ("tests.bench.following",),
     "start": ("tests.bench.start",),
     "permissions": ("tests.bench.permissions",),
     "scheduling": ("tests.bench.scheduling",),
