@@ -9,7 +9,7 @@ UP ?=
 TESTS ?= tests
 SEEDS ?= 5000
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up test check simulate bench lock sdl sdl-released audit clean system-test web window
+.PHONY: help setup setup-test up test check simulate bench lock sdl sdl-released audit clean system-test test-window web window
 
 help:  ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,8 @@ setup-test: $(VENV)/test.stamp  ## the same with the test tools
 system-test:
 	@if [ -z "$$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && apt-get install -y -q --no-install-recommends postgresql; fi
+	@if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; fi
 
 # The web UI, built into the package. npm writes no addresses into its lock file; its hashes say what is installed.
 WEB := ksql/_web/index.html
@@ -77,6 +79,10 @@ test: setup-test system-test window  ## the whole default suite, checks included
 
 simulate: setup-test  ## thousands of simulated clusters under faults: make simulate SEEDS=5000
 	@KSQL_SEEDS=$(SEEDS) $(BIN)/pytest -q -n auto --dist worksteal tests/simulation/test_tempests.py
+
+# Screenshots are left in build/window.
+test-window: setup-test system-test web  ## drive the whole web UI in Chromium: every incident, state and budget
+	@$(BIN)/pytest -q -m "window or not window" tests/web
 
 bench: setup-test  ## measure; nothing here passes or fails
 	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r .lock/bench.txt

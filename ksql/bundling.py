@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ksql.log.bundle import Header
     from ksql.log.protocol import EventLog
     from ksql.log.store import SqlEventLog
+    from ksql.showing import Shown
 
 # Beside a cluster on the default port.
 DEFAULT_LISTEN = "127.0.0.1:6444"
@@ -171,9 +172,9 @@ async def _open(file: Path, address: tuple[str, int], keys: str) -> None:
             f"this is the recording {file.name}, which ends at r{header.last} ({rfc3339(end)}): "
             "nothing can be written to it"
         )
-        async with showing(log, StillClock(end, clock), clock, folder, address, header.minor, why) as url:
-            typer.echo(_greeting(f"{file.name} is open, as it ended at r{header.last} ({rfc3339(end)})", url, folder))
-            await _asked_to_end()
+        async with showing(log, StillClock(end, clock), clock, folder, address, header.minor, why) as shown:
+            typer.echo(_greeting(f"{file.name} is open, as it ended at r{header.last} ({rfc3339(end)})", shown, folder))
+            await asked_to_end()
 
 
 def replay(
@@ -205,15 +206,15 @@ async def _replay(file: Path, speed: float, address: tuple[str, int], paused: bo
         begins, ends = from_microseconds(header.since), from_microseconds(header.until)
         player = Player(log, begins, ends, clock, speed)
         why = f"this is the recording {file.name} being played: nothing can be written to it"
-        async with showing(player.log, player.clock, clock, folder, address, header.minor, why, player) as url:
+        async with showing(player.log, player.clock, clock, folder, address, header.minor, why, player) as shown:
             tasks = Tasks()
             tasks.start("playback", player.run())
             if not paused:
                 player.play()
             told = f"{file.name} plays at {speed:g} times its speed, from {rfc3339(begins)} to {rfc3339(ends)}"
-            typer.echo(_greeting(told, url, folder))
+            typer.echo(_greeting(told, shown, folder))
             try:
-                await _asked_to_end(None if not sys.stdin.isatty() else lambda line: _obey(player, line))
+                await asked_to_end(None if not sys.stdin.isatty() else lambda line: _obey(player, line))
             finally:
                 await player.log.aclose()
                 await tasks.aclose()
@@ -279,7 +280,7 @@ async def _loaded(file: Path, clock: SystemClock, keys: str) -> "AsyncIterator[t
             await log.aclose()
 
 
-async def _asked_to_end(obey: Callable[[str], Coroutine[Any, Any, bool]] | None = None) -> None:
+async def asked_to_end(obey: Callable[[str], Coroutine[Any, Any, bool]] | None = None) -> None:
     """Return when a signal, or a line at the terminal, asks for the end."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -309,12 +310,13 @@ async def _asked_to_end(obey: Callable[[str], Coroutine[Any, Any, bool]] | None 
             loop.remove_reader(sys.stdin)
 
 
-def _greeting(told: str, url: str, folder: Path) -> str:
+def _greeting(told: str, shown: "Shown", folder: Path) -> str:
     return "\n".join(
         (
             f"ksql {__version__}: {told}",
-            f"  API       {url}",
-            f"  GraphQL   {url}/graphql",
+            f"  API       {shown.url}",
+            f"  GraphQL   {shown.url}/graphql",
+            f"  browser   {shown.browser}  (once)",
             f"  kubectl   export KUBECONFIG={folder / 'kubeconfig'}",
         )
     )

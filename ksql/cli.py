@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ksql import __version__, bundling, certifying, custody, custody_encryption, custody_retention, settings
+from ksql import (
+    __version__,
+    bundling,
+    certifying,
+    custody,
+    custody_encryption,
+    custody_retention,
+    demonstration,
+    settings,
+)
 from ksql.auth.sessions import CODE_SECONDS
 from ksql.base import logs
 from ksql.base.clock import SystemClock
@@ -217,6 +226,7 @@ def version() -> None:
 visits.register(app)
 past.register(app)
 bundling.register(app)
+demonstration.register(app)
 custody.register(app)
 custody_retention.register(custody.log_app)
 certifying.register(app)

@@ -8,10 +8,12 @@ made anew in the folder of the showing and go with it: the cluster's own never l
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ksql.auth import pki
-from ksql.auth.authenticate import Authenticator, admin_tokens
+from ksql.auth.authenticate import Authenticator, admin_tokens, administrator
+from ksql.auth.identity import User
+from ksql.auth.sessions import Sessions
 from ksql.auth.tokens import Tokens
 from ksql.auth.trust import Trust
 from ksql.base.clock import Clock
@@ -25,12 +27,20 @@ from ksql.verbs.permissions import Permissions
 from ksql.verbs.shown import ShownPipeline
 
 
+class Shown(NamedTuple):
+    """Where it is served, and the link that lets one browser in as the administrator."""
+
+    url: str
+    browser: str
+
+
 @asynccontextmanager
 async def showing(
     log: EventLog, then: Clock, clock: Clock, folder: Path, address: tuple[str, int], minor: str, why: str,
-    player: Player | None = None,
-) -> AsyncIterator[str]:  # fmt: skip
-    """Serve an opened log at `then`; the URL. `clock` is the machine's, for keys; `why` says why nothing is written."""
+    player: Player | None = None, extra: dict[str, User] | None = None,
+) -> AsyncIterator[Shown]:  # fmt: skip
+    """Serve an opened log at `then`. `clock` is the machine's, for keys; `why` says why nothing is written; `extra`:
+    who else is known, by token."""
     from ksql.serve.gql.app import graphql_app
 
     objects = Objects(clock)
@@ -39,19 +49,21 @@ async def showing(
     catalogue = catalogues.load(minor)
     keys = pki.establish(folder / "pki", address[0], clock)
     authenticator = Authenticator(
-        clock, admin_tokens(keys.token), Tokens(keys.accounts_key, clock, objects.document),
+        clock, {**admin_tokens(keys.token), **(extra or {})}, Tokens(keys.accounts_key, clock, objects.document),
         trust=Trust(clock, keys.believed()),
     )  # fmt: skip
     pipeline = ShownPipeline(log, objects, catalogue, Permissions(objects), then, authenticator=authenticator)
     pipeline.why = why
+    # A browser is let in for real time, whatever time it is shown.
+    sessions = Sessions(clock)
     graphql: Any = graphql_app(pipeline, objects, log, catalogue, then, None, player)
-    door = create_app(pipeline, objects, log, catalogue, authenticator, then, graphql=graphql)
+    door = create_app(pipeline, objects, log, catalogue, authenticator, then, graphql=graphql, sessions=sessions)
     if player is not None:
         player.listen(objects)
     listener = Listener(door, *address, keys.server_context(), on_stop=door.close)
     await listener.start()
     try:
         pki.write_kubeconfig(folder / "kubeconfig", keys, listener.url)
-        yield listener.url
+        yield Shown(listener.url, f"{listener.url}/login#{sessions.code(administrator())}")
     finally:
         await listener.aclose()

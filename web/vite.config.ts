@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config";
 // The built files lie inside the Python package, so that the wheel carries them and the server finds them.
 export default defineConfig({
   plugins: [react()],
+  logLevel: "error", // what is to be read is errors; packages warn about themselves
   build: {
     outDir: "../ksql/_web",
     emptyOutDir: true,

@@ -110,9 +110,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = max(_RESOLUTION_SECONDS, math.ulp(self._now))
 
 
-def run_virtual(main: Callable[[VirtualClock], Coroutine[Any, Any, T]], seed: int = 0) -> T:
-    """Run `main(clock)` to its end on virtual time and return its answer."""
-    clock = VirtualClock(seed)
+def run_virtual(
+    main: Callable[[VirtualClock], Coroutine[Any, Any, T]], seed: int = 0, epoch: datetime = VIRTUAL_EPOCH
+) -> T:
+    """Run `main(clock)` to its end on virtual time, which begins at `epoch`, and return its answer."""
+    clock = VirtualClock(seed, epoch)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main(clock))
 

@@ -3,6 +3,7 @@ import { lazy, Suspense, useEffect, useMemo, useState, type JSX } from "react";
 import { gql } from "./api/graphql";
 import { feed, useLive } from "./api/live";
 import { dayTime, span, utc } from "./model/time";
+import { learn, now } from "./state/clock";
 import { goLive, useCursor } from "./state/cursor";
 import { useData } from "./state/data";
 import { press, useActions, type Action } from "./state/keys";
@@ -29,6 +30,9 @@ const VIEWS: [string, string, string][] = [
   ["/", "Overview", "g h"], ["/t", "Timeline", "g t"], ["/b", "Objects", "g o"], ["/e", "Events", "g e"], ["/m", "Map", "g m"],
   ["/a", "Audit", "g a"], ["/q", "GraphQL", "g q"],
 ]; // prettier-ignore
+
+// Those that have a heading of their own.
+const HEADED = ["/"];
 
 function View({ path }: { path: string }): JSX.Element {
   switch (path) {
@@ -72,6 +76,7 @@ export function App(): JSX.Element {
 
 interface Start {
   head: number;
+  moment: { time: string | null };
   resources: { resource: string; kind: string; shortNames: string[] }[];
 }
 
@@ -80,7 +85,10 @@ function Shell({ user }: { user: string }): JSX.Element {
   const live = useLive();
   const cursor = useCursor();
   const [open, setOpen] = useState<"palette" | "help" | null>(null);
-  const start = useData<Start>("start", (signal) => gql<Start>("{ head resources { resource kind shortNames } }", {}, signal));
+  const start = useData<Start>("start", (signal) => gql<Start>('{ head moment(at: "now") { time } resources { resource kind shortNames } }', {}, signal).then((found) => {
+    if (found.moment.time) learn(Date.parse(found.moment.time));
+    return found;
+  }));
   const playback = usePlayback(cursor, query.get("q") ?? "", live.head);
   const head = start.data?.head;
   useEffect(() => {
@@ -154,7 +162,8 @@ function Shell({ user }: { user: string }): JSX.Element {
         ) : null}
       </div>
       <main id="main" tabIndex={-1}>
-        <Suspense fallback={<Skeleton />}><View path={path} /></Suspense>
+        {HEADED.includes(path) || path.startsWith("/o/") ? null : <h1 className="visually-hidden">{VIEWS.find(([place]) => place === path)?.[1] ?? "Not found"}</h1>}
+        {start.data || start.fault ? <Suspense fallback={<Skeleton />}><View path={path} /></Suspense> : <Skeleton />}
       </main>
       <Toasts />
       {open === "palette" ? <Palette close={() => setOpen(null)} extra={kinds} /> : null}
@@ -173,17 +182,17 @@ function CursorButton({ cursor, live }: { cursor: ReturnType<typeof useCursor>; 
   const lost = live.connection === "lost";
   if (cursor.live) {
     return (
-      <button type="button" className={`cursor ${lost ? "lost" : ""}`} title="Stop the cursor here (space)" aria-label={`Live at revision ${live.head}`} onClick={() => set({ at: live.head || null })}>
+      <button type="button" className={`cursor ${lost ? "lost" : ""}`} title="Stop the cursor here (space)" onClick={() => set({ at: live.head || null })}>
         <span className="dot" aria-hidden="true" />
-        {lost ? "DISCONNECTED" : "LIVE"} <span className="rev">r{live.head}</span>
+        {lost ? "DISCONNECTED" : "LIVE"}<span className="visually-hidden"> at revision </span> <span className="rev">r{live.head}</span>
         {live.lag && !lost ? <span className="faint num">{span(live.lag)}</span> : null}
       </button>
     );
   }
   return (
-    <button type="button" className="cursor past" title={`${cursor.time ? `${utc(cursor.time)} · ` : ""}Back to LIVE (space)`} aria-label={`At revision ${cursor.revision}, back to live`} onClick={goLive}>
+    <button type="button" className="cursor past" title={`${cursor.time ? `${utc(cursor.time)} · ` : ""}Back to LIVE (space)`} onClick={goLive}>
       AT {cursor.time ? dayTime(cursor.time) : ""} {cursor.revision ? <span className="rev">r{cursor.revision}</span> : null}
-      <span className="faint">→ LIVE</span>
+      <span className="faint">→<span className="visually-hidden"> back to</span> LIVE</span>
     </button>
   );
 }
@@ -207,6 +216,6 @@ export function frozen(address: string, now: number, head: number): string {
 }
 
 function copyLink(): void {
-  const link = frozen(window.location.href, Date.now(), feed.snapshot().head);
+  const link = frozen(window.location.href, now(), feed.snapshot().head);
   navigator.clipboard.writeText(link).then(() => toast("Link copied: it shows exactly this, also tomorrow"), () => toast("The browser did not let the link be copied", { bad: true }));
 }

@@ -84,6 +84,9 @@ def _place(text: str) -> int:
 async def edge(ctx: Context, text: str, *, is_start: bool) -> tuple[int, datetime]:
     """The revision that one end of the range means, and its instant. What is before the log is its beginning."""
     now, log = ctx.rooms.clock.now(), ctx.rooms.log
+    if not is_start and (until := _instant_of(ctx, text)) is not None and until > now:
+        # A range may reach into what has not happened yet: it ends now.
+        text = ""
     try:
         found = await ctx.instant(text)
     except BeforeHorizonError:

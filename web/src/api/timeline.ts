@@ -1,5 +1,6 @@
 // The timeline's rows of numbers, unpacked into names once.
 import type { ActorKind } from "../model/events";
+import { learn } from "../state/clock";
 import { getJson } from "./http";
 
 export type StateName = "running" | "progressing" | "waiting" | "failed" | "ended" | "unknown" | "present";
@@ -79,7 +80,9 @@ export async function timeline(asked: Question, signal?: AbortSignal): Promise<T
     first: String(asked.first), bins: String(asked.bins),
   }); // prettier-ignore
   if (asked.after) query.set("after", asked.after);
-  return unpacked(await getJson<Packed>(`/timeline?${query}`, signal ? { signal } : {}));
+  const found = await getJson<Packed>(`/timeline?${query}`, signal ? { signal } : {});
+  learn(found.now);
+  return unpacked(found);
 }
 
 export function unpacked(packed: Packed): Timeline {

@@ -1,3 +1,5 @@
+import { now as serverNow } from "../state/clock";
+
 // Times as people read them: in the viewer's zone, short where the day is clear, UTC for whoever looks closer.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -8,7 +10,7 @@ export function clockTime(time: number | string): string {
   return clock.format(new Date(time));
 }
 
-export function dayTime(time: number | string, now: number = Date.now()): string {
+export function dayTime(time: number | string, now: number = serverNow()): string {
   const when = new Date(time);
   const today = new Date(now);
   return when.toDateString() === today.toDateString() ? clock.format(when) : `${day.format(when)} ${clock.format(when)}`;

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from "rea
 import { gql } from "../api/graphql";
 import { Fault } from "../api/http";
 import { EVENT_FIELDS, laneOf, type LogEvent } from "../model/events";
+import { now as serverNow } from "../state/clock";
 import { useCursor } from "../state/cursor";
 import { usePulse } from "../state/pulse";
 import { useActions } from "../state/keys";
@@ -79,7 +80,7 @@ export default function Events(): JSX.Element {
       <div className="bar">
         <Filter value={q} apply={(text) => set({ q: text })} />
         {QUICK.map(([term, label]) => <button key={term} type="button" className="button small" aria-pressed={q.includes(term)} onClick={() => set({ q: q.includes(term) ? q.replace(term, "").replace(/\s+/g, " ").trim() : `${q} ${term}`.trim() })}>{label}</button>)}
-        <button type="button" className="button small" onClick={() => void exportEvents(Date.now() - 3_600_000, Date.now(), q).then((count) => toast(`${count} events of the last hour exported`), (error: unknown) => toast(String(error), { bad: true }))}>Export</button>
+        <button type="button" className="button small" onClick={() => void exportEvents(serverNow() - 3_600_000, serverNow(), q).then((count) => toast(`${count} events of the last hour exported`), (error: unknown) => toast(String(error), { bad: true }))}>Export</button>
       </div>
       {fault ? <FaultScreen fault={fault} again={() => set({ q })} />
         : !state ? <Skeleton lines={14} />

@@ -5,6 +5,7 @@ import { feed, useLive } from "../../api/live";
 import type { LogEvent } from "../../model/events";
 import type { Manifest } from "../../model/manifest";
 import { moveTo, useCursor } from "../../state/cursor";
+import { now as serverNow } from "../../state/clock";
 import { useData } from "../../state/data";
 import { useActions, type Action } from "../../state/keys";
 import { objectPath, refOf, set, to, useRoute, go, type Ref } from "../../state/route";
@@ -80,7 +81,7 @@ function One({ refers, tab }: { refers: Ref; tab: string }): JSX.Element {
   useActions(list);
 
   const tabs = TABS.filter(([id]) => id !== "logs" || refers.resource === "pods");
-  const now = cursor.time ?? Date.now();
+  const now = cursor.time ?? serverNow();
   return (
     <>
       <div className="head">
@@ -99,7 +100,7 @@ function One({ refers, tab }: { refers: Ref; tab: string }): JSX.Element {
             {object.owners.map((one) => <div key={one.name}><dt>owned by</dt><dd><Link href={to(objectPath({ resource: one.resource, namespace: one.namespace ?? "", name: one.name }))}>{one.kind} {one.name}</Link></dd></div>)}
             {managers(object.manifest).map((one) => <div key={one}><dt>managed by</dt><dd>{one}</dd></div>)}
             {((object.manifest.metadata?.["finalizers"] as string[] | undefined) ?? []).map((one) => <div key={one}><dt>finalizer</dt><dd className="mono">{one}</dd></div>)}
-            {state?.[8] ? <div className="bad">✕ {state[8]}</div> : null}
+            {state?.[8] ? <div><dt>wrong</dt><dd className="bad">✕ {state[8]}</dd></div> : null}
           </dl>
         ) : null}
         <div className="tabs" role="tablist" aria-label="What to see">
@@ -159,7 +160,7 @@ function Reports({ refers, uid, at }: { refers: Ref; uid: string; at: string | n
   return (
     <table className="table">
       <thead><tr><th scope="col">Last</th><th scope="col">Type</th><th scope="col">Reason</th><th scope="col">Message</th><th scope="col" className="right">Times</th></tr></thead>
-      <tbody>{found.data.map((one) => <tr key={one.time + one.reason + one.message}><td><Age time={one.time} now={Date.now()} /></td><td className={one.type === "Warning" ? "bad" : ""}>{one.type === "Warning" ? "▲ " : ""}{one.type}</td><td>{one.reason}</td><td>{one.message}</td><td className="right num">{one.count}</td></tr>)}</tbody>
+      <tbody>{found.data.map((one) => <tr key={one.time + one.reason + one.message}><td><Age time={one.time} now={serverNow()} /></td><td className={one.type === "Warning" ? "bad" : ""}>{one.type === "Warning" ? "▲ " : ""}{one.type}</td><td>{one.reason}</td><td>{one.message}</td><td className="right num">{one.count}</td></tr>)}</tbody>
     </table>
   );
 }

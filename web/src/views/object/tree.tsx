@@ -14,8 +14,8 @@ interface Node {
 }
 
 const NAMES = "kind resource namespace name";
-const OWNED = (inner: string): string => `owned(first: 200) { totalCount nodes { ${NAMES} ${inner} } }`;
-const QUERY = `query($resource: String, $namespace: String, $name: String, $at: Moment) { object(resource: $resource, namespace: $namespace, name: $name, at: $at) { ${NAMES} owners { ${NAMES} owners { ${NAMES} } } ${OWNED(OWNED(""))} } }`;
+const OWNED = (inner: string, first = 40): string => `owned(first: ${first}) { totalCount nodes { ${NAMES} ${inner} } }`;
+const QUERY = `query($resource: String, $namespace: String, $name: String, $at: Moment) { object(resource: $resource, namespace: $namespace, name: $name, at: $at) { ${NAMES} owners { ${NAMES} owners { ${NAMES} } } ${OWNED(OWNED("", 100), 40)} } }`;
 
 export function Tree({ refers, at }: { refers: Ref; at: string | null }): JSX.Element {
   const found = useData<{ object: (Node & { owners: (Node & { owners: Node[] })[] }) | null }>(

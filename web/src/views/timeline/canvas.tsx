@@ -4,6 +4,7 @@ import type { Lane, Mark } from "../../api/timeline";
 import { isPerson } from "../../model/events";
 import { Scale, type Gap } from "../../model/scale";
 import { clockTime, span } from "../../model/time";
+import { now as serverNow } from "../../state/clock";
 import { ROW, nearest, paint, paintRuler, themeOf, type Arrow, type Bars, type Row, type Theme } from "./paint";
 
 export const RULER = 72;
@@ -93,7 +94,7 @@ export function Stage(props: StageProps): JSX.Element {
       if (!pen || !rule) return;
       theme.current ??= themeOf(document.documentElement, pen);
       const one = {
-        rows, scale, top: scroller.current?.scrollTop ?? 0, height: box.height, width, ratio: window.devicePixelRatio || 1, cursor, now: Date.now(),
+        rows, scale, top: scroller.current?.scrollTop ?? 0, height: box.height, width, ratio: window.devicePixelRatio || 1, cursor, now: serverNow(),
         hover: hoverX.current, selected, event, area, arrows, horizon,
       }; // prettier-ignore
       const before = performance.now();
@@ -259,8 +260,8 @@ const Name = memo(function Name({ row, place, selected, select, fold }: { row: R
       {row.children ? (
         <button type="button" className="fold" aria-label={`${row.folded ? "Unfold" : "Fold"} ${row.label}`} aria-expanded={!row.folded} onClick={() => fold(lane.id)}>{row.folded ? "▸" : "▾"}</button>
       ) : <span className="fold" aria-hidden="true" />}
-      <button type="button" className="button quiet small grow" style={{ justifyContent: "flex-start", padding: 0, height: 22, minWidth: 0 }} title={lane.id} onClick={() => select(lane.id)} aria-label={`${lane.kind} ${row.label}`}>
-        <span className="kind">{lane.kind}</span>
+      <button type="button" className="button quiet small grow" style={{ justifyContent: "flex-start", padding: 0, height: 22, minWidth: 0 }} title={lane.id} onClick={() => select(lane.id)}>
+        <span className="kind">{lane.kind}</span>{" "}
         <span className="ellipsis">{row.label}</span>
       </button>
       {lane.node ? <span className="node">{lane.node}</span> : null}
@@ -277,7 +278,7 @@ function HoverBox({ hover }: { hover: Hover }): JSX.Element {
   return (
     <div className="hoverbox" style={{ left, top: topPx }} role="tooltip">
       <div className="row"><strong className="ellipsis">{hover.lane.kind} {hover.lane.id.split("/").slice(2).join("/")}</strong></div>
-      <div className="soft">{clockTime(hover.time)}{state ? ` · ${state.text || state.state} for ${span(Math.min(Date.now(), hover.time) - state.start)}` : ""}</div>
+      <div className="soft">{clockTime(hover.time)}{state ? ` · ${state.text || state.state} for ${span(Math.min(serverNow(), hover.time) - state.start)}` : ""}</div>
       {hover.marks.map((mark) => (
         <div key={`${mark.revision}${mark.kind}`} className="row">
           <span className="rev faint">r{mark.revision}</span>

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Fault } from "../../api/http";
 import { feed } from "../../api/live";
+import { now } from "../../state/clock";
 import { timeline, type Lane, type Timeline } from "../../api/timeline";
 
 export interface Range {
@@ -43,10 +44,10 @@ export function useTimeline(range: Range, q: string, group: string): Picture {
       const asked = question.current;
       const began = performance.now();
       const length = asked.range.to - asked.range.from;
-      const to = asked.range.follow ? Date.now() : asked.range.to;
+      const to = asked.range.follow ? now() : asked.range.to;
       // A little more than is seen, so that panning shows something.
       const margin = Math.min(length * 0.25, 86_400_000);
-      const end = Math.min(Date.now(), to + (asked.range.follow ? 0 : margin));
+      const end = Math.min(now(), to + (asked.range.follow ? 0 : margin));
       timeline({ from: Math.min(to - length, end - 1) - margin, to: end, q: asked.q, group: asked.group, first: LANES, bins: BINS }, stop.signal).then(
         (found) => {
           cost.current = performance.now() - began;
@@ -101,7 +102,7 @@ export function useExtra(uids: readonly string[], range: Range): readonly Lane[]
       return;
     }
     const stop = new AbortController();
-    const ask = { from, to: Math.min(to, Date.now()), q: `uid:${key}`, group: "kind", first: 100, bins: 1 };
+    const ask = { from, to: Math.min(to, now()), q: `uid:${key}`, group: "kind", first: 100, bins: 1 };
     timeline(ask, stop.signal).then((found) => setLanes(found.lanes), () => undefined);
     return () => stop.abort();
   }, [key, from, to]);

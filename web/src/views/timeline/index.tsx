@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useState, type JSX } from "rea
 import { feed, useLive } from "../../api/live";
 import type { Lane, Mark, Timeline as Data } from "../../api/timeline";
 import { isPerson, partsOf } from "../../model/events";
+import { now as serverNow } from "../../state/clock";
 import { gapsOf, type Gap } from "../../model/scale";
 import { withTerm } from "../../model/filter";
 import { dayTime, parseEnd, span } from "../../model/time";
@@ -43,7 +44,7 @@ export default function TimelineView(): JSX.Element {
   const selected = query.get("sel") ?? "";
   const event = Number(query.get("ev") ?? 0);
   const tab = query.get("tab") ?? "change";
-  const [now, setNow] = useState(Date.now());
+  const [now, setNow] = useState(serverNow());
   // Where the view is while it moves; the address follows when it has come to rest.
   const [moving, setMoving] = useState<{ from: number; to: number }>();
   const range: Range = useMemo(() => (moving ? { ...moving, follow: false } : rangeOf(query, now)), [query, moving, now]);
@@ -56,10 +57,10 @@ export default function TimelineView(): JSX.Element {
 
   useEffect(() => {
     if (!range.follow) return;
-    const timer = window.setInterval(() => setNow(Date.now()), 1000);
+    const timer = window.setInterval(() => setNow(serverNow()), 1000);
     return () => window.clearInterval(timer);
   }, [range.follow]);
-  useEffect(() => feed.listen(() => setNow(Date.now())), []);
+  useEffect(() => feed.listen(() => setNow(serverNow())), []);
 
   const data = picture.data;
   const lanes = data?.lanes ?? NO_LANES;
@@ -97,7 +98,7 @@ export default function TimelineView(): JSX.Element {
   const settle = useRef(0);
   const zoom = useCallback((from: number, to_: number) => {
     const length = Math.min(LENGTH_MS_MAX, Math.max(LENGTH_MS_MIN, to_ - from));
-    const end = Math.min(to_, Date.now() + length * 0.2);
+    const end = Math.min(to_, serverNow() + length * 0.2);
     setMarked(undefined);
     setMoving({ from: end - length, to: end });
     window.clearTimeout(settle.current);
@@ -113,7 +114,7 @@ export default function TimelineView(): JSX.Element {
       if (mark) {
         remember(mark.revision, mark.time);
         set({ sel: lane.id, ev: mark.revision, at: mark.revision, tab: ["why", "then"].includes(tab) ? tab : "change" });
-      } else if (time < Date.now()) set({ ...(lane.id ? { sel: lane.id } : {}), at: iso(time) });
+      } else if (time < serverNow()) set({ ...(lane.id ? { sel: lane.id } : {}), at: iso(time) });
     },
     [tab],
   );
@@ -219,10 +220,11 @@ function iso(time: number): string {
   return new Date(Math.round(time)).toISOString();
 }
 
-/** Instants at which the histogram knows of something, though no lane shows it. */
+/** Instants at which people or trouble were about, though no lane of this page may show it. */
 function busy(data: Data): number[] {
-  const step = (data.to - data.from) / data.histogram.writes.length;
-  return data.histogram.writes.flatMap((count, place) => (count ? [data.from + step * place, data.from + step * (place + 1)] : []));
+  const { people, warnings } = data.histogram;
+  const step = (data.to - data.from) / people.length;
+  return people.flatMap((count, place) => (count || warnings[place] ? [data.from + step * place, data.from + step * (place + 1)] : []));
 }
 
 function Overlay({ picture, q, range }: { picture: ReturnType<typeof useTimeline>; q: string; range: Range }): JSX.Element | null {

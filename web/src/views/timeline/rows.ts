@@ -32,7 +32,10 @@ function heading(label: string): Row {
   return { lane: null, label, folded: false, children: 0, depth: 0 };
 }
 
-/** The instants at which anything was done: what quiet stretches are found between. */
+/** The instants at which anything turned: what quiet stretches are found between. A report that all is as it was is none. */
 export function instants(lanes: readonly Lane[]): number[] {
-  return lanes.flatMap((lane) => lane.marks.map((mark) => mark.time));
+  return lanes.flatMap((lane) => [
+    ...lane.marks.filter((mark) => mark.kind !== "status").map((mark) => mark.time),
+    ...lane.spans.slice(1).map((span) => span.start),
+  ]);
 }
