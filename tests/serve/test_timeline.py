@@ -121,7 +121,7 @@ async def test_an_empty_range_says_what_came_before_it() -> None:
 async def test_graphql_tells_the_same_lanes() -> None:
     async with opened() as door:
         found = (await door.ask(
-            '{timeline(from: "r1", query: "ns:default") {from to totalLanes hiddenObjects notes '
+            '{timeline(from: "r1", query: "ns:default", first: 20) {from to totalLanes hiddenObjects notes '
             "lanes {id parent depth kind name node spans {start end state text revision uid} "
             "marks {time revision kind actor {name kind} count warning}} "
             "histogram {writes people} pageInfo {hasNextPage}}}"

@@ -49,7 +49,7 @@ _READS = frozenset({
 LIST_DEFAULT = 5
 _LISTS = {
     "Blame.lines": 100, "CauseChain.events": 10, "CauseChain.sentences": 10, "Diff.changes": 10, "Query.resources": 100,
-    "GenericObject.owners": 2, "UndoResult.steps": 20, "DrainPayload.pods": 50, "Timeline.lanes": 50,
+    "GenericObject.owners": 2, "UndoResult.steps": 20, "DrainPayload.pods": 50, "Timeline.lanes": 1,
     "ObjectsUpdate.changes": INITIAL_OBJECTS_MAX, "Counts.groups": 50,
 }  # fmt: skip
 # Lists that hold a page: their connection has been multiplied already.
