@@ -245,7 +245,9 @@ class Rows:
         """The last event of each stream that lived at `revision`."""
         if where.name is not None and where.namespace is not None and len(where.resources) == 1:
             named = EventFilter(resources=where.resources, namespace=where.namespace, name=where.name)
-            if where == named:
+            # Whether heartbeats are wanted makes no difference where there are none of that resource.
+            beats = where.transient and Place(where.resources[0], where.namespace, True) in self.registry.places
+            if not beats and replace(where, transient=False) == named:
                 return self._named(revision, where.resources[0], where.namespace, where.name)
         found: list[Event] = []
         numbers = self._numbered(where)

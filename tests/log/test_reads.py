@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ksql.base.clock import SystemClock, VirtualClock, run_virtual
 from ksql.log import images, migrate, queries
-from ksql.log.event import Change
+from ksql.log.event import Change, Event
 from ksql.log.protocol import EVERYTHING, EventFilter, EventLog
+from ksql.log.queries import Rows
 from ksql.log.schema import events
 from ksql.log.store import SqlEventLog, open_log
 from tests.log.drafts import deciding, draft, stream
@@ -135,3 +136,34 @@ def _plan(connection: sa.Connection, query: sa.Select[Any]) -> str:
     explain = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
     lines = [str(row[-1]) for row in connection.exec_driver_sql(explain + text)]
     return "\n".join(line for line in lines if "streams" not in line)
+
+
+@pytest.mark.parametrize("transient", [False, True])
+async def test_one_object_of_a_past_moment_is_found_by_its_name_whether_or_not_heartbeats_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, transient: bool
+) -> None:
+    """What the door asks for is answered by the one statement that is made for it; heartbeats have their own way."""
+    log = open_log("sqlite://", SystemClock(seed=1))
+    await log.open()
+    beat = stream("node-1", "leases.coordination.k8s.io", "kube-node-lease")
+    await log.append(deciding(draft("a", value=1)))
+    await log.append(deciding(draft(beat, value=1, transient=True)))
+    await log.append(deciding(draft("a", Change.MODIFIED, 2)))
+    asked: list[str] = []
+    named = Rows._named
+
+    def noted(self: Rows, revision: int, resource: str, namespace: str, name: str) -> list[Event]:
+        asked.append(name)
+        return named(self, revision, resource, namespace, name)
+
+    monkeypatch.setattr(Rows, "_named", noted)
+
+    async def at(revision: int, resource: str, namespace: str, name: str) -> list[int]:
+        where = EventFilter(resources=(resource,), namespace=namespace, name=name, transient=transient)
+        return [event.revision for event in await log.at(revision, where)]
+
+    assert [await at(revision, "configmaps", "default", "a") for revision in (1, 2, 3)] == [[1], [1], [3]]
+    assert await at(3, "configmaps", "default", "nobody") == []
+    assert asked == ["a", "a", "a", "nobody"]
+    assert await at(3, beat.resource, beat.namespace, beat.name) == ([2] if transient else [])
+    await log.aclose()
