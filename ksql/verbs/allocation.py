@@ -129,7 +129,8 @@ def carried(service: Document, old: Document) -> Document:
     spec, before = dict(service.get("spec") or {}), old.get("spec") or {}
     if "ExternalName" not in (spec.get("type"), before.get("type")):
         for field in _ADDRESS_FIELDS:
-            if not spec.get(field) and before.get(field):
+            unsaid = spec.get(field) is None if field == "ipFamilyPolicy" else not spec.get(field)
+            if unsaid and before.get(field):
                 spec[field] = before[field]
         if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get("clusterIPs"):
             # Older clients know the one field alone, and mean both.
@@ -170,7 +171,8 @@ def _has_address(spec: Document) -> bool:
 
 
 def _is_external(spec: Document) -> bool:
-    return spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
+    kind = spec.get("type")
+    return kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
 def _is_balanced(spec: Document) -> bool:
@@ -219,8 +221,14 @@ def _address(
         if found is None:
             raise InternalError("Internal error occurred: failed to allocate a serviceIP: range is full")
         spec["clusterIP"], spec["clusterIPs"] = found, [found]
-    spec["ipFamilies"] = spec.get("ipFamilies") or ["IPv6" if network.version == 6 else "IPv4"]
-    spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or "SingleStack"
+    families = [*(spec.get("ipFamilies") or ["IPv6" if network.version == 6 else "IPv4"])]
+    policy = spec.get("ipFamilyPolicy") or "SingleStack"
+    if given == "None" and not spec.get("selector"):
+        # Nothing is known of what it leads to: that may have addresses of both families.
+        policy = spec.get("ipFamilyPolicy") or "RequireDualStack"
+        if len(families) == 1 and policy != "SingleStack":
+            families.append("IPv6" if families == ["IPv4"] else "IPv4")
+    spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
 
 
 def _address_fault(

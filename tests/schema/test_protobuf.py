@@ -59,6 +59,10 @@ def test_a_zero_behind_a_pointer_stays_and_another_goes() -> None:
     assert "hostNetwork" not in pod
 
 
+# Behind a gate that is off everywhere.
+_NOT_YET = {"meta.v1.ListMeta": {"shardInfo"}, "meta.v1.ListOptions": {"shardSelector"}}
+
+
 def test_the_table_holds_exactly_the_fields_of_the_schemas() -> None:
     def names(message: str) -> set[str]:
         found = set()
@@ -67,12 +71,14 @@ def test_the_table_holds_exactly_the_fields_of_the_schemas() -> None:
             found |= names(code[1:-1]) if "~" in flags else {name}
         return found
 
-    compared = 0
-    for name, definition in catalogue.load().definitions.items():
+    compared, newest = 0, catalogue.load("1.36").definitions
+    for name, definition in (catalogue.load().definitions | newest).items():
         message = re.sub(r"^io\.k8s\.(api|[a-z-]+\.pkg\.apis)\.", "", name)
         if message in TABLE and definition.get("properties"):
-            assert names(message) >= set(definition["properties"]) - {"apiVersion", "kind"}, name
-            assert names(message) <= set(definition["properties"]), name
+            before = catalogue.load().definitions.get(name, {}).get("properties", ())
+            known = {*before, *definition["properties"]}
+            assert names(message) >= known - {"apiVersion", "kind"} - _NOT_YET.get(message, set()), name
+            assert names(message) <= known, name
             compared += 1
     assert compared > 450
 

@@ -59,8 +59,27 @@ def test_every_kind_that_can_be_stored_is_recorded() -> None:
     assert missing <= {"APIService", "CustomResourceDefinition", "ComponentStatus"}
 
 
-def test_every_kind_that_can_be_listed_has_a_list() -> None:
-    for type in catalogue.load().types:
+@pytest.mark.parametrize("minor", ["1.32", "1.33", "1.34", "1.35", "1.36"])
+def test_every_kind_that_can_be_listed_has_a_list(minor: str) -> None:
+    for type in catalogue.load(minor).types:
         if "list" in type.verbs:
             assert protobuf_write.is_known(type.api_version, f"{type.kind}List"), type.kind
     assert not protobuf_write.is_known("example.com/v1", "Widget")
+
+
+def test_a_mutating_policy_is_the_same_object_in_bytes() -> None:
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": "m"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "variables": [{"name": "a", "expression": "1"}],
+        },
+    }
+    written = protobuf_write.encode_body(policy)
+    assert protobuf.decode_body(written) == policy
+    # Field 4 of the specification holds the mutations, whose first field has the number 2.
+    assert b"\x22\x11\x12\x09JSONPatch\x22\x04\x0a\x02[]" in written

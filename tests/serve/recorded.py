@@ -194,8 +194,8 @@ def _mask_request(spec: Any, sent: Any) -> None:
 _MASKS = {"Service": _mask_service, "Pod": _mask_pod, "CertificateSigningRequest": _mask_request}
 
 
-def transplanted(recorded: Any, own: Document) -> Any:
-    """A recorded object as this server would have it: with the identity and addresses it gave out itself."""
+def transplanted(recorded: Any, live: Document, own: Document) -> Any:
+    """A recorded object as this server would have it: with the identity, addresses and ports it gave out itself."""
     if not isinstance(recorded, dict) or not isinstance(recorded.get("metadata"), dict):
         return recorded
     result: Document = copy.deepcopy(recorded)
@@ -207,12 +207,11 @@ def transplanted(recorded: Any, own: Document) -> Any:
         for key in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
             if key in spec and key in own["spec"]:
                 spec[key] = own["spec"][key]
-        ports = [one for one in own["spec"].get("ports") or () if "nodePort" in one]
-        mine = {(one["port"], one["protocol"]): one["nodePort"] for one in ports}
+        pairs = zip(live["spec"].get("ports") or (), own["spec"].get("ports") or (), strict=False)
+        given = {theirs.get("nodePort"): mine.get("nodePort") for theirs, mine in pairs}
         for port in spec.get("ports") or ():
-            known = mine.get((port.get("port"), port.get("protocol"))) if isinstance(port, dict) else None
-            if known is not None and "nodePort" in port:
-                port["nodePort"] = known
+            if isinstance(port, dict) and given.get(port.get("nodePort")):
+                port["nodePort"] = given[port["nodePort"]]
     if result.get("kind") == "Job" and isinstance(spec, dict):
         _transplant_job(spec, own)
     if result.get("kind") == "Pod" and "conditions" in (result.get("status") or {}) and "status" in own:
@@ -339,9 +338,9 @@ async def updates(kinds: Sequence[str] = ()) -> Tally:
                 continue
             path = path_of(type, "gold", document["metadata"]["name"], line.get("subresource", ""))
             line = _readdressed(line, live, own)
-            sent = edited(transplanted(live, own), line["edits"])
+            sent = edited(transplanted(live, live, own), line["edits"])
             response = await http.put(path + _QUERY, json=sent)
-            tally.add(judged(number, line, kind, response, transplanted(line["answer"], own), sent))
+            tally.add(judged(number, line, kind, response, transplanted(line["answer"], live, own), sent))
     return tally
 
 

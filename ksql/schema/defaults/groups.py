@@ -29,9 +29,8 @@ INT32_MAX = 2**31 - 1
 def _service_traffic(spec: Structure) -> Structure:
     out: Structure = {}
     kind, affinity = spec["type"], spec["sessionAffinity"]
-    if affinity == "ClientIP" and not (spec.get("sessionAffinityConfig") or {}).get("clientIP", {}).get(
-        "timeoutSeconds"
-    ):
+    told = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if affinity == "ClientIP" and told is None:
         out["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}}
     external = kind in ("NodePort", "LoadBalancer")
     if (external or (kind == "ClusterIP" and spec.get("externalIPs"))) and not spec.get(
@@ -43,6 +42,16 @@ def _service_traffic(spec: Structure) -> Structure:
     if kind == "LoadBalancer" and "allocateLoadBalancerNodePorts" not in spec:
         out["allocateLoadBalancerNodePorts"] = True
     return out
+
+
+def _balancer_modes(service: Structure) -> Structure:
+    """Where nothing else is said, what comes for an address of a balancer is told by that address."""
+    status = service.get("status") or {}
+    points = (status.get("loadBalancer") or {}).get("ingress")
+    if not points or (service.get("spec") or {}).get("type") != "LoadBalancer":
+        return {}
+    modes = [{**one, "ipMode": "VIP"} if one.get("ip") and one.get("ipMode") is None else one for one in points]
+    return {"status": {**status, "loadBalancer": {**status["loadBalancer"], "ingress": modes}}}
 
 
 def _target_port(port: Structure) -> Structure:
@@ -292,6 +301,7 @@ DEFAULTS: Mapping[tuple[str, str, str], Fill] = {
                 steps=[_service_traffic],
             )
         },
+        steps=[_balancer_modes],
     ),
     ("apps", "v1", "DaemonSet"): Fill(
         parts={

@@ -11,7 +11,8 @@ distance from the start of `.rodata`, and `internal/abi/type.go` of Go's own lib
 It is run by hand when a new Kubernetes minor adds fields, never by the server. kubectl itself knows no
 CustomResourceDefinitions as structs, so a second binary that does (any Go operator or deployment tool)
 adds them; of two binaries that know a message the first counts. The present table comes from kubectl 1.33
-and, for `apiextensions.v1`, anthoscli 0.2, both as Google's Cloud SDK packages them.
+and, for `apiextensions.v1`, anthoscli 0.2, both as Google's Cloud SDK packages them. What Kubernetes 1.36 adds
+was read from the same tags in the source of `k8s.io/api`, since newer Go keeps no `.typelink` section.
 
 The output has one line for each message: its short name (`apps.v1.Deployment`) and its fields in the order
 of their numbers, parted by spaces, each `<number><flags><type>:<JSON name>`. Flags: `*` pointer, `[` list,

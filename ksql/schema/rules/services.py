@@ -78,7 +78,7 @@ def _check_type(spec: Structure, kind: str, headless: bool, out: list[Cause]) ->
         return
     for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         given = cluster_ips(spec) if field == "clusterIPs" else spec.get(field)
-        if given:
+        if given or (given is not None and field == "ipFamilyPolicy"):
             out.append(forbidden(f"spec.{field}", "may not be set for ExternalName services"))
     name = (spec.get("externalName") or "").removesuffix(".")
     if name:
@@ -273,19 +273,26 @@ def _check_traffic(spec: Structure, kind: str, out: list[Cause]) -> None:
 
 
 def check_service_change(document: Document, old: Document, out: list[Cause]) -> None:
-    """An address that was given stays; a second one may come and go. Asked of what is faultless otherwise."""
-    if out:
-        return
+    """An address that was given stays; a second one may come and go.
+
+    What is faulty otherwise is asked about the class of its balancers alone, a second time.
+    """
     spec, before = document.get("spec") or {}, old.get("spec") or {}
+    faults: list[Cause] = []
+    if spec.get("type") == before.get("type") == "LoadBalancer" and spec.get("loadBalancerClass") != before.get(
+        "loadBalancerClass"
+    ):
+        faults.append(wrong("spec.loadBalancerClass", spec.get("loadBalancerClass"), _FIXED))
+    _check_class(spec, spec.get("type", ""), faults)
+    if out:
+        out[:0] = faults
+        return
     if "ExternalName" not in (spec.get("type"), before.get("type")):
         if not (is_headless(spec) and is_headless(before)):
             _check_address_change(spec, before, out)
         if is_headless(spec) == is_headless(before) and not is_headless(spec):
             _check_family_change(spec, before, out)
-    if spec.get("type") == before.get("type") == "LoadBalancer" and spec.get("loadBalancerClass") != before.get(
-        "loadBalancerClass"
-    ):
-        out.append(wrong("spec.loadBalancerClass", spec.get("loadBalancerClass"), _FIXED))
+    out.extend(faults)
     if needs_health_check(spec) and needs_health_check(before):
         given, now = before.get("healthCheckNodePort", 0), spec.get("healthCheckNodePort", 0)
         if now and given != now:
