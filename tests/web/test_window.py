@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ksql.simulation.incidents import INCIDENTS
 from tests.web.conftest import Visit
 
 WEB = Path(__file__).parents[2] / "web"
@@ -32,6 +33,30 @@ def test_the_culprit_is_found_by_clicks(visit: Visits) -> None:
     followed.get_by_role("listitem").nth(2).wait_for()
     assert "replicaset-controller" in followed.inner_text()
     window.shot("incident")
+    assert window.faults == []
+
+
+# What may be clicked where it ends: the culprit, as the first suspect tells of it.
+CULPRITS = {
+    "crash-on-start": "bob", "out-of-memory": "carol", "request-too-big": "alice", "node-deleted": "bob",
+    "quota": "olga", "limit-range": "olga", "taint": "bob", "cordon": "bob",
+    "service-selector": "carol", "scaled-to-nothing": "erin", "config-key": "heidi", "network-policy": "olga",
+}  # fmt: skip
+
+
+@pytest.mark.window
+@pytest.mark.parametrize("name", CULPRITS)
+def test_each_incident_is_solved_by_clicks(visit: Visits, name: str) -> None:
+    suffers = {one.name: one.sufferer for one in INCIDENTS}[name]
+    window = visit(name)
+    page = window.go("/t" + ALL + "&q=ns:shop&group=kind")
+    kind = {"deployments.apps": "Deployment", "statefulsets.apps": "StatefulSet", "services": "Service"}[suffers[0]]
+    page.get_by_role("button", name=f"{kind} {suffers[2]}", exact=True).click()
+    first = page.get_by_role("list", name="Suspects, the likeliest first").get_by_role("listitem").first
+    first.get_by_text(CULPRITS[name], exact=True).first.wait_for()
+    first.get_by_role("button", name="Show on the timeline").click()
+    page.get_by_role("complementary").get_by_text(CULPRITS[name]).first.wait_for()
+    window.shot(f"incident-{name}")
     assert window.faults == []
 
 
