@@ -193,8 +193,15 @@ def _row(record: Record, packer: zstandard.ZstdCompressor) -> dict[str, Any]:
         "source": record.sources[-1] if record.sources else "", "verb": record.verb, "resource": record.key,
         "subresource": record.subresource, "namespace": record.namespace, "name": record.name,
         "uri": _clean(record.uri), "reason": record.reason,
-        "message": _clean(record.message or (record.rule and f"allowed by {record.rule}")), "bodies": packed,
+        "message": _clean(_told(record)), "bodies": packed,
     }  # fmt: skip
+
+
+def _told(record: Record) -> str:
+    """What the caller was told; of a refusal also which rule was missing, which he was not."""
+    if record.decision == "forbid" and record.rule and record.message:
+        return f"{record.message} ({record.rule})"
+    return record.message or (f"allowed by {record.rule}" if record.rule else "")
 
 
 def _clean(text: str) -> str:
