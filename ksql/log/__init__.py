@@ -36,11 +36,15 @@ Words: a *draft* is a decided change without a revision; a *decision* makes draf
 into state; a *base* is the whole image that a difference starts from; the *tail* is the newest events in
 memory; *news* is what other servers appended.
 
+What is confidential is encrypted before it is written (`vault.py`): each object's payloads under a key of its own, so
+that destroying one key makes one past unreadable while every event, seal and proof stands.
+
 Read on in `protocol.py` (what a log is), `appender.py` (group commit), `session.py` (one transaction and its
 failures), `pages.py` and `delta.py` (what is stored of an image), `sqlite.py`, `postgresql.py` and `libpq.py` (the
 dialects), `queries.py` and `images.py` (reading), `blocks.py` and `index.py` (where to look), `store.py` (all of it
 together), `leaves.py`, `seals.py` and `sealer.py` (the seals), `verify.py` (does it contradict itself), `sealcheck.py`
 (is it what was written), `indexcheck.py` (does the index say so), `survey.py` with `sweep.py`, `hashing.py` and
-`tracing.py` (all three questions at once, fast, without words), `proofs.py` (told to others), `retiring.py`,
-`retirement.py`, `archives.py` and `whole.py` (what was taken out of it, and still read).
+`tracing.py` (all three questions at once, fast, without words), `proofs.py` (told to others), `vault.py`, `roots.py`,
+`objectkeys.py` and `rotating.py` (encryption), `erasing.py` (what is to be forgotten), `retiring.py`, `retirement.py`,
+`archives.py` and `whole.py` (what was taken out of it, and still read).
 """

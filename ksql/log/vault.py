@@ -32,6 +32,8 @@ from ksql.log.transaction import Transaction
 # Objects whose keys stay unwrapped in memory: half a kilobyte each.
 KEYS_KEPT_MAX: Final = 20_000
 
+# Others may put in one of theirs at the same moment, once each.
+_TRIES = 8
 _PLACE = struct.Struct(">QQ")
 
 Choice = Callable[[str], Root | None]
@@ -155,14 +157,23 @@ class Vault:
             self._chosen = {}
 
     def _make(self, connection: sa.Connection, root: Root, label: str, time: int) -> int:
-        key = secret_bytes(KEY_BYTES)
-        newest = connection.execute(sa.select(sa.func.max(wrapping_keys.c.id))).scalar_one() or 0
-        row = {"id": newest + 1, "time": time, "root": label, "wrapped": root.wrap(key)}
-        # Two servers may start on one log: the second takes what the first has put there.
-        connection.execute(
-            sa.text("INSERT INTO wrapping_keys (id, time, root, wrapped) VALUES (:id, :time, :root, :wrapped)"), row
-        )
-        return int(newest) + 1
+        """A wrapping key of a root's present key, which has none yet; its number."""
+        wrapped = root.wrap(secret_bytes(KEY_BYTES))
+        ours = sa.select(wrapping_keys.c.id).where(wrapping_keys.c.root == label).order_by(wrapping_keys.c.id)
+        for _ in range(_TRIES):
+            newest = connection.execute(sa.select(sa.func.max(wrapping_keys.c.id))).scalar_one() or 0
+            # Two servers may start on one log: the second takes what the first has put there.
+            connection.execute(
+                sa.text(
+                    "INSERT INTO wrapping_keys (id, time, root, wrapped) VALUES (:id, :time, :root, :wrapped)"
+                    " ON CONFLICT (id) DO NOTHING"
+                ),
+                {"id": newest + 1, "time": time, "root": label, "wrapped": wrapped},
+            )
+            found = connection.execute(ours).scalars().first()
+            if found is not None:
+                return int(found)
+        raise RootError(f"no wrapping key under {label!r} could be put into the log: others take its place")
 
     def _root_of(self, label: str) -> Root:
         for root in self._roots:

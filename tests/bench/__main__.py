@@ -9,6 +9,7 @@ import sys
 # name: module and arguments. In the order of the house: the log first, the whole cluster last.
 MEASUREMENTS = {
     "log": ("tests.bench.log", "--rounds", "4", "--seconds", "3"),
+    "encryption": ("tests.bench.encryption",),
     "past": ("tests.bench.past",),
     "seals": ("tests.bench.seals",),
     "http": ("tests.bench.http",),
