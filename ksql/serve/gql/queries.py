@@ -12,6 +12,7 @@ from ksql.serve.gql.placing import Placing
 from ksql.serve.gql.playback import Playing, Watching
 from ksql.serve.gql.retiring import Retiring
 from ksql.serve.gql.rolling import Rolling
+from ksql.serve.gql.seals import Sealing
 from ksql.serve.gql.search import Searching
 from ksql.serve.gql.standing import Standings
 from ksql.serve.gql.suspects import Suspecting
@@ -29,6 +30,7 @@ class Query(
     Suspecting,
     Placing,
     Auditing,
+    Sealing,
     Watching,
     Picturing,
     Certifying,
