@@ -1,19 +1,24 @@
 """Each kind has a type of its own, built in or custom, and one query mixes them with what every object has."""
 
+import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from graphql import GraphQLSchema, validate_schema
 
+from ksql.auth.authorize import AdminAuthorizer
 from ksql.schema import catalogue
 from ksql.schema.custom.definitions import kinds_of
 from ksql.serve.gql.app import graphql_app, served_by
 from ksql.serve.gql.typed.direct import Direct
+from tests.history import story
 from tests.serve.cluster import Rooms
-from tests.serve.gql_door import ADMIN, as_user, opened
+from tests.serve.gql_door import ADMIN, as_user, listening, opened
 from tests.serve.test_gql_authorization import CAROL, Only
+from tests.serve.test_gql_subscriptions import following, socket_to, subscribe, write
 from tests.simulation.test_custom import definition, foo
 
 PODS = "{ pods { nodes { name spec { nodeName containers { name image } } status { phase } } totalCount } }"
@@ -232,3 +237,20 @@ async def test_a_custom_object_is_shown_in_the_version_that_its_type_is_made_fro
     )
     assert answer["data"]["foos"]["nodes"] == [{"apiVersion": "example.com/v1", "spec": {"replicas": 4}}]
     assert answer["data"]["object"] == {"__typename": "Foo"}
+
+
+async def test_open_subscriptions_survive_new_kinds_and_what_begins_on_their_socket_sees_them() -> None:
+    async with story.told() as told:
+        catalog = catalogue.load()
+        pipeline = SimpleNamespace(authorizer=AdminAuthorizer())
+        app = graphql_app(pipeline, told.objects, told.log, catalog, told.clock)
+        async with listening(as_user(app, ADMIN)) as address, socket_to(f"ws://{address}/graphql") as socket:
+            head = told.log.head
+            await subscribe(socket, after=head - 1)
+            assert await following(socket, 1) == [head]
+            catalog.serve(kinds_of(established(definition())))
+            await write(told, 1)
+            assert await following(socket, 1) == [head + 1]
+            await subscribe(socket, "{ foos { totalCount } }", id="2")
+            answer = json.loads(await socket.recv())
+            assert answer["payload"] == {"data": {"foos": {"totalCount": 0}}}
