@@ -119,8 +119,9 @@ def changed(rows: Rows, numbers: Sequence[int], low: int, high: int) -> set[int]
 
 def tally(rows: Rows, instants: Sequence[int], low: int, high: int, where: EventFilter) -> list[Tallied]:
     """How much was written in (low, high] between each of these rising instants and the next, by mark."""
-    edges = [min(high, max(low, rows.revision_at(instant))) for instant in instants]
-    low, high, intervals = edges[0], edges[-1], len(edges) - 1
+    between = [min(high, max(low, rows.revision_at(instant))) for instant in instants[1:-1]]
+    # What stands at the very instant with which the range begins belongs to it: its ends are revisions.
+    edges, intervals = [low, *between, high], len(instants) - 1
     marks = numbers_of(rows.connection, where.user, where.verbs, where.resources, where.namespace)
     counts: dict[int, list[int]] = {}
 
