@@ -20,9 +20,9 @@ from tests.verbs.room import Room, deployment, opened, pod
 AUTHOR = User("marker-author", (ADMIN_GROUP,))
 CAROL = User("carol", (AUTHENTICATED,))
 MARK = "marker"
-# What the cluster tells everybody who is somebody: positions, and what kinds there are.
+# What the cluster tells everybody who is somebody: positions, their seals, and what kinds there are.
 PAGES = {"events", "effects", "nodes", "search", "changes", "standing", "activity"}  # of nothing that is not one's own
-TOLD_TO_ALL = {"head", "horizon", "cuts", "moment", "revisionAt", "resources", "playback"}
+TOLD_TO_ALL = {"head", "horizon", "cuts", "moment", "revisionAt", "resources", "playback", "seals"}
 
 
 @dataclass(frozen=True)
