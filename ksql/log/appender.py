@@ -40,6 +40,8 @@ BATCH_BYTES_MAX = 16 * 1024 * 1024
 # second commit costs. And what is decided so keeps the loop busy: not longer than for so many bytes.
 OVERLAP_REQUESTS = 24
 OVERLAP_BYTES_MAX = 512 * 1024
+# Of a commit's time, within which they came back.
+OVERLAP_SHARE = 0.25
 # Events of other servers folded at a time.
 NEWS_EVENTS = 1000
 # After an outage the database is not asked again sooner than this, doubling up to the second number.
@@ -100,6 +102,8 @@ class Appender:
         self._nudged = False
         self._closing = False
         self._shared_rounds = 0
+        # When the last callers were answered, and how long they had waited for the database.
+        self._answered_at = self._commit_seconds = 0.0
         self._retry_seconds = 0.0
         self._retry_at = 0.0
         self._outage = ""
@@ -174,9 +178,14 @@ class Appender:
         return None
 
     def _may_overlap(self) -> bool:
-        """Whether the next round can be begun from here, and the one after it decided while it commits."""
+        """Whether the next round can be begun from here, and the one after it decided while it commits.
+
+        Many must have come back much sooner than a commit takes. Callers who have more to do in between, as whoever
+        serves clients on this thread, are better off in one large round: its commit is little beside their own work."""
         return (
-            len(self._queue) >= OVERLAP_REQUESTS and self.worker.is_idle and not self._shared_rounds
+            len(self._queue) >= OVERLAP_REQUESTS
+            and self.clock.monotonic() - self._answered_at < self._commit_seconds * OVERLAP_SHARE
+            and self.worker.is_idle and not self._shared_rounds
             and not self._waiting_for_gate and not self._retry_seconds
         )  # fmt: skip
 
@@ -347,7 +356,8 @@ class Appender:
             written = await finishing
             if written:
                 self.session.figures.batches.add(len(transaction.drafts))
-                self.session.figures.commits.add(self.clock.monotonic() - start)
+                self._commit_seconds = self.clock.monotonic() - start
+                self.session.figures.commits.add(self._commit_seconds)
             return written
         except UnsureError as error:
             return await self._settle(transaction, requests, str(error))
@@ -385,6 +395,7 @@ class Appender:
         self.tail.extend(events)
         if self.appended is not None:
             self.appended(transaction.drafts)
+        self._answered_at = self.clock.monotonic()
 
     def _fold(self, events: Sequence[Event]) -> None:
         try:
