@@ -21,7 +21,8 @@ AUTHOR = User("marker-author", (ADMIN_GROUP,))
 CAROL = User("carol", (AUTHENTICATED,))
 MARK = "marker"
 # What the cluster tells everybody who is somebody: positions, their seals, and what kinds there are.
-PAGES = {"events", "effects", "nodes", "search", "changes", "standing", "activity"}  # of nothing that is not one's own
+# Pages, empty for whoever sees nothing.
+PAGES = {"events", "effects", "nodes", "search", "changes", "standing", "activity", "timeline"}
 TOLD_TO_ALL = {"head", "horizon", "cuts", "moment", "revisionAt", "resources", "playback", "seals"}
 
 
