@@ -26,7 +26,7 @@ import uvloop
 
 from ksql.base.clock import SystemClock
 from ksql.base.documents import Document
-from ksql.config import COLLECTOR_THRESHOLDS
+from ksql.config import COLLECTOR_THRESHOLDS, SWITCH_SECONDS
 from ksql.log import migrate, samples
 from ksql.log.event import Actor, Change, Draft, Stream
 from ksql.log.protocol import EventLog
@@ -160,6 +160,7 @@ async def measure(name: str, url: str, work: list[list[Draft]], seconds: float, 
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         start = time.perf_counter()
         done = await asyncio.gather(*[producer(log, drafts, start + seconds, latencies) for drafts in work])
         took = time.perf_counter() - start
