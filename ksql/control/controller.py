@@ -215,9 +215,12 @@ class Controller:
             stored = await write(self.client, change, cause)
         except ApiError as error:
             if isinstance(error, NotFoundError) and not isinstance(change, Create):
-                # Already gone: what was to be deleted is, and what was to be changed will be looked at again.
-                written.gone(change)
-                return
+                # Already gone. What was to be deleted is; what was to be changed calls for another plan, since its end
+                # may be news to nobody but whoever wanted it, as that of an orphan to be adopted is.
+                if isinstance(change, Remove):
+                    written.gone(change)
+                    return
+                raise
             if isinstance(change, Create) and is_ending(error):
                 raise EndingError(error.message) from error
             if error.code >= UNCERTAIN_FROM:
@@ -265,9 +268,8 @@ class _Written:
         elif stored is not None:
             self.revisions[change.resource] = max(self.revisions.get(change.resource, 0), revision_of(stored))
 
-    def gone(self, change: Change) -> None:
-        if isinstance(change, Remove):
-            self.uids.setdefault(change.resource, []).append(change.uid)
+    def gone(self, change: Remove) -> None:
+        self.uids.setdefault(change.resource, []).append(change.uid)
 
 
 async def write(client: Client, change: Change, cause: int | None) -> Document | None:

@@ -185,7 +185,7 @@ class Reader:
         (_, version) = _PREFIX.unpack(prefix)
         if version > VERSION:
             raise BundleError(
-                f"{path} is a bundle of version {version}: this ksql reads version {VERSION}, use a newer one"
+                f"{path} is a bundle of version {version}: this ksql reads versions up to {VERSION}, use a newer one"
             )
         self._version, self._shelf = version, Shelf()
         if version < 1:

@@ -135,7 +135,7 @@ def test_what_is_no_bundle_any_more_is_refused_and_leaves_nothing(incident: Path
     for content, message in (
         (data[: len(data) // 2], "broken.ksql is cut off, or damaged: the frame at byte "),
         (data[:500] + bytes([data[500] ^ 1]) + data[501:], "broken.ksql is damaged: the frame at byte "),
-        (data[:8] + b"\x00\x09" + data[10:], "is a bundle of version 9: this ksql reads version 1, use a newer one\n"),
+        (data[:8] + b"\x00\x09" + data[10:], "of version 9: this ksql reads versions up to 2, use a newer one\n"),
         (b"hello", "broken.ksql is no ksql bundle\n"),
         (b"", "broken.ksql is no ksql bundle\n"),
     ):

@@ -23,9 +23,9 @@ from tests.support.server import Server, running
 
 # These work on a cluster's own files, or on a file that they are given.
 ON_FILES = {
-    "up", "migrate", "version", "export", "open", "replay", "log verify", "log rotate-key", "log stats", "log archive",
-    "log thin", "log drop", "proof make", "proof verify", "pki init", "pki status", "pki renew", "pki rotate",
-    "encryption status", "encryption rotate-key", "encryption forget-keys",
+    "up", "demo", "migrate", "version", "export", "open", "replay", "log verify", "log rotate-key", "log stats",
+    "log archive", "log thin", "log drop", "proof make", "proof verify", "pki init", "pki status", "pki renew",
+    "pki rotate", "encryption status", "encryption rotate-key", "encryption forget-keys",
 }  # fmt: skip
 MARKER = "planted-7f3a"
 THING = f"configmap/{MARKER}"
@@ -35,7 +35,7 @@ ASKING = {
     "why": ("r{revision}",), "then": ("r{revision}",), "suspects": (THING,), "why-node": (MARKER,), "pending": (),
     "undo": ("r{revision}", "--dry-run"), "restore": (THING, "--at", "r{revision}"), "audit": (),
     "erase": (THING, "--reason", "x", "--yes"), "at": ("r{revision}", "get", "configmaps", "-n", "default"),
-    "pki kubeconfig": ("eve",), "pki revoke": ("kubernetes-admin",),
+    "query": ("orphans",), "pki kubeconfig": ("eve",), "pki revoke": ("kubernetes-admin",),
 }  # fmt: skip
 # What anybody with a name may do for himself: log his own browser in, and see his own sessions.
 ABOUT_ONESELF = {"login", "sessions"}

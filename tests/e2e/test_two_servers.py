@@ -51,6 +51,7 @@ def shared(data: Path, other: Path) -> None:
 
 
 @pytest.mark.postgresql
+@pytest.mark.timeout(240)
 def test_two_servers_share_the_work_of_one_cluster_and_either_takes_over(tmp_path, postgresql_server):
     with postgresql_server.database() as url:
         first, second = tmp_path / "first", tmp_path / "second"
@@ -69,7 +70,7 @@ def test_two_servers_share_the_work_of_one_cluster_and_either_takes_over(tmp_pat
                 # Made through the one server, it is carried out by both, and seen through the other.
                 with two.http() as client:
                     client.post("/apis/apps/v1/namespaces/default/deployments", json=SHOP).raise_for_status()
-                until(lambda: ready_pods(one) == ready_pods(two) == 4, within=60)
+                until(lambda: ready_pods(one) == ready_pods(two) == 4, within=120)
             finally:
                 two.stop(signal.SIGKILL)
             # Nobody let go of anything: what the dead server led is led again when its leases have run out.

@@ -178,7 +178,7 @@ async def test_a_bundle_with_something_behind_it_is_told(small):
 async def test_a_bundle_of_a_newer_version_says_so(small):
     data = small.read_bytes()
     small.write_bytes(data[:8] + b"\x00\x07" + data[10:])
-    with pytest.raises(BundleError, match=r"is a bundle of version 7: this ksql reads version 2, use a newer one$"):
+    with pytest.raises(BundleError, match=r"of version 7: this ksql reads versions up to 2, use a newer one$"):
         read_all(small)
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from types import NoneType
 from typing import Any, cast
 
@@ -204,9 +205,14 @@ def _assembly(minor: str) -> Assembly:
     return Assembly(base._schema, catalogues.load(minor))
 
 
+# Types are made as they are met, and shared: of two threads that meet one, each would make its own.
+_assembling = Lock()
+
+
 def served_by(catalogue: Catalogue) -> Schema:
     """The schema of what a catalogue serves now."""
-    return base.with_kinds(_assembly(catalogue.minor).schema(catalogue))
+    with _assembling:
+        return base.with_kinds(_assembly(catalogue.minor).schema(catalogue))
 
 
 def _refused(status: int, message: str, code: str = BAD_USER_INPUT) -> Response:
