@@ -151,7 +151,7 @@ def test_a_timer_keeps_the_revision_that_set_it() -> None:
     benched(story)
 
 
-def test_deleting_or_changing_what_is_gone_already_is_no_failure() -> None:
+def test_deleting_what_is_gone_already_is_no_failure() -> None:
     async def story(bench: Bench) -> None:
         document = await bench.client.create("configmaps", config("a"))
         await bench.client.delete("configmaps", "default", "a")
@@ -160,13 +160,29 @@ def test_deleting_or_changing_what_is_gone_already_is_no_failure() -> None:
         async def think(key: str) -> Plan:
             nonlocal rounds
             rounds += 1
-            amend = Amend("configmaps", "default", "a", {"data": None})
-            return Plan([removal("configmaps", document), amend])
+            return Plan([removal("configmaps", document)])
 
         controller = bench.run(think)
         controller.queue.add("x")
         await bench.clock.sleep(5)
         assert rounds == 1
+
+    benched(story)
+
+
+def test_changing_what_is_gone_calls_for_another_plan() -> None:
+    async def story(bench: Bench) -> None:
+        rounds = 0
+
+        async def think(key: str) -> Plan:
+            nonlocal rounds
+            rounds += 1
+            return Plan([Amend("configmaps", "default", "a", {"data": None})]) if rounds == 1 else NOTHING
+
+        controller = bench.run(think)
+        controller.queue.add("x")
+        await bench.clock.sleep(5)
+        assert rounds == 2
 
     benched(story)
 

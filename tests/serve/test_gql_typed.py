@@ -12,7 +12,7 @@ from graphql import GraphQLSchema, validate_schema
 from ksql.auth.authorize import AdminAuthorizer
 from ksql.schema import catalogue
 from ksql.schema.custom.definitions import kinds_of
-from ksql.serve.gql.app import graphql_app, served_by
+from ksql.serve.gql.app import _assembly, graphql_app, served_by
 from ksql.serve.gql.typed.direct import Direct
 from tests.history import story
 from tests.serve.cluster import Rooms
@@ -158,6 +158,12 @@ def test_names_that_are_taken_go_to_the_oldest_and_stay() -> None:
     assert kind_name(both, "pods.example.org") == "Pod_example_org"
     both._validation_errors = None
     assert validate_schema(both) == []
+
+
+def test_custom_kinds_may_be_there_before_anybody_asks() -> None:
+    _assembly.cache_clear()
+    found: Any = custom(catalogue.load(), established(definition())).type_map
+    assert found["Foo"].fields["metadata"].type is found["Pod"].fields["metadata"].type
 
 
 def test_a_kind_named_like_a_question_of_ours_does_not_take_its_place() -> None:

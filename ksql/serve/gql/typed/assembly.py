@@ -74,6 +74,8 @@ class Assembly:
         for type in types:
             shape = self._definitions.shape(catalogue.definition_name(type.gvk) or "")
             self._make(self._built, type, names[type.key], shape, self._types, self._wheres)
+        # Types are made as they are met. All must be met before custom kinds share them, or those would make their own.
+        self._laid(self._built)
 
     def schema(self, catalogue: Catalogue) -> GraphQLSchema:
         """The whole schema: what strawberry has, built-in kinds, and the custom kinds served now."""
