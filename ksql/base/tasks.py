@@ -21,9 +21,8 @@ logger = logging.getLogger(__name__)
 STARTED_SECONDS = 0.002
 
 
-def _nothing() -> None:
-    """Nobody waits."""
-
+def nothing() -> None:
+    """What is called where nobody waits to hear of it."""
 
 
 class Tasks:
@@ -67,7 +66,7 @@ class Worker(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has nothing to do beside the caller: of a thread that has, or of none, False."""
+        """Whether it is one thread of its own, with nothing to do."""
 
     def close(self) -> None:
         """Let what was handed over finish and end."""
@@ -128,7 +127,7 @@ class InlineWorker:
         return call(*args, **kwargs)
 
     def started(self, call: Callable[[Callable[[], None]], T], /) -> Awaitable[T]:
-        return self.run(call, _nothing)
+        return self.run(call, nothing)
 
     @property
     def is_idle(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from ksql.base.tasks import nothing
 from ksql.log import objectkeys, queries
 from ksql.log.codec import RAW, Codec
 from ksql.log.database import Dialect, is_outage, sentence
@@ -47,10 +48,6 @@ def _silent(_: str) -> None:
     """No probe."""
 
 
-def _nothing() -> None:
-    """Nobody wants to know."""
-
-
 class Write:
     """One transaction on its way into the database."""
 
@@ -65,7 +62,7 @@ class Write:
         self.begun, self.committing = True, False
         self.moved = False
         # Called where nothing is left but to wait for the database.
-        self.waiting: Callable[[], None] = _nothing
+        self.waiting: Callable[[], None] = nothing
         # Where the database's answer comes in, of a write that is only waited for.
         self.arriving: Arriving | None = None
         self.error: Exception | None = None
@@ -223,7 +220,7 @@ class Session:
         except Exception as error:
             write.error = error
 
-    def finish(self, write: Write, waiting: Callable[[], None] = _nothing) -> bool:
+    def finish(self, write: Write, waiting: Callable[[], None] = nothing) -> bool:
         """Do what is left of a write, and wait for the commit; `waiting` is called when that is all. Answers and errors
         are those of `write`."""
         write.waiting = waiting
